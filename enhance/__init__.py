@@ -1,0 +1,1 @@
+"""Waveform in, waveform out: reference audio made fit to clone from."""

@@ -1,0 +1,1 @@
+"""IndexTTS2 inference: text and a reference voice in, waveform out."""
