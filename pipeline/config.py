@@ -1,0 +1,301 @@
+"""Model configuration: frozen dataclasses, read strictly from YAML.
+
+Every size and every published constant lives here by name, so that the same classes serve the full
+model, the mini model of the golden values and any small model. `load_config` reads our own format
+(`configs/NAME.yaml`); `pipeline.published` puts the files of a published model directory on top.
+"""
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+class ConfigError(ValueError):
+    """A configuration file with an unknown, missing or mistyped key."""
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """Front end of the vocoder's mel; `sample_rate` is also the output's."""
+    sample_rate: int
+    n_fft: int
+    win_length: int
+    hop_length: int
+    n_mels: int
+    fmin: float
+    fmax: float | None
+    magnitude_floor: float
+    log_floor: float
+
+
+@dataclass(frozen=True)
+class ReferenceConfig:
+    """What is taken of a reference clip. Seconds, except `silence_dbfs` (peak)."""
+    sample_rate: int
+    min_seconds: float
+    max_seconds: float
+    silence_dbfs: float
+    cache_bytes: int
+
+
+@dataclass(frozen=True)
+class SemanticConfig:
+    """w2v-bert 2.0; `hidden_layer` is the hidden state used, and the number of layers built."""
+    hidden_size: int
+    hidden_layer: int
+    intermediate_size: int
+    heads: int
+    conv_kernel: int
+    left_positions: int
+    right_positions: int
+    mel_bins: int
+    stride: int
+    padding_value: float
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    codebook_size: int
+    hidden_size: int
+    codebook_dim: int
+    vocos_dim: int
+    vocos_intermediate_dim: int
+    vocos_num_layers: int
+
+
+@dataclass(frozen=True)
+class SpeakerConfig:
+    """CAMPPlus. `blocks` lists (layers, dilation) of the three dense blocks."""
+    mel_bins: int
+    sample_rate: int
+    head_channels: int
+    tdnn_channels: int
+    growth: int
+    bottleneck: int
+    kernel: int
+    blocks: tuple[tuple[int, int], ...]
+    segment_frames: int
+    style_dim: int
+
+
+@dataclass(frozen=True)
+class ConformerConfig:
+    """Conformer + perceiver; the perceiver has as many heads as the conformer."""
+    output_size: int
+    linear_units: int
+    attention_heads: int
+    num_blocks: int
+    conv_kernel: int
+    perceiver_latents: int
+    perceiver_dim: int
+    perceiver_depth: int
+    perceiver_dim_head: int
+    perceiver_mult: int
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    model_dim: int
+    layers: int
+    heads: int
+    max_mel_tokens: int
+    max_text_tokens: int
+    number_text_tokens: int
+    number_mel_codes: int
+    start_mel_token: int
+    stop_mel_token: int
+    start_text_token: int
+    stop_text_token: int
+    speaker: ConformerConfig
+    emotion: ConformerConfig
+
+
+@dataclass(frozen=True)
+class EmotionConfig:
+    """Rows per emotion of the speaker and emotion matrices, and the front end's bias and cap."""
+    names: tuple[str, ...]
+    rows: tuple[int, ...]
+    bias: tuple[float, ...]
+    total_cap: float
+
+
+@dataclass(frozen=True)
+class RegulatorConfig:
+    channels: int
+    in_channels: int
+    conv_layers: int
+    frames_per_code: float
+
+
+@dataclass(frozen=True)
+class DiTConfig:
+    hidden_dim: int
+    heads: int
+    depth: int
+    in_channels: int
+    content_dim: int
+    style_dim: int
+    ffn_multiple: int
+    rope_base: float
+    time_frequencies: int
+    time_scale: float
+
+
+@dataclass(frozen=True)
+class WaveNetConfig:
+    hidden_dim: int
+    num_layers: int
+    kernel_size: int
+    dilation_rate: int
+
+
+@dataclass(frozen=True)
+class S2MelConfig:
+    """`latent_widths` are the outputs of gpt_layer's linears before the last (codec hidden) one."""
+    latent_widths: tuple[int, ...]
+    regulator: RegulatorConfig
+    dit: DiTConfig
+    wavenet: WaveNetConfig
+
+
+@dataclass(frozen=True)
+class VocoderConfig:
+    num_mels: int
+    upsample_rates: tuple[int, ...]
+    upsample_kernel_sizes: tuple[int, ...]
+    upsample_initial_channel: int
+    resblock_kernel_sizes: tuple[int, ...]
+    resblock_dilation_sizes: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class SynthesisConfig:
+    """Defaults of one synthesis; every one can be overridden by a request."""
+    temperature: float
+    top_k: int
+    top_p: float
+    num_beams: int
+    repetition_penalty: float
+    length_penalty: float
+    max_mel_tokens: int
+    mel_positions: str
+    diffusion_steps: int
+    cfg_rate: float
+    segment_tokens: int
+    segment_silence_ms: int
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    name: str
+    description: str
+    weights: str  # "files": a published directory; "deterministic": made from key names (plumbing)
+    audio: AudioConfig
+    reference: ReferenceConfig
+    semantic: SemanticConfig
+    codec: CodecConfig
+    speaker: SpeakerConfig
+    gpt: GPTConfig
+    emotion: EmotionConfig
+    s2mel: S2MelConfig
+    vocoder: VocoderConfig
+    synthesis: SynthesisConfig
+
+    def __post_init__(self):
+        check_consistent(self)
+
+
+def check_consistent(config: ModelConfig) -> None:
+    """Raise ConfigError when two sections contradict each other."""
+    pairs = {
+        "semantic.hidden_size = codec.hidden_size": (config.semantic.hidden_size, config.codec.hidden_size),
+        "codec.hidden_size = s2mel.regulator.in_channels":
+            (config.codec.hidden_size, config.s2mel.regulator.in_channels),
+        "s2mel.regulator.channels = s2mel.dit.content_dim":
+            (config.s2mel.regulator.channels, config.s2mel.dit.content_dim),
+        "speaker.style_dim = s2mel.dit.style_dim": (config.speaker.style_dim, config.s2mel.dit.style_dim),
+        "audio.n_mels = s2mel.dit.in_channels": (config.audio.n_mels, config.s2mel.dit.in_channels),
+        "audio.n_mels = vocoder.num_mels": (config.audio.n_mels, config.vocoder.num_mels),
+        "gpt.model_dim = gpt.speaker.perceiver_dim": (config.gpt.model_dim, config.gpt.speaker.perceiver_dim),
+        "emotion.names = emotion.rows = emotion.bias in length":
+            (len(config.emotion.names), len(config.emotion.rows)),
+    }
+    for rule, (left, right) in pairs.items():
+        if left != right:
+            raise ConfigError(f"model configuration '{config.name}': {rule} does not hold: {left} and {right}")
+    hop = 1
+    for rate in config.vocoder.upsample_rates:
+        hop *= rate
+    if hop != config.audio.hop_length:
+        raise ConfigError(f"model configuration '{config.name}': the vocoder upsamples by {hop}, "
+                          f"the mel hop is {config.audio.hop_length}")
+    if config.weights not in ("files", "deterministic"):
+        raise ConfigError(f"model configuration '{config.name}': weights is '{config.weights}'; "
+                          "allowed: files, deterministic")
+
+
+def build(cls, values, where: str):
+    """A `cls` dataclass from a mapping; a key that is unknown or missing is an error that names it."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: expected a mapping, got {type(values).__name__}")
+    fields = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(fields))
+    missing = sorted(set(fields) - set(values))
+    if unknown or missing:
+        raise ConfigError(f"{where}: " + "; ".join(
+            f"{what} {', '.join(keys)}" for what, keys in (("unknown key", unknown), ("missing key", missing)) if keys))
+    return cls(**{key: _convert(fields[key], value, f"{where}.{key}") for key, value in values.items()})
+
+
+def _convert(kind, value, where: str):
+    if dataclasses.is_dataclass(kind):
+        return build(kind, value, where)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{where}: expected a list, got {value!r}")
+        inner = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(inner) != len(value):
+            raise ConfigError(f"{where}: expected {len(inner)} values, got {len(value)}")
+        return tuple(_convert(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(inner, value)))
+    if origin is types.UnionType:  # only `float | None` is used
+        return None if value is None else _convert(arguments[0], value, where)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{where}: expected {kind.__name__}, got {value!r}")
+    return value
+
+
+def to_dict(config) -> dict:
+    """Plain nested dicts and lists, as `build` takes them and YAML writes them."""
+    def plain(value):
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+    return plain(dataclasses.asdict(config))
+
+
+def read_yaml(path: Path) -> dict:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
+        raise ConfigError(f"cannot read {path.name}: {' '.join(str(e).split())}") from e
+
+
+def config_names() -> list[str]:
+    return sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "weights")
+
+
+def load_config(name: str) -> ModelConfig:
+    """The configuration `configs/NAME.yaml`."""
+    if name not in config_names():
+        raise ConfigError(f"unknown model '{name}'; known: {', '.join(config_names())}")
+    return build(ModelConfig, read_yaml(CONFIGS / f"{name}.yaml"), f"configs/{name}.yaml")
