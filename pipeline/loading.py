@@ -7,6 +7,7 @@ else.
 """
 from __future__ import annotations
 
+import abc
 import json
 import logging
 import pickle
@@ -196,17 +197,18 @@ def listing(keys: list[str], limit: int = 12) -> str:
 
 # --- modules ----------------------------------------------------------------------------------
 
-class Constants(nn.Module):
-    """A module with buffers that are computed, not loaded. Subclasses return them from `constants`,
-    by attribute name; they exist after construction off meta, and after `load_module`."""
+class Constants(nn.Module, abc.ABC):
+    """A module with buffers that are computed, not loaded: `constants` returns them by attribute name,
+    in float32. Subclasses call `init_constants` at the end of their `__init__`; `load_module` calls it
+    again for modules built on meta."""
 
+    @abc.abstractmethod
     def constants(self) -> dict[str, Tensor]:
-        raise NotImplementedError(f"{type(self).__name__} lists no constants")
+        """The computed buffers, on the CPU."""
 
-    def init_constants(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    def init_constants(self, device: torch.device | str | None = None) -> None:
         for name, value in self.constants().items():
-            value = value.to(device, dtype if value.is_floating_point() else None)
-            self.register_buffer(name, value, persistent=False)
+            self.register_buffer(name, value if device is None else value.to(device), persistent=False)
 
 
 def load_module(make: Callable[[], nn.Module], state: State, device: torch.device | str = "cpu",
@@ -223,14 +225,14 @@ def load_module(make: Callable[[], nn.Module], state: State, device: torch.devic
     filled = {}
     for key, blank in wanted.items():
         target = dtype if blank.is_floating_point() else blank.dtype
-        filled[key] = offered[key].to(device=device, dtype=target, copy=True).contiguous()
+        filled[key] = offered[key].to(device=device, dtype=target).contiguous()
     for key, blank in module.state_dict().items():
         if is_constant(key):
             filled[key] = torch.zeros(blank.shape, dtype=blank.dtype, device=device)
     module.load_state_dict(filled, strict=True, assign=True)
     for part in module.modules():
         if isinstance(part, Constants):
-            part.init_constants(device, dtype)
+            part.init_constants(device)
     left = [name for name, tensor in [*module.named_parameters(), *module.named_buffers()] if tensor.is_meta]
     if left:
         raise CheckpointError(f"{state.source}: left without values: {listing(left)}")

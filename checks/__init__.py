@@ -1,0 +1,1 @@
+"""Measures of the whole: numeric parity, speed, quality."""

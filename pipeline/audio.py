@@ -1,0 +1,60 @@
+"""Waveform arithmetic: resampling, the vocoder's mel, the speaker encoder's filter bank, WAV writing.
+
+Waves are float32 [B, T] in [-1, 1]. Reading files is `pipeline.audio_input`.
+"""
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import librosa
+import numpy as np
+import soundfile
+import torch
+import torchaudio
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipeline.config import AudioConfig
+
+
+@functools.lru_cache(maxsize=32)
+def _resampler(rate: int, target: int) -> torchaudio.transforms.Resample:
+    # the transform makes its kernel in float64; the function of the same name does not
+    return torchaudio.transforms.Resample(rate, target)
+
+
+def resample(wave: Tensor, rate: int, target: int) -> Tensor:
+    """`wave` [..., T] at `rate` Hz -> [..., ceil(T · target / rate)], on the CPU (torchaudio's defaults)."""
+    return wave if rate == target else _resampler(rate, target)(wave)
+
+
+@functools.lru_cache(maxsize=8)
+def _mel_filters(config: AudioConfig, device: torch.device) -> tuple[Tensor, Tensor]:
+    fmax = config.sample_rate / 2 if config.fmax is None else config.fmax
+    filters = librosa.filters.mel(sr=config.sample_rate, n_fft=config.n_fft, n_mels=config.n_mels,
+                                  fmin=config.fmin, fmax=fmax)
+    return torch.from_numpy(filters).to(device), torch.hann_window(config.win_length, device=device)
+
+
+def log_mel(wave: Tensor, config: AudioConfig) -> Tensor:
+    """Log-magnitude Slaney mel: [B, T] at config.sample_rate -> [B, n_mels, T // hop_length]."""
+    filters, window = _mel_filters(config, wave.device)
+    pad = (config.n_fft - config.hop_length) // 2
+    padded = F.pad(wave[:, None], (pad, pad), mode="reflect")[:, 0]
+    spectrum = torch.stft(padded, config.n_fft, config.hop_length, config.win_length, window,
+                          center=False, return_complex=True)
+    magnitude = torch.sqrt(spectrum.real.square() + spectrum.imag.square() + config.magnitude_floor)
+    return torch.log(torch.clamp(filters @ magnitude, min=config.log_floor))
+
+
+def kaldi_fbank(wave: Tensor, rate: int, mel_bins: int) -> Tensor:
+    """Mean-subtracted kaldi filter bank of [1, T] -> [1, frames, mel_bins] (25 ms windows, 10 ms hop)."""
+    bank = torchaudio.compliance.kaldi.fbank(wave, num_mel_bins=mel_bins, dither=0.0, sample_frequency=rate)
+    return (bank - bank.mean(dim=0, keepdim=True))[None]
+
+
+def write_wav(path: Path, samples: Tensor, rate: int) -> None:
+    """16-bit PCM WAV of a wave [T] in [-1, 1]; what lies outside is clipped, not wrapped."""
+    pcm = (samples.clamp(-1, 1) * np.iinfo(np.int16).max).round().to(torch.int16).cpu().numpy()
+    soundfile.write(path, pcm, rate, format="WAV", subtype="PCM_16")

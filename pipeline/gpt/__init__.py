@@ -1,0 +1,1 @@
+"""Text and conditioning to mel codes and latents."""

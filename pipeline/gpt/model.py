@@ -1,0 +1,175 @@
+"""The text-to-semantic GPT ("UnifiedVoice"): prompt, transformer over a preallocated KV cache, heads.
+
+Axes: B batch (one utterance, or the beams of one), T time, D width, H heads, d head width,
+S slots (beams), P prompt length, V mel vocabulary.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.config import GPTConfig
+from pipeline.gpt.conditioner import Conformer, PerceiverResampler
+
+NORM_EPS = 1e-5
+MLP_RATIO = 4
+DURATION_SLOTS = 2  # rows of speed_emb; the prompt holds row 1, then row 0
+
+
+@dataclass
+class KVCache:
+    """Keys and values of every layer, written in place. Position p of slot s lies at row
+    `prompt + (p − prompt) · slots + s`: the prompt is kept once, all slots of a step side by side,
+    and a slot's past is chosen by a mask, so that reordering beams moves nothing."""
+    keys: Tensor    # [layers, H, capacity, d]
+    values: Tensor  # [layers, H, capacity, d]
+    length: int = 0
+
+    @classmethod
+    def empty(cls, config: GPTConfig, capacity: int, device: torch.device, dtype: torch.dtype) -> "KVCache":
+        shape = (config.layers, config.heads, capacity, config.model_dim // config.heads)
+        return cls(*(torch.empty(shape, device=device, dtype=dtype) for _ in range(2)))
+
+
+class Conv1D(nn.Module):
+    """A linear layer whose weight is stored (in, out), as GPT-2 publishes it."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(inputs, outputs))
+        self.bias = nn.Parameter(torch.empty(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addmm(self.bias, x.flatten(0, -2), self.weight).unflatten(0, x.shape[:-1])
+
+
+class Attention(nn.Module):
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.heads = config.heads
+        self.c_attn = Conv1D(config.model_dim, 3 * config.model_dim)
+        self.c_proj = Conv1D(config.model_dim, config.model_dim)
+
+    def forward(self, x: Tensor, cache: tuple[Tensor, Tensor, int] | None, mask: Tensor | None) -> Tensor:
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.c_attn(x).chunk(3, dim=-1))
+        if cache is None:  # [B, H, T, d]: teacher-forced, causal
+            h = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:  # one sequence [1, H, T, d] behind what the cache holds
+            keys, values, start = cache
+            end = start + k.shape[2]
+            keys[:, start:end], values[:, start:end] = k[0], v[0]
+            h = F.scaled_dot_product_attention(q, keys[None, :, :end], values[None, :, :end], attn_mask=mask,
+                                               is_causal=mask is None and q.shape[2] > 1)
+        return self.c_proj(h.transpose(1, 2).flatten(2))
+
+
+class MLP(nn.Module):
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.c_fc = Conv1D(config.model_dim, MLP_RATIO * config.model_dim)
+        self.c_proj = Conv1D(MLP_RATIO * config.model_dim, config.model_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
+
+
+class Block(nn.Module):
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.model_dim, eps=NORM_EPS)
+        self.attn = Attention(config)
+        self.ln_2 = nn.LayerNorm(config.model_dim, eps=NORM_EPS)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor, cache: tuple[Tensor, Tensor, int] | None = None, mask: Tensor | None = None) -> Tensor:
+        x = x + self.attn(self.ln_1(x), cache, mask)
+        return x + self.mlp(self.ln_2(x))
+
+
+class Transformer(nn.Module):
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.h = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.ln_f = nn.LayerNorm(config.model_dim, eps=NORM_EPS)
+
+    def forward(self, x: Tensor, cache: KVCache | None = None, mask: Tensor | None = None) -> Tensor:
+        for i, block in enumerate(self.h):
+            layer = None if cache is None else (cache.keys[i], cache.values[i], cache.length)
+            x = block(x, layer, mask)
+        if cache is not None:
+            cache.length += x.shape[1]
+        return self.ln_f(x)
+
+
+class LearnedPositions(nn.Module):
+    def __init__(self, length: int, width: int):
+        super().__init__()
+        self.emb = nn.Embedding(length, width)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        return self.emb(positions)
+
+
+class UnifiedVoice(nn.Module):
+    """Embeddings, conditioners, transformer and mel head, under the published names.
+
+    `text_head` is used by training only and therefore built on request."""
+
+    def __init__(self, config: GPTConfig, feature_size: int, with_text_head: bool = False):
+        super().__init__()
+        width = config.model_dim
+        self.config = config
+        self.conditioning_encoder = Conformer(config.speaker, feature_size)
+        self.perceiver_encoder = PerceiverResampler(config.speaker)
+        self.emo_conditioning_encoder = Conformer(config.emotion, feature_size)
+        self.emo_perceiver_encoder = PerceiverResampler(config.emotion)
+        self.emovec_layer = nn.Linear(config.emotion.perceiver_dim, width)
+        self.emo_layer = nn.Linear(width, width)
+        self.text_embedding = nn.Embedding(config.number_text_tokens + 1, width)
+        self.mel_embedding = nn.Embedding(config.number_mel_codes, width)
+        self.text_pos_embedding = LearnedPositions(config.max_text_tokens + 2, width)
+        self.mel_pos_embedding = LearnedPositions(config.max_mel_tokens + 3, width)
+        self.speed_emb = nn.Embedding(DURATION_SLOTS, width)
+        self.gpt = Transformer(config)
+        self.final_norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.mel_head = nn.Linear(width, config.number_mel_codes)
+        if with_text_head:
+            self.text_head = nn.Linear(width, config.number_text_tokens + 1)
+
+    def speaker_latents(self, features: Tensor) -> Tensor:
+        """Semantic features [B, T, feature_size] -> speaker latents [B, L, D]."""
+        return self.perceiver_encoder(self.conditioning_encoder(features))
+
+    def emotion_vector(self, features: Tensor) -> Tensor:
+        """Semantic features [B, T, feature_size] of an emotion clip -> emotion vector [B, D]."""
+        latents = self.emo_perceiver_encoder(self.emo_conditioning_encoder(features))
+        return self.emo_layer(self.emovec_layer(latents[:, 0]))
+
+    def text_inputs(self, text_ids: Tensor) -> Tensor:
+        """Token ids [B, T] without start and stop -> embeddings of (start, ids…, stop) [B, T+2, D].
+
+        Raises ValueError when the text does not fit the learned positions."""
+        if text_ids.shape[1] > self.config.max_text_tokens:
+            raise ValueError(f"a text segment has {text_ids.shape[1]} tokens; "
+                             f"the model takes at most {self.config.max_text_tokens}")
+        ids = F.pad(F.pad(text_ids, (1, 0), value=self.config.start_text_token),
+                    (0, 1), value=self.config.stop_text_token)
+        return self.text_embedding(ids) + self.text_pos_embedding(torch.arange(ids.shape[1], device=ids.device))
+
+    def prompt_inputs(self, speaker_latents: Tensor, emotion_vector: Tensor, text_ids: Tensor) -> Tensor:
+        """[speaker latents + emotion vector ; speed 1, speed 0 ; text] -> [B, P, D]."""
+        batch = text_ids.shape[0]
+        conditioning = (speaker_latents + emotion_vector[:, None]).expand(batch, -1, -1)
+        speed = self.speed_emb.weight.flip(0)[None].expand(batch, -1, -1)
+        return torch.cat([conditioning, speed, self.text_inputs(text_ids)], dim=1)
+
+    def mel_inputs(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Mel tokens and their positions, of one shape [...], -> embeddings [..., D]."""
+        return self.mel_embedding(tokens) + self.mel_pos_embedding(positions)
+
+    def latents(self, inputs: Tensor, cache: KVCache | None = None, mask: Tensor | None = None) -> Tensor:
+        """Transformer output after both final norms; the mel head reads it: [B, T, D] -> [B, T, D]."""
+        return self.final_norm(self.gpt(inputs, cache, mask))

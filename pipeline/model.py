@@ -1,0 +1,129 @@
+"""All modules of one model, loaded."""
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.conditioning.codec import SemanticCodec
+from pipeline.conditioning.semantic import SemanticEncoder, make_semantic_model
+from pipeline.conditioning.speaker import CAMPPlus
+from pipeline.config import ModelConfig
+from pipeline.gpt.model import UnifiedVoice
+from pipeline.loading import (BARE_TENSOR, CHECKPOINTS, CheckpointError, State, is_constant, load_module,
+                              read_checkpoint)
+from pipeline.s2mel.dit import DiT, FlowEstimator
+from pipeline.s2mel.regulator import LengthRegulator, make_latent_projection
+from pipeline.vocoder.bigvgan import BigVGAN
+
+logger = logging.getLogger(__name__)
+
+# (checkpoint, section) -> how its module is made
+MODULES: Mapping[tuple[str, str], Callable[[ModelConfig], nn.Module]] = {
+    ("semantic", ""): lambda c: make_semantic_model(c.semantic),
+    ("codec", ""): lambda c: SemanticCodec(c.codec),
+    ("speaker", ""): lambda c: CAMPPlus(c.speaker),
+    ("gpt", ""): lambda c: UnifiedVoice(c.gpt, c.semantic.hidden_size),
+    ("s2mel", "gpt_layer"): lambda c: make_latent_projection(c.gpt.model_dim, c.s2mel.latent_widths,
+                                                             c.codec.hidden_size),
+    ("s2mel", "length_regulator"): lambda c: LengthRegulator(c.s2mel.regulator),
+    ("s2mel", "cfm"): lambda c: FlowEstimator(c.s2mel.dit, c.s2mel.wavenet),
+    ("vocoder", ""): lambda c: BigVGAN(c.vocoder),
+}
+FINGERPRINT_SAMPLES = 64  # values per tensor
+
+
+@dataclass(frozen=True)
+class Model:
+    """The loaded modules on one device. `fingerprint` names these weights, whatever their file format
+    and the precision they are run in."""
+    config: ModelConfig
+    device: torch.device
+    semantic: SemanticEncoder
+    codec: SemanticCodec
+    speaker: CAMPPlus
+    gpt: UnifiedVoice
+    latent_projection: nn.Sequential
+    regulator: LengthRegulator
+    dit: DiT
+    vocoder: BigVGAN
+    speaker_matrix: Tensor  # [rows, style_dim]
+    emotion_matrix: Tensor  # [rows, model_dim]
+    fingerprint: str
+
+
+def default_dtypes(device: torch.device) -> dict[str, torch.dtype]:
+    """Precision per checkpoint: float32, but the GPT in half on a GPU (it is most of the memory and time)."""
+    return {"gpt": torch.float16} if device.type == "cuda" else {}
+
+
+def load_model(directory: Path, config: ModelConfig, device: torch.device | str = "cpu",
+               dtypes: Mapping[str, torch.dtype] | None = None,
+               on_loaded: Callable[[str], None] = lambda name: None) -> Model:
+    """Load every checkpoint of `directory` straight to `device`.
+
+    Raises CheckpointError naming the file and the keys that are missing or misshapen. `on_loaded` is
+    called with each checkpoint's name when it is in place."""
+    device = torch.device(device)
+    dtypes = default_dtypes(device) if dtypes is None else dtypes
+    absent = [c.file for c in CHECKPOINTS.values() if not present(directory, c.file)]
+    if absent:
+        raise CheckpointError(f"model directory {directory} lacks {', '.join(absent)}")
+    digest = hashlib.sha256()
+    modules: dict[tuple[str, str], nn.Module] = {}
+    tensors: dict[str, dict[str, Tensor]] = {}
+    for name in CHECKPOINTS:
+        for section, state in read_checkpoint(directory, name).items():
+            update_digest(digest, state)
+            if (name, section) in MODULES:
+                make = MODULES[name, section]
+                modules[name, section] = load_module(lambda: make(config), state, device, dtypes.get(name, torch.float32))
+            else:
+                tensors[name] = {key: value.to(device, torch.float32) for key, value in state.tensors.items()}
+        on_loaded(name)
+    check_tables(tensors, config)
+    stats = tensors["semantic_stats"]
+    semantic = SemanticEncoder(config.semantic, modules["semantic", ""], stats["mean"], stats["var"],
+                               config.reference.sample_rate)
+    return Model(
+        config=config, device=device, semantic=semantic, codec=modules["codec", ""], speaker=modules["speaker", ""],
+        gpt=modules["gpt", ""], latent_projection=modules["s2mel", "gpt_layer"],
+        regulator=modules["s2mel", "length_regulator"], dit=modules["s2mel", "cfm"].estimator,
+        vocoder=modules["vocoder", ""], speaker_matrix=tensors["speaker_matrix"][BARE_TENSOR],
+        emotion_matrix=tensors["emotion_matrix"][BARE_TENSOR], fingerprint=digest.hexdigest())
+
+
+def present(directory: Path, file: str) -> bool:
+    path = directory / file
+    return path.is_file() or path.with_suffix(".safetensors").is_file()
+
+
+def check_tables(tensors: Mapping[str, Mapping[str, Tensor]], config: ModelConfig) -> None:
+    rows = sum(config.emotion.rows)
+    wanted = {("semantic_stats", "mean"): (config.semantic.hidden_size,),
+              ("semantic_stats", "var"): (config.semantic.hidden_size,),
+              ("speaker_matrix", BARE_TENSOR): (rows, config.speaker.style_dim),
+              ("emotion_matrix", BARE_TENSOR): (rows, config.gpt.model_dim)}
+    for (name, key), shape in wanted.items():
+        tensor = tensors[name].get(key)
+        if tensor is None or tuple(tensor.shape) != shape:
+            found = "missing" if tensor is None else list(tensor.shape)
+            raise CheckpointError(f"{CHECKPOINTS[name].file}: {key} is {found}, expected {list(shape)}")
+
+
+def update_digest(digest, state: State) -> None:
+    """Add a sample of every tensor that is stored alike whether weight norm is folded or not."""
+    for key in sorted(state.tensors):
+        folded = key.removesuffix("_g").removesuffix("_v")
+        if is_constant(key) or any(re.match(p, folded) for p in state.section.weight_norm):
+            continue
+        flat = state.tensors[key].flatten()
+        sample = flat[::max(1, len(flat) // FINGERPRINT_SAMPLES)][:FINGERPRINT_SAMPLES]
+        digest.update(key.encode())
+        digest.update(sample.to(torch.float16).numpy().tobytes())

@@ -1,0 +1,1 @@
+"""Codes and latents to mel: length regulator and flow matching."""

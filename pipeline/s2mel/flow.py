@@ -1,0 +1,49 @@
+"""Flow matching: noise -> mel by Euler steps with classifier-free guidance.
+
+Axes: C mel channels, R reference frames, F target frames, T = R + F.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from pipeline.s2mel.dit import DiT
+
+
+def draw_noise(channels: int, frames: int, generator: torch.Generator) -> Tensor:
+    """Start of the flow: standard normal [1, C, T] on the generator's device."""
+    return torch.randn(1, channels, frames, generator=generator, device=generator.device)
+
+
+@torch.inference_mode()
+def solve(dit: DiT, noise: Tensor, reference_mel: Tensor, condition: Tensor, style: Tensor, steps: int,
+          cfg_rate: float, on_step: Callable[[int], None] = lambda step: None) -> Tensor:
+    """Mel [1, C, F] after the reference.
+
+    noise [1, C, T]; reference_mel [1, C, R]; condition [1, T, content_dim]; style [1, style_dim].
+    v = (1 + cfg_rate) · v(conditional) − cfg_rate · v(null), null being zero prompt, style and condition.
+    cfg_rate 0 evaluates the conditional half alone. `on_step` is called before every step and may raise."""
+    if steps < 1:
+        raise ValueError(f"diffusion_steps is {steps}; allowed: 1 or more")
+    reference = reference_mel.shape[-1]
+    prompt = torch.zeros_like(noise)
+    prompt[..., :reference] = reference_mel
+    guided = cfg_rate != 0
+    if guided:
+        prompt, condition, style = (torch.cat([x, torch.zeros_like(x)]) for x in (prompt, condition, style))
+    static = dit.prepare(prompt, condition, style)
+    times = torch.linspace(0, 1, steps + 1)
+    x = noise.clone()
+    x[..., :reference] = 0
+    for step in range(steps):
+        on_step(step)
+        t = times[step].to(x.device, x.dtype).expand(prompt.shape[0])
+        velocity = dit.velocity(x.expand(prompt.shape[0], -1, -1), t, static)
+        if guided:
+            conditional, null = velocity.chunk(2)
+            velocity = (1 + cfg_rate) * conditional - cfg_rate * null
+        x = x + float(times[step + 1] - times[step]) * velocity
+        x[..., :reference] = 0
+    return x[..., reference:]

@@ -1,0 +1,46 @@
+"""The DiT's output network: gated convolutions under one time embedding. Axes: B batch, C channels, T frames."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.config import WaveNetConfig
+
+
+class NestedConv(nn.Module):
+    """A convolution two attributes deep (`X.conv.conv.weight`), as published; reflect padding."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, dilation: int = 1):
+        super().__init__()
+        self.conv = nn.Module()
+        self.conv.conv = nn.Conv1d(inputs, outputs, kernel, dilation=dilation)
+        self.pad = dilation * (kernel - 1) // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv.conv(F.pad(x, (self.pad, self.pad), mode="reflect") if self.pad else x)
+
+
+class WaveNet(nn.Module):
+    """x [B, C, T], time embedding g [B, E] -> sum of the layers' skip outputs [B, C, T]."""
+
+    def __init__(self, config: WaveNetConfig, embedding_dim: int):
+        super().__init__()
+        width, layers = config.hidden_dim, config.num_layers
+        self.cond_layer = NestedConv(embedding_dim, 2 * width * layers, 1)
+        self.in_layers = nn.ModuleList(
+            NestedConv(width, 2 * width, config.kernel_size, config.dilation_rate ** i) for i in range(layers))
+        self.res_skip_layers = nn.ModuleList(
+            NestedConv(width, 2 * width if i < layers - 1 else width, 1) for i in range(layers))
+
+    def forward(self, x: Tensor, g: Tensor) -> Tensor:
+        conditions = self.cond_layer(g[..., None]).chunk(len(self.in_layers), dim=1)
+        output = 0
+        for condition, in_layer, res_skip in zip(conditions, self.in_layers, self.res_skip_layers):
+            filtered, gate = (in_layer(x) + condition).chunk(2, dim=1)
+            h = res_skip(torch.tanh(filtered) * torch.sigmoid(gate))
+            if h.shape[1] > x.shape[1]:
+                residual, h = h.chunk(2, dim=1)
+                x = x + residual
+            output = output + h
+        return output
