@@ -5,17 +5,21 @@ Waves are float32 [B, T] in [-1, 1]. Reading files is `pipeline.audio_input`.
 from __future__ import annotations
 
 import functools
+import math
 from pathlib import Path
 
 import librosa
 import numpy as np
 import soundfile
+import soxr
 import torch
 import torchaudio
 from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.config import AudioConfig
+
+MAX_KERNEL_RATIO = 2_000_000  # product of the reduced rates; every pair of usual rates is far below
 
 
 @functools.lru_cache(maxsize=32)
@@ -25,8 +29,16 @@ def _resampler(rate: int, target: int) -> torchaudio.transforms.Resample:
 
 
 def resample(wave: Tensor, rate: int, target: int) -> Tensor:
-    """`wave` [..., T] at `rate` Hz -> [..., ceil(T · target / rate)], on the CPU (torchaudio's defaults)."""
-    return wave if rate == target else _resampler(rate, target)(wave)
+    """`wave` [..., T] at `rate` Hz -> [..., ceil(T · target / rate)], on the CPU (torchaudio's defaults).
+
+    torchaudio's kernel grows with the rates over their common divisor, to gigabytes for a pair like
+    44101 and 16000; such pairs go through soxr."""
+    if rate == target:
+        return wave
+    common = math.gcd(rate, target)
+    if rate // common * (target // common) > MAX_KERNEL_RATIO:
+        return torch.from_numpy(soxr.resample(wave.T.numpy(), rate, target, quality="VHQ").T.copy())
+    return _resampler(rate, target)(wave)
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,0 +1,59 @@
+"""Emotion from text: a Qwen3 causal LM, fine-tuned to answer with eight scores, read as weights."""
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from pipeline.conditioning.emotion import weights_from_answer
+from pipeline.config import EmotionConfig
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "qwen0.6bemo4-merge"
+SYSTEM_MESSAGE = "文本情感分类"
+MAX_ANSWER_TOKENS = 256
+MAX_CHARACTERS = 1000
+SCORE = re.compile(r"[\"']?([\u4e00-\u9fff]+)[\"']?\s*[:：]\s*(\d+(?:\.\d+)?)")
+
+
+class EmotionReader:
+    """Reads the emotion of a text. Loads from `directory`/qwen0.6bemo4-merge, never from a network."""
+
+    def __init__(self, directory: Path, config: EmotionConfig, device: torch.device):
+        folder = directory / FOLDER
+        self.config = config
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self.model = AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True,
+            dtype=torch.bfloat16 if device.type == "cuda" else torch.float32).to(device).eval()
+
+    @staticmethod
+    def available(directory: Path) -> bool:
+        return (directory / FOLDER / "config.json").is_file()
+
+    @torch.inference_mode()
+    def answer(self, text: str) -> str:
+        """The model's raw answer, greedily decoded."""
+        messages = [{"role": "system", "content": SYSTEM_MESSAGE}, {"role": "user", "content": text}]
+        prompt = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True,
+                                                    enable_thinking=False)
+        inputs = self.tokenizer([prompt], return_tensors="pt", add_special_tokens=False).to(self.model.device)
+        output = self.model.generate(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"],
+                                     max_new_tokens=MAX_ANSWER_TOKENS, do_sample=False)
+        return self.tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+
+    def weights(self, text: str) -> list[float]:
+        """Eight emotion weights of `text`. An answer without scores counts as calm.
+
+        Raises ValueError when the text is empty or too long."""
+        text = text.strip()
+        if not 0 < len(text) <= MAX_CHARACTERS:
+            raise ValueError(f"emotion_text has {len(text)} characters; allowed: 1 to {MAX_CHARACTERS}")
+        scores = {key: float(score) for key, score in SCORE.findall(self.answer(text))}
+        if not scores:
+            logger.warning("the emotion model gave no scores; the emotion is taken as calm")
+        return weights_from_answer(scores, text, self.config)

@@ -1,0 +1,117 @@
+"""Text and a Voice to a wave, segment by segment: text → GPT → s2mel → BigVGAN.
+
+Axes: n codes, D GPT width, C mel channels, R reference frames, F target frames, T samples.
+"""
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipeline.conditioning.voice import Voice, dtype_of
+from pipeline.config import SynthesisConfig
+from pipeline.gpt.decode import Decoded, decode
+from pipeline.gpt.sampling import SamplingOptions
+from pipeline.model import Model
+from pipeline.s2mel.flow import draw_noise, solve
+from pipeline.text.prepare import TextSegment
+from pipeline.timing import Stopwatch
+
+logger = logging.getLogger(__name__)
+
+OnProgress = Callable[[str, int, int], None]  # (stage, step, of); may raise to end the synthesis
+
+
+@dataclass(frozen=True)
+class SegmentAudio:
+    """One spoken segment: wave [T] in [-1, 1] on the CPU; codes is how many the GPT made; stopped: it
+    ended by itself rather than at the limit."""
+    index: int
+    wave: Tensor
+    codes: int
+    stopped: bool
+
+
+def segment_seed(seed: int, index: int) -> int:
+    """Seed of one segment: a function of the request's seed and the segment's place alone, so that a
+    segment can be made again without those before it."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{index}".encode()).digest()[:8], "big") >> 1
+
+
+def sampling_options(options: SynthesisConfig) -> SamplingOptions:
+    """temperature 0 means no sampling: the most likely code, or plain beam search."""
+    sample = options.temperature > 0
+    return SamplingOptions(
+        do_sample=sample, temperature=options.temperature if sample else 1.0, top_k=options.top_k, top_p=options.top_p,
+        num_beams=options.num_beams, repetition_penalty=options.repetition_penalty,
+        length_penalty=options.length_penalty, max_codes=options.max_mel_tokens, mel_positions=options.mel_positions)
+
+
+class Synthesizer:
+    """The stages of one model, wired. Holds no state of a request."""
+
+    def __init__(self, model: Model):
+        self.model = model
+        self.sample_rate = model.config.audio.sample_rate
+
+    @torch.inference_mode()
+    def segments(self, texts: Iterable[TextSegment], voice: Voice, emotion_vector: Tensor, options: SynthesisConfig,
+                 seed: int, stopwatch: Stopwatch,
+                 on_progress: OnProgress = lambda stage, step, of: None) -> Iterator[SegmentAudio]:
+        """Speak each text in turn. emotion_vector [1, D]: voice.emotion_vector, or another."""
+        for index, text in enumerate(texts):
+            generator = torch.Generator().manual_seed(segment_seed(seed, index))
+            with stopwatch("gpt"):
+                decoded = self.codes(text.ids, voice, emotion_vector, options, generator, on_progress)
+            if not decoded.stopped:
+                logger.warning("segment %d reached the limit of %d codes without an end of speech",
+                               index + 1, len(decoded.codes))
+            with stopwatch("s2mel"):
+                mel = self.mel(decoded, voice, options, generator, on_progress)
+            on_progress("vocoder", 0, 1)
+            with stopwatch("vocoder"):
+                wave = self.wave(mel)
+            yield SegmentAudio(index, wave, len(decoded.codes), decoded.stopped)
+
+    def codes(self, text_ids: list[int], voice: Voice, emotion_vector: Tensor, options: SynthesisConfig,
+              generator: torch.Generator, on_progress: OnProgress) -> Decoded:
+        """Mel codes [n] and latents [n, D] of one segment."""
+        gpt, dtype = self.model.gpt, dtype_of(self.model.gpt)
+        ids = torch.tensor([text_ids], device=self.model.device)
+        prompt = gpt.prompt_inputs(voice.speaker_latents.to(dtype), emotion_vector.to(dtype), ids)
+        return decode(gpt, prompt, sampling_options(options), generator,
+                      lambda step: on_progress("gpt", step, options.max_mel_tokens))
+
+    def mel(self, decoded: Decoded, voice: Voice, options: SynthesisConfig, generator: torch.Generator,
+            on_progress: OnProgress) -> Tensor:
+        """Mel [1, C, F] of one segment's codes; F = round-down(frames_per_code · n)."""
+        model, config = self.model, self.model.config
+        frames = int(config.s2mel.regulator.frames_per_code * len(decoded.codes))
+        if frames == 0:
+            return voice.reference_mel[..., :0]
+        latents = model.latent_projection(decoded.latents[None].to(dtype_of(model.latent_projection)))
+        condition = model.regulator(model.codec.vq2emb(decoded.codes[None]) + latents, frames)
+        conditions = torch.cat([voice.prompt_condition, condition], dim=1)
+        noise = draw_noise(config.audio.n_mels, conditions.shape[1], generator).to(model.device)
+        dtype = dtype_of(model.dit)
+        mel = solve(model.dit, noise.to(dtype), voice.reference_mel.to(dtype), conditions.to(dtype), voice.style.to(dtype),
+                    options.diffusion_steps, options.cfg_rate,
+                    lambda step: on_progress("s2mel", step, options.diffusion_steps))
+        return mel
+
+    def wave(self, mel: Tensor) -> Tensor:
+        """Mel [1, C, F] -> wave [T] on the CPU."""
+        if mel.shape[-1] == 0:
+            return torch.zeros(0)
+        return self.model.vocoder(mel.to(dtype_of(self.model.vocoder)))[0].float().cpu()
+
+
+def join(waves: list[Tensor], silence_ms: int, rate: int) -> Tensor:
+    """Waves [T] one after another with silence between them."""
+    silence = torch.zeros(silence_ms * rate // 1000)
+    parts = [part for wave in waves if len(wave) for part in (silence, wave)]
+    return torch.cat(parts[1:]) if parts else torch.zeros(0)
