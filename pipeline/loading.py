@@ -98,12 +98,12 @@ def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     all axes but the first (`torch._weight_norm`'s dim 0)."""
     folded = {}
     for key, value in state.items():
-        if key.endswith(".weight_v"):
+        if key.split(".")[-1] == "weight_v":
             g = state.get(key[:-1] + "g")
             if g is None:
                 raise CheckpointError(f"weight norm: {key} has no {key[:-1] + 'g'}")
             folded[key[:-2]] = torch._weight_norm(value.float(), g.float(), 0).to(value.dtype)
-        elif not key.endswith(".weight_g"):
+        elif key.split(".")[-1] != "weight_g":
             folded[key] = value
         elif key[:-1] + "v" not in state:
             raise CheckpointError(f"weight norm: {key} has no {key[:-1] + 'v'}")

@@ -83,14 +83,15 @@ def advance(state: DecodeState, tokens: Tensor, parents: Tensor | None = None) -
     state.step += 1
 
 
-def collect(trace: Trace, step: int, slot: int, stopped: bool) -> Decoded:
-    """The codes and latents of the sequence whose last code is in `slot` at `step` (−1: none)."""
+def collect(trace: Trace, step: int, slot: int, stopped: bool, empty: Tensor) -> Decoded:
+    """The codes and latents of the sequence whose last code is in `slot` at `step` (−1: none); `empty`
+    [·, D] is a hidden state to take width, type and device from."""
     slots = trace.path(step, slot) if step >= 0 else []
     codes = [trace.tokens[i][s] for i, s in enumerate(slots)]
     hidden = [trace.hidden[i][int(trace.parents[i][s])] for i, s in enumerate(slots)]
-    width, device = trace.hidden[0].shape[-1], trace.hidden[0].device
-    return Decoded(torch.stack(codes) if codes else torch.zeros(0, dtype=torch.long, device=device),
-                   torch.stack(hidden) if hidden else torch.zeros(0, width, device=device), stopped)
+    if not codes:
+        return Decoded(empty.new_zeros(0, dtype=torch.long), empty[:0], stopped)
+    return Decoded(torch.stack(codes), torch.stack(hidden), stopped)
 
 
 def search_single(state: DecodeState, options: SamplingOptions, max_codes: int,
@@ -108,13 +109,13 @@ def search_single(state: DecodeState, options: SamplingOptions, max_codes: int,
         else:
             token = scores.argmax(-1)
         if int(token) == config.stop_mel_token:
-            return collect(trace, step - 1, 0, stopped=True)
+            return collect(trace, step - 1, 0, stopped=True, empty=state.hidden)
         for history, value in ((trace.hidden, state.hidden), (trace.tokens, token), (trace.parents, own)):
             history.append(value)
         seen[0, token] = True
         if step + 1 < max_codes:
             advance(state, token)
-    return collect(trace, max_codes - 1, 0, stopped=False)
+    return collect(trace, max_codes - 1, 0, stopped=False, empty=state.hidden)
 
 
 @dataclass(frozen=True)
@@ -151,14 +152,16 @@ def search_beams(state: DecodeState, options: SamplingOptions, max_codes: int,
         parents, tokens = picks // vocabulary, picks % vocabulary
         stops = tokens == config.stop_mel_token
 
-        continuing = scores.masked_fill(stops, -torch.inf).topk(beams).indices
+        # at the limit every candidate is at its end, and only the first `beams` candidates may end
+        continuing = (torch.arange(beams, device=device) if last
+                      else scores.masked_fill(stops, -torch.inf).topk(beams).indices)
         trace.hidden.append(state.hidden)
         trace.tokens.append(tokens[continuing])
         trace.parents.append(parents[continuing])
         finished += _finish(scores, parents, stops, beams, step, options.length_penalty)
         if last:
-            finished += [Hypothesis(_normalized(float(scores[pick]), step + 1, options.length_penalty), step, slot, False)
-                         for slot, pick in enumerate(continuing.tolist()) if pick < beams]
+            finished += [Hypothesis(_normalized(float(scores[slot]), step + 1, options.length_penalty), step, slot, False)
+                         for slot in range(beams) if not bool(stops[slot])]
         finished = sorted(finished, key=lambda h: -h.score)[:beams]  # stable: earlier ones win ties
         running = scores[continuing]
         best_running = _normalized(float(running[0]), step + 1, options.length_penalty)
@@ -167,7 +170,7 @@ def search_beams(state: DecodeState, options: SamplingOptions, max_codes: int,
         seen = seen[trace.parents[-1]].scatter(1, trace.tokens[-1][:, None], True)
         advance(state, trace.tokens[-1], trace.parents[-1])
     best = finished[0]
-    return collect(trace, best.step, best.slot, best.stopped)
+    return collect(trace, best.step, best.slot, best.stopped, state.hidden)
 
 
 def _normalized(score: float, length: int, penalty: float) -> float:

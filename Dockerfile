@@ -1,0 +1,16 @@
+# The environment of cog.yaml without the cog command: docker build -t indextts2 . && docker run --gpus all -p 5000:5000 indextts2
+# torch's CUDA wheels bring the CUDA libraries, so a plain Python image is enough.
+FROM python:3.11-slim
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ffmpeg libsndfile1 \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY requirements.txt requirements-nodeps.txt ./
+RUN pip install --no-cache-dir -r requirements.txt \
+    && pip install --no-cache-dir --no-deps -r requirements-nodeps.txt
+COPY . .
+ENV INDEXTTS_MODEL=indextts2 \
+    COG_PREDICT_TYPE_STUB=predict.py:Predictor \
+    PYTHONUNBUFFERED=1
+EXPOSE 5000
+CMD ["python", "-m", "cog.server.http"]

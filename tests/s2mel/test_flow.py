@@ -1,0 +1,75 @@
+"""The solver on a velocity that is known, and the guidance rule."""
+import pytest
+import torch
+
+from pipeline.s2mel.flow import draw_noise, solve
+
+
+class KnownVelocity:
+    """v = rate · x for the conditional half, 0 for the null one: Euler's answer is a power."""
+
+    def __init__(self, rate):
+        self.rate, self.batches = rate, []
+
+    def prepare(self, prompt, condition, style):
+        self.static = prompt, condition, style
+        return self.static
+
+    def velocity(self, x, t, static):
+        self.batches.append(x.shape[0])
+        v = torch.zeros_like(x)
+        v[:1] = self.rate * x[:1]
+        return v
+
+
+def inputs(reference=3, target=5):
+    generator = torch.Generator().manual_seed(0)
+    return dict(noise=draw_noise(80, reference + target, generator), reference_mel=torch.ones(1, 80, reference),
+                condition=torch.ones(1, reference + target, 4), style=torch.ones(1, 6))
+
+
+@pytest.mark.parametrize("steps, cfg", [(1, 0.7), (4, 0.7), (10, 0.0)])
+def test_euler_steps_and_guidance(steps, cfg):
+    given, dit = inputs(), KnownVelocity(-0.5)
+    mel = solve(dit, steps=steps, cfg_rate=cfg, **given)
+    expected = given["noise"][..., 3:] * (1 - 0.5 * (1 + cfg) / steps) ** steps
+    torch.testing.assert_close(mel, expected)
+    assert dit.batches == [2 if cfg else 1] * steps
+
+
+def test_null_half_has_no_prompt_style_or_condition():
+    dit = KnownVelocity(0.0)
+    solve(dit, steps=1, cfg_rate=0.7, **inputs())
+    for part in dit.static:
+        assert part[0].abs().sum() > 0 and part[1].abs().sum() == 0
+
+
+def test_prompt_is_the_reference_mel_and_silent_after_it():
+    dit = KnownVelocity(0.0)
+    solve(dit, steps=1, cfg_rate=0.0, **inputs())
+    prompt = dit.static[0]
+    assert (prompt[..., :3] == 1).all() and (prompt[..., 3:] == 0).all()
+
+
+def test_input_noise_is_left_alone():
+    given = inputs()
+    before = given["noise"].clone()
+    solve(KnownVelocity(1.0), steps=2, cfg_rate=0.7, **given)
+    assert torch.equal(given["noise"], before)
+
+
+def test_no_steps_is_an_error():
+    with pytest.raises(ValueError, match="diffusion_steps is 0; allowed: 1 or more"):
+        solve(KnownVelocity(0.0), steps=0, cfg_rate=0.7, **inputs())
+
+
+def test_real_velocity_depends_on_everything(mini_model, generator):
+    def noise(*shape):
+        return torch.randn(*shape, generator=generator)
+    content = mini_model.config.s2mel.dit.content_dim
+    base = dict(x=noise(1, 80, 12), t=torch.tensor([0.4]), prompt=noise(1, 80, 12), condition=noise(1, 12, content),
+                style=noise(1, 192))
+    v = mini_model.dit(**base)
+    for name, value in base.items():
+        other = torch.tensor([0.6]) if name == "t" else value + 0.5
+        assert (mini_model.dit(**(base | {name: other})) - v).abs().max() > 1e-4, name
