@@ -223,6 +223,9 @@ def check_consistent(config: ModelConfig) -> None:
         "speaker.style_dim = s2mel.dit.style_dim": (config.speaker.style_dim, config.s2mel.dit.style_dim),
         "audio.n_mels = s2mel.dit.in_channels": (config.audio.n_mels, config.s2mel.dit.in_channels),
         "audio.n_mels = vocoder.num_mels": (config.audio.n_mels, config.vocoder.num_mels),
+        "codec.codebook_size = gpt.start_mel_token": (config.codec.codebook_size, config.gpt.start_mel_token),
+        "gpt.start_mel_token + 2 = gpt.number_mel_codes":
+            (config.gpt.start_mel_token + 2, config.gpt.number_mel_codes),
         "gpt.model_dim = gpt.speaker.perceiver_dim": (config.gpt.model_dim, config.gpt.speaker.perceiver_dim),
         "emotion.names = emotion.rows = emotion.bias in length":
             (len(config.emotion.names), len(config.emotion.rows)),

@@ -14,7 +14,6 @@ from pathlib import Path
 from pipeline.config import SynthesisConfig
 
 MAX_SEED = 2 ** 32 - 1
-MAX_TEXT_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 """
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import shutil
@@ -23,7 +24,7 @@ from pipeline.conditioning.emotion_text import EmotionReader
 from pipeline.conditioning.voice import Voice, VoiceCache
 from pipeline.deterministic import tone
 from pipeline.model import Model, load_model
-from pipeline.request import MAX_TEXT_CHARACTERS, Request
+from pipeline.request import Request
 from pipeline.synthesize import Synthesizer, join
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.prepare import prepare_text
@@ -46,10 +47,11 @@ class Result:
 
 class Workspace:
     """A temporary folder per request. What was returned is read after the request ends, so a folder is
-    removed when the next one is asked for."""
+    removed when the next one is asked for, at the latest when the process ends."""
 
     def __init__(self):
         self.folder: Path | None = None
+        atexit.register(self.clear)
 
     def renew(self) -> Path:
         self.clear()
@@ -98,21 +100,22 @@ class Service:
         self.workspace.clear()
         self.voices = VoiceCache(self.model)
 
-    def close(self) -> None:
-        """Remove what the last request left for its caller to read."""
-        self.workspace.clear()
-
     def run(self, request: Request) -> Result:
         """Speak `request`. Raises ValueError, in one line, for anything the caller can put right."""
         folder = self.workspace.renew()
-        request = request.checked()
+        try:
+            return self._run(request.checked(), folder)
+        except BaseException:  # a cancellation is one
+            self.workspace.clear()
+            raise
+
+    def _run(self, request: Request, folder: Path) -> Result:
         options = request.synthesis(self.model.config.synthesis)
         stopwatch = Stopwatch(self.model.device)
         start = time.perf_counter()
         with stopwatch("text"):
             texts = prepare_text(request.text, self.normalizer, self.tokenizer, language="auto",
-                                 max_segment_tokens=options.segment_tokens, quick_start_tokens=0,
-                                 max_characters=MAX_TEXT_CHARACTERS)
+                                 max_segment_tokens=options.segment_tokens, quick_start_tokens=0)
         with stopwatch("voice"):
             speaker = read_audio(request.speaker)
             voice = self.voices.voice(speaker.samples, speaker.sample_rate)

@@ -66,7 +66,7 @@ class Synthesizer:
         for index, text in enumerate(texts):
             generator = torch.Generator().manual_seed(segment_seed(seed, index))
             with stopwatch("gpt"):
-                decoded = self.codes(text.ids, voice, emotion_vector, options, generator, on_progress)
+                decoded = self.codes(text.token_ids, voice, emotion_vector, options, generator, on_progress)
             if not decoded.stopped:
                 logger.warning("segment %d reached the limit of %d codes without an end of speech",
                                index + 1, len(decoded.codes))

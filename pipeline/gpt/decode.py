@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from pipeline.gpt.model import KVCache, UnifiedVoice
-from pipeline.gpt.sampling import (POSITION_OFFSET, SamplingOptions, draw, filter_scores, penalize_repetition,
-                                   seen_tokens)
+from pipeline.gpt.sampling import (POSITION_OFFSET, SamplingOptions, draw, filter_scores, forbid,
+                                   penalize_repetition, seen_tokens)
 
 UNREACHABLE = -1e9  # score of beams and hypotheses that do not exist yet
 OnStep = Callable[[int], None]
@@ -103,7 +103,8 @@ def search_single(state: DecodeState, options: SamplingOptions, max_codes: int,
     own = torch.zeros(1, dtype=torch.long, device=state.hidden.device)
     for step in range(max_codes):
         on_step(step)
-        scores = penalize_repetition(state.model.mel_head(state.hidden).float(), seen, options.repetition_penalty)
+        scores = state.model.mel_head(state.hidden).float()
+        scores = forbid(penalize_repetition(scores, seen, options.repetition_penalty), config.start_mel_token)
         if options.do_sample:
             token = draw(filter_scores(scores, options, keep=1), 1, generator)[:, 0]
         else:
@@ -140,7 +141,7 @@ def search_beams(state: DecodeState, options: SamplingOptions, max_codes: int,
         on_step(step)
         last = step + 1 == max_codes
         logs = state.model.mel_head(state.hidden).float().log_softmax(-1)
-        logs = penalize_repetition(logs, seen, options.repetition_penalty)
+        logs = forbid(penalize_repetition(logs, seen, options.repetition_penalty), config.start_mel_token)
         if options.do_sample:
             logs = filter_scores(logs, options, keep=2)
         total = (running[:, None] + logs).flatten()

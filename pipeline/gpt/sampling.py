@@ -55,6 +55,14 @@ def penalize_repetition(scores: Tensor, seen: Tensor, penalty: float) -> Tensor:
     return torch.where(seen, torch.where(scores < 0, scores * penalty, scores / penalty), scores)
 
 
+def forbid(scores: Tensor, token: int) -> Tensor:
+    """Scores without `token`: the start token is in the vocabulary but is no code, and nothing after the
+    GPT could speak it."""
+    scores = scores.clone()
+    scores[:, token] = -torch.inf
+    return scores
+
+
 def filter_scores(scores: Tensor, options: SamplingOptions, keep: int) -> Tensor:
     """Temperature, then top-k, then top-p; filtered tokens become −inf, at least `keep` stay."""
     scores = scores / options.temperature

@@ -96,7 +96,6 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
         output = options.output or Path(f"output{result.suffix}")
         shutil.copyfile(result, output)
-        predictor.service.close()
     if options.json:
         print(json.dumps({"status": "succeeded", "output": str(output), "metrics": metrics}, ensure_ascii=False))
     print(f"Written output to: {output}", file=sys.stderr)

@@ -1,0 +1,91 @@
+"""From a request's text to the token segments the model speaks, with every unusable text refused in words."""
+
+import logging
+from dataclasses import dataclass
+
+from pipeline.text.characters import is_speakable
+from pipeline.text.normalize import TextNormalizer
+from pipeline.text.split import split_segments
+from pipeline.text.tokenize import WORD_START, Tokenizer
+
+log = logging.getLogger(__name__)
+
+MAX_CHARACTERS = 20_000
+MAX_SEGMENT_TOKENS = 120
+
+
+@dataclass(frozen=True)
+class TextSegment:
+    """A part of the normalized text (case and spaces as there) and its tokens."""
+
+    text: str
+    token_ids: list[int]
+
+
+def prepare_text(
+    text: str,
+    normalizer: TextNormalizer,
+    tokenizer: Tokenizer,
+    *,
+    language: str = "auto",
+    max_segment_tokens: int = MAX_SEGMENT_TOKENS,
+    quick_start_tokens: int = 0,
+    max_characters: int = MAX_CHARACTERS,
+) -> list[TextSegment]:
+    """`text` normalized, tokenized and cut; at least one segment, each with something to speak.
+
+    Raises ValueError, in one line without the text itself, for what is not a string, is empty, longer
+    than `max_characters`, or holds nothing that can be read aloud or that the tokenizer knows. Some
+    unknown tokens are a warning that counts them.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"the text is a {type(text).__name__}; it must be a string")
+    if not text:
+        raise ValueError("the text is empty; give at least one word")
+    if len(text) > max_characters:
+        raise ValueError(f"the text has {len(text):,} characters; at most {max_characters:,} are allowed")
+    if text.isspace():
+        raise ValueError(f"the text is {len(text):,} characters of white space; give at least one word")
+    normalized = normalizer.normalize(text, language)
+    if not is_speakable(normalized):
+        raise ValueError(
+            "the text holds nothing to read aloud (only punctuation, symbols, emoji or control characters);"
+            " give at least one word or number"
+        )
+
+    pieces = tokenizer.pieces(normalized)
+    _check_known(pieces, tokenizer)
+    parts = split_segments(pieces, max_segment_tokens, quick_start_tokens)
+    return [
+        TextSegment(part_text, tokenizer.ids(part))
+        for part, part_text in zip(parts, _texts(parts, normalized))
+        if is_speakable(part_text)
+    ]
+
+
+def _check_known(pieces: list[str], tokenizer: Tokenizer) -> None:
+    speakable = [piece for piece in pieces if is_speakable(piece)]
+    unknown = tokenizer.ids(speakable).count(tokenizer.unknown_id)
+    if unknown == len(speakable):
+        raise ValueError(
+            f"none of the text's {unknown:,} letters or words is in the model's vocabulary;"
+            " write Chinese or English (a glossary can give readings for other words)"
+        )
+    if unknown:
+        log.warning("%d of %d tokens are not in the model's vocabulary", unknown, len(speakable))
+
+
+def _texts(parts: list[list[str]], normalized: str) -> list[str]:
+    """What each part reads in `normalized`; where letters and tokens do not line up, the tokens' own letters."""
+    surfaces = ["".join(part).replace(WORD_START, "") for part in parts]
+    positions = [index for index, character in enumerate(normalized) if not character.isspace()]
+    if sum(map(len, surfaces)) != len(positions):
+        return ["".join(part).replace(WORD_START, " ").strip() for part in parts]
+    texts = []
+    start = count = 0
+    for surface in surfaces:
+        count += len(surface)
+        end = positions[count] if count < len(positions) else len(normalized)
+        texts.append(normalized[start:end].strip())
+        start = end
+    return texts

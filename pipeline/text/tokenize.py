@@ -1,0 +1,49 @@
+"""Text to SentencePiece tokens, as the model was trained: Chinese characters apart, letters in upper case."""
+
+import re
+from pathlib import Path
+
+import sentencepiece
+
+# Written without spaces between words: Chinese, Japanese and Korean, with their punctuation.
+_CJK = re.compile(
+    "([\u1100-\u11ff\u2e80-\ua4cf\ua840-\ud7af\uf900-\ufaff\ufe30-\ufe4f\uff65-\uffdc\U00020000-\U0002ffff])"
+)
+WORD_START = "▁"
+
+
+def split_cjk(text: str) -> str:
+    """`text` in upper case with every CJK character between single spaces: "效果GPT" is "效 果 GPT"."""
+    return " ".join(_CJK.sub(r" \1 ", text).upper().split())
+
+
+class Tokenizer:
+    """A SentencePiece model behind `split_cjk`."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Load the model file `path`; ValueError if it is missing or not a SentencePiece model."""
+        path = Path(path)
+        try:
+            model = path.read_bytes()
+        except OSError as error:
+            raise ValueError(f"cannot read the tokenizer model {path.name}: {error.strerror}") from error
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+            self.vocabulary_size: int = self._processor.get_piece_size()
+            self.unknown_id: int = self._processor.unk_id()
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"{path.name} is not a SentencePiece model ({len(model)} bytes)") from error
+        if self.vocabulary_size == 0:
+            raise ValueError(f"{path.name} is not a SentencePiece model ({len(model)} bytes): it holds no pieces")
+
+    def pieces(self, text: str) -> list[str]:
+        """The pieces of `text`; one that starts a word starts with "▁"."""
+        return self._processor.encode(split_cjk(text), out_type=str)
+
+    def ids(self, pieces: list[str]) -> list[int]:
+        """The token of each piece, `unknown_id` for those outside the vocabulary."""
+        return self._processor.piece_to_id(pieces)
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of `text`."""
+        return self.ids(self.pieces(text))
