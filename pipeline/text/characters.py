@@ -19,7 +19,7 @@ _IDEOGRAPH = re.compile(f"[{IDEOGRAPHS}]")
 
 # A full-width comma or semicolon stays until the numbers are read: "3，4" is a list, "3,400" a number.
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code) not in "，；"}
-_QUOTES = "\"“”„‟‘’‚‛`´«»‹›"
+_QUOTES = "\"“”„‟‘’‚‛`´«»‹›＂＇"
 _BRACKETS = "[]{}［］｛｝【】「」『』《》〈〉〔〕"
 _DASHES = "—–‒―−‐‑"
 
@@ -42,7 +42,7 @@ _COMPATIBLE = {code: _compatible(code) for first, last in _COMPATIBLE_RANGES for
 _BEFORE = {
     **_COMPATIBLE,
     **_FULL_WIDTH,
-    **{ord(c): "'" for c in _QUOTES + _BRACKETS + "＂＇［］｛｝"},
+    **{ord(c): "'" for c in _QUOTES + _BRACKETS},
     **{ord(c): "-" for c in _DASHES},
     ord("\\"): " ",
     ord("＼"): " ",
@@ -64,8 +64,8 @@ _SPACES = re.compile(r" {2,}")
 _ELLIPSIS = re.compile(r"\.{3,}|[,，]{3,}|…{2,}")
 _HYPHENS = re.compile(r"-{2,}")
 _REPEATED_MARK = re.compile(r"([!?.,'])\1{3,}")
-# Rules drawn with symbols ("=====", "* * *" keeps its spaces and is read) and heaps of mixed marks: not
-# spoken, and slow in the English grammar.
+# Rules drawn with symbols ("=====") and heaps of mixed marks are not spoken, and the English grammar is
+# slow on them.
 _DECORATION = re.compile(r"([_=*#+^|/<>@&%])\1{2,}")
 _MARK_HEAP = re.compile(r"(?:[.,!?…':;()-] ?){8,}")
 
@@ -122,4 +122,5 @@ def is_speakable(text: str) -> bool:
 
 
 def _without_symbols(text: str, keep: frozenset[str]) -> str:
-    return "".join(c for c in text if c in keep or unicodedata.category(c) not in _SYMBOL_CATEGORIES)
+    # A space takes the place of each, lest the digits of "5😀5" become one number.
+    return "".join(c if c in keep or unicodedata.category(c) not in _SYMBOL_CATEGORIES else " " for c in text)

@@ -67,7 +67,7 @@ class Glossary:
         readings: dict[str, dict[str, str]] = {}
         for term, reading in (entries or {}).items():
             if not isinstance(reading, str | Mapping):
-                raise ValueError(f"glossary term {term!r} has the reading {reading!r}; it must be text or zh:/en: texts")
+                raise ValueError(f"glossary term {term!r} reads {reading!r}; it must be text, or zh: and en: texts")
             readings[term] = dict.fromkeys(LANGUAGES, reading) if isinstance(reading, str) else dict(reading)
         return cls(readings)
 

@@ -60,7 +60,7 @@ class TextNormalizer:
         Raises ValueError if `text` is not a string or `language` is unknown.
         """
         if not isinstance(text, str):
-            raise ValueError(f"the text is a {type(text).__name__}; it must be a string")
+            raise ValueError(f"the text is of type {type(text).__name__}; it must be a string")
         if language not in ("auto", *LANGUAGES):
             raise ValueError(f"language is {language!r}; allowed: auto, zh, en")
         text = map_before(clean(text))

@@ -39,7 +39,7 @@ def prepare_text(
     unknown tokens are a warning that counts them.
     """
     if not isinstance(text, str):
-        raise ValueError(f"the text is a {type(text).__name__}; it must be a string")
+        raise ValueError(f"the text is of type {type(text).__name__}; it must be a string")
     if not text:
         raise ValueError("the text is empty; give at least one word")
     if len(text) > max_characters:
@@ -59,26 +59,35 @@ def prepare_text(
     return [
         TextSegment(part_text, tokenizer.ids(part))
         for part, part_text in zip(parts, _texts(parts, normalized))
-        if is_speakable(part_text)
+        if _known(part, tokenizer)
     ]
 
 
+def _known(pieces: list[str], tokenizer: Tokenizer) -> int:
+    """How many of `pieces` hold letters or digits and are in the vocabulary."""
+    speakable = tokenizer.ids([piece for piece in pieces if is_speakable(piece)])
+    return len(speakable) - speakable.count(tokenizer.unknown_id)
+
+
 def _check_known(pieces: list[str], tokenizer: Tokenizer) -> None:
-    speakable = [piece for piece in pieces if is_speakable(piece)]
-    unknown = tokenizer.ids(speakable).count(tokenizer.unknown_id)
-    if unknown == len(speakable):
+    total = sum(map(is_speakable, pieces))
+    unknown = total - _known(pieces, tokenizer)
+    if unknown == total:
         raise ValueError(
-            f"none of the text's {unknown:,} letters or words is in the model's vocabulary;"
+            f"none of the text's {total:,} tokens is in the model's vocabulary;"
             " write Chinese or English (a glossary can give readings for other words)"
         )
     if unknown:
-        log.warning("%d of %d tokens are not in the model's vocabulary", unknown, len(speakable))
+        log.warning("%d of %d tokens are not in the model's vocabulary", unknown, total)
 
 
 def _texts(parts: list[list[str]], normalized: str) -> list[str]:
     """What each part reads in `normalized`; where letters and tokens do not line up, the tokens' own letters."""
     surfaces = ["".join(part).replace(WORD_START, "") for part in parts]
-    positions = [index for index, character in enumerate(normalized) if not character.isspace()]
+    # Upper case may be longer ("ß" is "SS"): every letter of it stands at the letter it comes from.
+    positions = [
+        index for index, character in enumerate(normalized) if not character.isspace() for _ in character.upper()
+    ]
     if sum(map(len, surfaces)) != len(positions):
         return ["".join(part).replace(WORD_START, " ").strip() for part in parts]
     texts = []

@@ -7,21 +7,19 @@ import re
 
 from pipeline.text.characters import has_ideograph
 
-_CONTRACTION = re.compile(
-    r"\b(what|where|who|which|how|there|here|it|he|she|that|this)'s\b", re.IGNORECASE
-)
+_CONTRACTION = re.compile(r"\b(what|where|who|which|how|there|here|it|he|she|that|this)'s\b", re.IGNORECASE)
 
 # Bare host names only under these: "stop.It works" and "so.me" are not addresses.
 _TOP_LEVEL = "com|org|net|edu|gov|info|biz|dev|app|io|ai|cn|jp|kr|hk|tw|uk|eu|de|ru"
 _LABELS = r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
 _PATH = r"(?::[0-9]+)?(?:[/?#][A-Za-z0-9._~:/?#@!$&*+,;=%-]*)?"
-EMAIL = rf"[A-Za-z0-9._%+-]+@{_LABELS}\.[A-Za-z]+"
+_EMAIL = rf"[A-Za-z0-9._%+-]+@{_LABELS}\.[A-Za-z]+"
 _ADDRESS = re.compile(
     rf"(?<![A-Za-z0-9@._%+/-])(?:"
-    rf"https?://{_LABELS}{_PATH}|www\.{_LABELS}{_PATH}|{EMAIL}|{_LABELS}\.(?:{_TOP_LEVEL})(?![A-Za-z0-9-]){_PATH})",
+    rf"https?://{_LABELS}{_PATH}|www\.{_LABELS}{_PATH}|{_EMAIL}|{_LABELS}\.(?:{_TOP_LEVEL})(?![A-Za-z0-9-]){_PATH})",
     re.IGNORECASE,
 )
-_WHOLE_EMAIL = re.compile(EMAIL)
+_WHOLE_EMAIL = re.compile(_EMAIL)
 _TRAILING_MARKS = ".,;:!?'"
 _ADDRESS_WORDS = {
     "en": {
@@ -45,7 +43,8 @@ _LARGE_AMOUNT_ZH = re.compile(r"([$€£¥])\s?(\d+(?:\.\d+)?[十百千万亿]+)
 
 _EITHER = (
     (re.compile(r"(?<=\d)\s?~\s?(?=\d)"), "-"),  # "3~5": "three tilde five"
-    (re.compile(r"(?<![\d.,$€£¥])(\d(?:[\d.,]*\d)?)\s?([$€£])(?!\d)"), r"\2\1"),  # "5€": raises; "100$": sign lost
+    # "5€": wetext raises; "100$": the sign is lost
+    (re.compile(r"(?<![\d.,$€£¥])(\d(?:[\d.,]*\d)?)\s?([$€£])(?!\d)"), r"\2\1"),
 )
 _ENGLISH = (
     (re.compile(r"(?<!\w)~\s?(?=\d)"), "about "),  # "~5": "approximatelyfive"
@@ -55,12 +54,14 @@ _ENGLISH = (
     (re.compile(r"(?<=\d)(?=[^\x00-\x7f°℃℉…])|(?<=[^\x00-\x7f£¥€…])(?=\d)"), " "),
     (re.compile(r"(?<=\d)\s?-\s?(?=[$€£¥]\d)"), " to "),  # "$5-$10": "dollar five-dollar ten"
     (re.compile(r"([$€£¥]\d[\d.,]*)\s?/\s?(?=[A-Za-z])"), r"\1 per "),  # "$1,000/day": "one dollar,oh oh oh/day"
-    (re.compile(r"(?<!\w)(1\d|20)([1-9])0s\b"), r"\1 '\g<2>0s"),  # "1990s": "… and ninety seconds"
+    (re.compile(r"(?<!\w)(1\d|20)([2-9])0s\b"), r"\1 '\g<2>0s"),  # "1990s": "… and ninety seconds"
+    (re.compile(r"(?<!\w)(1\d|20)10s\b"), r"\1 tens"),
+    (re.compile(r"(?<!\w)(1[1-9])00s\b"), r"\1 hundreds"),
     (re.compile(r"(?<!\w)2000s\b"), "two thousands"),
     (re.compile(r"(?<![\w.,:/$€£¥-])([1-9])000(?![\w:/-]|[.,]\d)"), r"\1,000"),  # "1000": "ten hundred"
 )
 _CHINESE = (
-    (re.compile(r"(?<![\w.])~\s?(?=\d)"), "约"),
+    (re.compile(r"约?(?<![A-Za-z0-9.])~\s?(?=\d)"), "约"),  # "~5个": the sign is not read
     # "$1,234.5": "one dollar, two hundred…"; "1,000,000元": "one, zero zero zero, …"
     (_SEPARATED, lambda match: match[0].replace(",", "")),
     (_NAMED_AMOUNT_ZH, r"\1"),  # "¥100元": "ten yuan zero yuan"
@@ -83,7 +84,7 @@ def is_email(text: str) -> bool:
 
 
 def expand_contractions(text: str) -> str:
-    """ "it's" is "it is", and so for the question words, pronouns and here/there."""
+    """`text` with "it's" as "it is", and so for question words, pronouns and here/there."""
     return _CONTRACTION.sub(r"\1 is", text)
 
 

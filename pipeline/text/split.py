@@ -7,6 +7,9 @@ _MARKS = frozenset(".!?…,-") | frozenset(WORD_START + mark for mark in ".!?…
 _QUOTES = frozenset({"'", WORD_START + "'"})
 # A segment this short is a crumb where a cut by length made it: it is spoken badly.
 _CRUMB_TOKENS = 2
+# An even cut moves to a word start at most this fraction of the limit away: far enough for any word at
+# the usual 120 tokens, too short to make a new crumb.
+_REACH = 8
 
 Span = tuple[int, int]  # first piece, piece after the last
 
@@ -59,7 +62,7 @@ def _length_cuts(pieces: list[str], start: int, end: int, max_tokens: int) -> li
         earliest = end - (count - part) * max_tokens
         latest = (cuts[-1] if cuts else start) + max_tokens
         even = start + (end - start) * part // count
-        cuts.append(_word_cut(pieces, even, earliest, latest, reach=max_tokens // 4))
+        cuts.append(_word_cut(pieces, even, earliest, latest, reach=max_tokens // _REACH))
     return cuts
 
 
@@ -91,7 +94,7 @@ def _without_crumbs(spans: list[Span], cuts: set[int], pieces: list[str], max_to
     for start, end in spans:
         if start in cuts and end - start <= _CRUMB_TOKENS:
             first, _ = evened.pop()
-            start = _word_cut(pieces, (first + end) // 2, end - max_tokens, first + max_tokens, reach=max_tokens // 4)
+            start = _word_cut(pieces, (first + end) // 2, end - max_tokens, first + max_tokens, reach=max_tokens // _REACH)
             evened.append((first, start))
         evened.append((start, end))
     return evened

@@ -13,8 +13,9 @@ WORD_START = "▁"
 
 
 def split_cjk(text: str) -> str:
-    """`text` in upper case with every CJK character between single spaces: "效果GPT" is "效 果 GPT"."""
-    return " ".join(_CJK.sub(r" \1 ", text).upper().split())
+    """`text` in upper case with every CJK character between single spaces: "效果gpt" is "效 果 GPT"."""
+    parts = (part.strip() for part in _CJK.split(text))
+    return " ".join(part.upper() for part in parts if part)
 
 
 class Tokenizer:
@@ -27,14 +28,14 @@ class Tokenizer:
             model = path.read_bytes()
         except OSError as error:
             raise ValueError(f"cannot read the tokenizer model {path.name}: {error.strerror}") from error
+        if not model:
+            raise ValueError(f"the tokenizer model {path.name} is empty")
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
             self.vocabulary_size: int = self._processor.get_piece_size()
             self.unknown_id: int = self._processor.unk_id()
-        except (RuntimeError, TypeError, ValueError) as error:
+        except RuntimeError as error:
             raise ValueError(f"{path.name} is not a SentencePiece model ({len(model)} bytes)") from error
-        if self.vocabulary_size == 0:
-            raise ValueError(f"{path.name} is not a SentencePiece model ({len(model)} bytes): it holds no pieces")
 
     def pieces(self, text: str) -> list[str]:
         """The pieces of `text`; one that starts a word starts with "▁"."""
