@@ -82,8 +82,12 @@ class SemanticCodec(nn.Module):
 
     def quantize(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Normalized semantic features [B, T, D] -> codes [B, T] and their embedding [B, T, D]."""
-        codes = self.quantizer.quantizers[0].nearest(self.encoder(features.transpose(1, 2)))
+        codes = self.encode(features)
         return codes, self.vq2emb(codes)
+
+    def encode(self, features: Tensor) -> Tensor:
+        """Normalized semantic features [B, T, D] -> codes [B, T]."""
+        return self.quantizer.quantizers[0].nearest(self.encoder(features.transpose(1, 2)))
 
     def vq2emb(self, codes: Tensor) -> Tensor:
         """Codes [B, T] -> embedding [B, T, D]."""

@@ -23,11 +23,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Voice:
-    """speaker_latents [1, L, D]; style [1, S]; reference_mel [1, C, R]; prompt_condition
-    [1, R, content_dim]; emotion_vector [1, D], the clip's own; seconds of reference used."""
+    """speaker_latents [1, L, D]; style [1, S]; reference_mel [1, C, R]; prompt_codes [1, T50], the
+    clip's semantic codes; prompt_condition [1, R, content_dim], made of them; emotion_vector [1, D],
+    the clip's own; seconds of reference used."""
     speaker_latents: Tensor
     style: Tensor
     reference_mel: Tensor
+    prompt_codes: Tensor
     prompt_condition: Tensor
     emotion_vector: Tensor
     seconds: float
@@ -68,12 +70,18 @@ def make_voice(model: Model, samples: Tensor, rate: int) -> Voice:
     features = model.semantic(wave_16k)
     gpt_features = features.to(dtype_of(model.gpt))
     mel = log_mel(resample(samples, rate, config.audio.sample_rate).to(device), config.audio)
-    _, embedding = model.codec.quantize(features)
+    codes = model.codec.encode(features)
     bank = kaldi_fbank(wave_16k, config.speaker.sample_rate, config.speaker.mel_bins)
     return Voice(
         speaker_latents=model.gpt.speaker_latents(gpt_features), style=model.speaker(bank), reference_mel=mel,
-        prompt_condition=model.regulator(embedding, mel.shape[-1]),
+        prompt_codes=codes, prompt_condition=prompt_condition(model, codes, mel.shape[-1]),
         emotion_vector=model.gpt.emotion_vector(gpt_features), seconds=samples.shape[-1] / rate)
+
+
+@torch.inference_mode()
+def prompt_condition(model: Model, codes: Tensor, frames: int) -> Tensor:
+    """The reference's part of the flow's condition [1, frames, content_dim], from its codes [1, T50]."""
+    return model.regulator(model.codec.vq2emb(codes), frames)
 
 
 @torch.inference_mode()
