@@ -20,7 +20,7 @@ import torchaudio
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torchaudio.functional import resample
+from pipeline.audio import resample
 from pipeline.loading import Checkpoint, CheckpointError, Section, check_keys, is_constant, read_file
 
 with warnings.catch_warnings():  # the package switches all warnings off as it is imported
@@ -83,8 +83,8 @@ class Denoiser:
         if samples.ndim != 2 or samples.shape[0] != 1 or samples.shape[1] == 0:
             raise ValueError(f"denoise: samples are {list(samples.shape)}, allowed is [1, T] with T > 0")
         length = samples.shape[1]
-        wave = resample(samples.to(self.device, torch.float32), sample_rate, self.recipe.sample_rate)[0]
-        clean = resample(self._in_windows(wave)[None], self.recipe.sample_rate, sample_rate)
+        wave = resample(samples.cpu().float(), sample_rate, self.recipe.sample_rate)[0].to(self.device)
+        clean = resample(self._in_windows(wave)[None].cpu(), self.recipe.sample_rate, sample_rate)
         return F.pad(clean[:, :length], (0, max(0, length - clean.shape[1]))).to(samples.device)
 
     def _in_windows(self, wave: Tensor) -> Tensor:

@@ -6,12 +6,12 @@ import librosa.feature.spectral  # now: librosa puts its imports off until the f
 import numpy as np
 from torch import Tensor
 
-from enhance.levels import SILENCE, block_samples, decibels, frame_power
+from enhance.levels import BLOCK_SECONDS, SILENCE, block_samples, decibels, frame_power
 
 PAD_SECONDS = 0.05  # kept before and after, for soft beginnings and ends of words
 MIN_SECONDS = 1.0  # a synthesis needs this much reference; a shorter clip is returned whole
-LOUD = 0.95  # quantile of the clip's power over time that stands for its loud parts: no single click sets it
-QUIET = 0.05  # and the quantile that stands for its background
+LOUD_SECONDS = 0.1  # the loud parts are what is reached for this long in all: a click does not set the scale
+QUIET = 0.05  # quantile of the clip's power over time that stands for its background
 OVER_QUIET_DB = 6.0  # sound is what rises this far over the background,
 LEAST_RANGE_DB = 15.0  # and it is never less
 MOST_RANGE_DB = 40.0  # nor more than this far under the loud parts
@@ -35,7 +35,8 @@ def trim_silence(samples: Tensor, sample_rate: int, pad_seconds: float = PAD_SEC
 def sound_bounds(samples: Tensor, sample_rate: int) -> tuple[int, int]:
     """First and one past the last sample that is not silence, to 8 ms; (0, T) where all or nothing is."""
     power = frame_power(samples, sample_rate).cpu().numpy()
-    loud, quiet = np.quantile(power, LOUD), np.quantile(power, QUIET)
+    loud = np.sort(power)[-min(len(power), round(LOUD_SECONDS / BLOCK_SECONDS))]
+    quiet = np.quantile(power, QUIET)
     if loud <= SILENCE:
         return 0, samples.shape[1]
     range_db = np.clip(decibels(loud) - decibels(quiet) - OVER_QUIET_DB, LEAST_RANGE_DB, MOST_RANGE_DB)
