@@ -157,7 +157,11 @@ def read_checkpoint(directory: Path, name: str) -> dict[str, State]:
     """Every section of checkpoint `name` (a key of CHECKPOINTS) in a model directory, on the CPU.
 
     Raises CheckpointError when the file is absent or unreadable or lacks a section."""
-    checkpoint = CHECKPOINTS[name]
+    return read_file(directory, CHECKPOINTS[name])
+
+
+def read_file(directory: Path, checkpoint: Checkpoint) -> dict[str, State]:
+    """`read_checkpoint` of one that is not in the table."""
     path = directory / checkpoint.file
     if converted_path(path).is_file():
         return _read_safetensors(converted_path(path), checkpoint)

@@ -1,11 +1,12 @@
-"""Reading an audio file that a stranger sent: any common format in, mono float32 samples or a one-line error out."""
+"""Reading an audio file that a stranger sent: any common format in, mono samples or a one-line error out."""
+from __future__ import annotations
 
 import math
 import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 
 from pipeline.audio_input.container import HEAD_BYTES, Container, sniff
 from pipeline.audio_input.ffmpeg_source import FfmpegSource, open_ffmpeg
-from pipeline.audio_input.limits import AudioError, AudioLimits
+from pipeline.audio_input.limits import AudioError, AudioLimits, Header
 from pipeline.audio_input.soundfile_source import SoundfileSource, open_soundfile
 
 __all__ = ["Audio", "AudioError", "AudioLimits", "read_audio"]
@@ -55,8 +56,8 @@ class Audio:
 def read_audio(path: str | os.PathLike, limits: AudioLimits = AudioLimits()) -> Audio:
     """Read the regular file at `path`, whatever its name. Raises AudioError, a ValueError of one line.
 
-    The format is told by content. Size and header are held to `limits` before decoding; what is decoded is held to them
-    again, because headers lie. Time is bounded by `limits.decode_seconds`, memory by the longest file allowed.
+    The format is told by content. Size and header are held to `limits` before decoding; what is decoded is held to
+    them again, because headers lie. Time is bounded by `limits.decode_seconds`, memory by the longest file allowed.
     """
     deadline = time.monotonic() + limits.decode_seconds
     with _regular_file(path, limits) as descriptor:
@@ -65,7 +66,8 @@ def read_audio(path: str | os.PathLike, limits: AudioLimits = AudioLimits()) -> 
             raise limits.error("its content is no audio format that is known here")
         with _open_source(descriptor, container, limits, deadline) as source:
             source.header.check(limits)
-            return _collect(source, limits, deadline)
+            with closing(source.blocks()) as blocks:  # an error must not leave a decoder behind
+                return _collect(source.header, blocks, limits, deadline)
 
 
 @contextmanager
@@ -89,26 +91,27 @@ def _regular_file(path: str | os.PathLike, limits: AudioLimits) -> Iterator[int]
         os.close(descriptor)
 
 
-def _open_source(descriptor: int, container: Container, limits: AudioLimits, deadline: float):
+def _open_source(descriptor: int, container: Container, limits: AudioLimits,
+                 deadline: float) -> AbstractContextManager[SoundfileSource | FfmpegSource]:
     if container.demuxer is None:
         return open_soundfile(descriptor, limits)
     return open_ffmpeg(descriptor, container.demuxer, limits, deadline)
 
 
-def _collect(source: SoundfileSource | FfmpegSource, limits: AudioLimits, deadline: float) -> Audio:
-    header = source.header
+def _collect(header: Header, blocks: Iterator[np.ndarray], limits: AudioLimits, deadline: float) -> Audio:
     most = limits.most_frames(header.sample_rate)
     # Untouched pages cost no memory, so room for the longest file is free where the header does not say.
     mono = np.empty(most if header.frames is None else min(header.frames, most), np.float32)
     mean = np.full(header.channels, 1 / header.channels, np.float32)
     frames = clipped = 0
-    for block in source.blocks():
+    for block in blocks:
         low, high = float(block.min()), float(block.max())
         if not (math.isfinite(low) and math.isfinite(high)):
             raise limits.error("it holds samples that are not finite numbers (NaN or infinity)")
-        if max(-low, high) > limits.max_peak:
-            raise limits.error(f"its samples reach {max(-low, high):.3g}, allowed is up to {limits.max_peak:g} (full scale is 1)")
-        if max(-low, high) >= CLIP_LEVEL:
+        peak = max(-low, high)
+        if peak > limits.max_peak:
+            raise limits.error(f"its samples reach {peak:.3g}, allowed is up to {limits.max_peak:g} (full scale is 1)")
+        if peak >= CLIP_LEVEL:
             clipped += int(np.count_nonzero(np.abs(block) >= CLIP_LEVEL))
         if frames + len(block) > most:
             raise limits.error(f"it is longer than {limits.max_seconds:g} s, which its header does not say")

@@ -1,8 +1,9 @@
 """Which container a file is, by its first bytes and never by its name.
 
-The answer names one decoder, and for ffmpeg one demuxer: nothing that ffmpeg would guess by itself (playlists, image
-sequences, scripts) is ever chosen.
+The answer names one decoder, and for ffmpeg one demuxer: nothing that ffmpeg would guess by itself (playlists,
+image sequences, scripts) is ever chosen.
 """
+from __future__ import annotations
 
 from dataclasses import dataclass
 

@@ -1,8 +1,9 @@
 """Samples of any other audio container, block by block, through ffmpeg in a child process that is held short.
 
-The child reads the already opened file on its standard input, by one named demuxer, with only the file and pipe protocols
-and limits on address space and wall clock; what decodes has audio decoders only.
+The child reads the already opened file on its standard input, by one named demuxer, with only the file and pipe
+protocols and limits on address space and wall clock; what decodes has audio decoders only.
 """
+from __future__ import annotations
 
 import json
 import os
@@ -12,7 +13,7 @@ import selectors
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import ffmpeg
 import numpy as np
@@ -21,11 +22,12 @@ from pipeline.audio_input.limits import AudioError, AudioLimits, Header
 
 INPUT = "file:/dev/stdin"  # opened anew, so that it can seek: MP4 may keep its index at the end
 PROTOCOLS = "file,pipe"
-CODECS = (
-    "aac,aac_latm,aac_fixed,alac,mp1,mp1float,mp2,mp2float,mp3,mp3float,opus,libopus,vorbis,libvorbis,flac,speex,libspeex,"
-    "amrnb,amrwb,libopencore_amrnb,libopencore_amrwb,ac3,eac3,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,"
-    "pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_u8,pcm_s8,pcm_alaw,pcm_mulaw,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms"
-)
+CODECS = ",".join((
+    "aac,aac_latm,aac_fixed,alac,mp1,mp1float,mp2,mp2float,mp3,mp3float,ac3,eac3,flac",
+    "opus,libopus,vorbis,libvorbis,speex,libspeex,amrnb,amrwb,libopencore_amrnb,libopencore_amrwb",
+    "pcm_s8,pcm_u8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be",
+    "pcm_alaw,pcm_mulaw,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms",
+))
 READ_BYTES = 2**18
 REASON_BYTES = 4096  # of the child's messages, the last are kept
 REASON_CHARACTERS = 120  # of the last line of them
@@ -58,12 +60,13 @@ class FfmpegSource:
         command = stream.global_args("-nostdin", "-hide_banner", "-loglevel", "error").compile()
         frame_bytes = FLOAT_BYTES * self.header.channels
         rest = b""
-        for piece in _output(command, self._descriptor, self._limits, self._deadline):
-            rest += piece
-            whole = len(rest) - len(rest) % frame_bytes
-            if whole:
-                yield np.frombuffer(rest[:whole], "<f4").reshape(-1, self.header.channels)
-                rest = rest[whole:]
+        with closing(_output(command, self._descriptor, self._limits, self._deadline)) as pieces:
+            for piece in pieces:
+                rest += piece
+                whole = len(rest) - len(rest) % frame_bytes
+                if whole:
+                    yield np.frombuffer(rest[:whole], "<f4").reshape(-1, self.header.channels)
+                    rest = rest[whole:]
 
 
 @contextmanager
@@ -74,8 +77,8 @@ def open_ffmpeg(descriptor: int, demuxer: str, limits: AudioLimits, deadline: fl
 
 def _probe(descriptor: int, demuxer: str, limits: AudioLimits, deadline: float) -> Header:
     entries = "stream=codec_name,sample_rate,channels,duration:format=format_name,duration"
-    command = ["ffprobe", "-hide_banner", "-loglevel", "error", "-protocol_whitelist", PROTOCOLS]
-    command += ["-f", demuxer, "-select_streams", "a:0", "-show_entries", entries, "-of", "json", INPUT]
+    command = ["ffprobe", "-hide_banner", "-loglevel", "error", "-protocol_whitelist", PROTOCOLS, "-f", demuxer,
+               "-select_streams", "a:0", "-show_entries", entries, "-of", "json", INPUT]
     answer = json.loads(b"".join(_output(command, descriptor, limits, deadline)) or b"{}")
     if not answer.get("streams"):
         raise limits.error("it holds no audio stream")
@@ -84,7 +87,8 @@ def _probe(descriptor: int, demuxer: str, limits: AudioLimits, deadline: float) 
     seconds = stream.get("duration", container.get("duration"))
     known = seconds is not None and demuxer not in ESTIMATING_DEMUXERS
     frames = round(float(seconds) * rate) if known else None
-    return Header(container.get("format_name", demuxer), stream.get("codec_name", "unknown"), rate, channels, frames)
+    name, codec = container.get("format_name", demuxer), stream.get("codec_name", "unknown")
+    return Header(name, codec, rate, channels, frames)
 
 
 def _output(command: list[str], descriptor: int, limits: AudioLimits, deadline: float) -> Iterator[bytes]:
@@ -127,7 +131,7 @@ def _last_line(messages: bytes) -> str:
 
 
 def _limit_memory(pid: int, size: int) -> None:
-    """Set from outside: code between fork and exec is unsafe in a process with threads. Linux has it, macOS does not."""
+    """Set from outside, as code between fork and exec is unsafe where there are threads. macOS has no such call."""
     if hasattr(resource, "prlimit"):
         try:
             resource.prlimit(pid, resource.RLIMIT_AS, (size, size))

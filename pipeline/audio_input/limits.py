@@ -1,4 +1,5 @@
 """What an audio file may be, and the one error that says it is not."""
+from __future__ import annotations
 
 import math
 from dataclasses import dataclass
@@ -29,8 +30,9 @@ class AudioLimits:
 
     def describe(self) -> str:
         return (
-            f"allowed: WAV, FLAC, OGG, MP3, AIFF, M4A/MP4, WebM, Opus, AMR, AAC or CAF of at most {self.max_bytes / 1e6:g} MB, "
-            f"{self.min_rate}-{self.max_rate} Hz, 1-{self.max_channels} channels, {self.min_seconds:g}-{self.max_seconds:g} s"
+            "allowed: WAV, FLAC, OGG, MP3, AIFF, M4A/MP4, WebM, Opus, AMR, AAC or CAF of at most "
+            f"{self.max_bytes / 1e6:g} MB, {self.min_rate}-{self.max_rate} Hz, 1-{self.max_channels} channels, "
+            f"{self.min_seconds:g}-{self.max_seconds:g} s"
         )
 
     def error(self, reason: str) -> AudioError:

@@ -1,4 +1,5 @@
 """Samples of a WAV, FLAC, Ogg Vorbis, MP3 or AIFF file, block by block, through libsndfile."""
+from __future__ import annotations
 
 import os
 from collections.abc import Iterator
@@ -47,7 +48,8 @@ def open_soundfile(descriptor: int, limits: AudioLimits) -> Iterator[SoundfileSo
         frames = file.frames if 0 <= file.frames < UNKNOWN_FRAMES else None
         if frames is not None:
             frames = round(frames * promise)
-        yield SoundfileSource(file, Header(file.format, file.subtype, file.samplerate, file.channels, frames), limits)
+        header = Header(file.format, file.subtype, file.samplerate, file.channels, frames)
+        yield SoundfileSource(file, header, limits)
 
 
 def _wav_promise(descriptor: int, limits: AudioLimits) -> float:
