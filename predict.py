@@ -42,13 +42,18 @@ class Predictor(BaseRunner):
     def predict(
         self,
         text: str = Input(description="What to say, in Chinese, English or both."),
-        speaker: Path = Input(description="The voice to clone: 5 to 15 s of clean speech (WAV, FLAC, MP3, OGG, M4A …)."),
+        speaker: Path = Input(description=(
+            "The voice to clone: 5 to 15 s of clean speech (WAV, FLAC, MP3, OGG, M4A …), or a voice file.")),
         emotion_audio: Optional[Path] = Input(default=None, description="A clip whose emotion to take; default: the speaker's."),
         emotion_alpha: float = number("emotion_alpha", 1.0, "Strength of the emotion, 0 (the speaker's own) to 1."),
         emotion_vector: Optional[str] = Input(default=None, description=(
             "Emotion as weights from 0 to 1: \"happy=0.6, calm=0.2\", or eight numbers for happy, angry, sad, afraid, "
             "disgusted, melancholic, surprised, calm.")),
         emotion_text: Optional[str] = Input(default=None, description="Emotion described in words, read by a language model."),
+        denoise: bool = Input(default=False, description="Clean the reference with a speech enhancement model first."),
+        trim: bool = Input(default=True, description="Take silence off both ends of the reference."),
+        reference_window: str = Input(default="best", choices=["best", "first"], description=(
+            "Of a reference longer than 15 s: its cleanest part, or its beginning.")),
         temperature: float = number("temperature", 0.8, "Randomness of the delivery; 0: always the most likely."),
         top_p: float = number("top_p", 0.8, "Sample from the likeliest codes of this total probability."),
         top_k: int = number("top_k", 30, "Sample from this many codes at most; 0: no limit."),

@@ -146,6 +146,11 @@ def crossfade(length: int, fade_in: int, fade_out: int) -> Tensor:
     return weight
 
 
+def denoiser_available(weights: Path) -> bool:
+    """Whether a weights directory holds the denoiser's files."""
+    return (weights / DIRECTORY / POINTER).is_file()
+
+
 def load_network(directory: Path, recipe: Recipe) -> nn.Module:
     """The network in eval mode on the CPU. Raises CheckpointError naming what is absent or does not fit."""
     pointer = directory / POINTER

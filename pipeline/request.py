@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import SynthesisConfig
+from pipeline.reference import ReferenceOptions
 
 MAX_SEED = 2 ** 32 - 1
 
@@ -49,15 +50,23 @@ LIMITS = {
 }
 
 
+CHOICES = {"reference_window": ("best", "first")}
+SWITCHES = ("denoise", "trim")
+
+
 @dataclass(frozen=True)
 class Request:
-    """text and speaker are needed; None elsewhere means the model's default (seed: a random one)."""
+    """text and speaker are needed; None elsewhere means the default, the model's or this class's own (seed:
+    a random one)."""
     text: str
     speaker: Path
     emotion_audio: Path | None = None
     emotion_alpha: float = 1.0
     emotion_vector: str | None = None
     emotion_text: str | None = None
+    denoise: bool = False
+    trim: bool = True
+    reference_window: str = "best"
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
@@ -78,6 +87,16 @@ class Request:
                 values[name] = limit.check(name, values[name])
         if values["emotion_alpha"] is None:
             values["emotion_alpha"] = 1.0
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name in (*CHOICES, *SWITCHES):
+            if values[name] is None:
+                values[name] = defaults[name]
+        for name, choices in CHOICES.items():
+            if values[name] not in choices:
+                raise ValueError(f"{name} is {str(values[name])[:40]!r}; allowed: {', '.join(choices)}")
+        for name in SWITCHES:
+            if not isinstance(values[name], bool):
+                raise ValueError(f"{name} is {str(values[name])[:40]!r}; allowed: true, false")
         for name in ("emotion_vector", "emotion_text"):
             if values[name] is not None and not isinstance(values[name], str):
                 raise ValueError(f"{name} must be a text")
@@ -88,6 +107,9 @@ class Request:
         if values["seed"] is None:
             values["seed"] = secrets.randbelow(MAX_SEED + 1)
         return Request(**values)
+
+    def reference_options(self) -> ReferenceOptions:
+        return ReferenceOptions(self.denoise, self.trim, self.reference_window)
 
     def synthesis(self, defaults: SynthesisConfig) -> SynthesisConfig:
         """The model's synthesis defaults with what this request sets."""

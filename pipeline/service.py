@@ -16,14 +16,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from enhance.denoise import Denoiser, denoiser_available
 from pipeline.audio import write_wav
-from pipeline.audio_input import read_audio
 from pipeline.catalog import DEFAULT_MODEL, MODEL_VARIABLE, locate
 from pipeline.conditioning.emotion import blend, from_weights, parse_weights, temper
 from pipeline.conditioning.emotion_text import EmotionReader
-from pipeline.conditioning.voice import Voice, VoiceCache
+from pipeline.conditioning.voice import Voice
 from pipeline.deterministic import tone
 from pipeline.model import Model, load_model
+from pipeline.reference import References
 from pipeline.request import Request
 from pipeline.synthesize import Synthesizer, join
 from pipeline.text.normalize import TextNormalizer
@@ -76,12 +77,13 @@ class Service:
             self.model: Model = load_model(source.directory, source.config, device)
             self.tokenizer = Tokenizer(source.directory / "bpe.model")
             self.normalizer = TextNormalizer()
+            self.denoiser = Denoiser(source.directory, device) if denoiser_available(source.directory) else None
             self.emotion_reader = (EmotionReader(source.directory, source.config.emotion, device)
                                    if EmotionReader.available(source.directory) else None)
         self.check_vocabulary()
         self.normalizer.warm_up()
         self.synthesizer = Synthesizer(self.model)
-        self.voices = VoiceCache(self.model)
+        self.references = References(self.model, self.denoiser)
         self.workspace = Workspace()
         self.load_seconds = time.perf_counter() - start
         logger.info("loaded on %s in %.1f s", device, self.load_seconds)
@@ -98,7 +100,7 @@ class Service:
             write_wav(path, tone("warm-up", WARM_UP_SECONDS, WARM_UP_RATE)[0], WARM_UP_RATE)
             self.run(Request(text=WARM_UP_TEXT, speaker=path, max_mel_tokens=50, diffusion_steps=1, seed=0))
         self.workspace.clear()
-        self.voices = VoiceCache(self.model)
+        self.references = References(self.model, self.denoiser)
 
     def run(self, request: Request) -> Result:
         """Speak `request`. Raises ValueError, in one line, for anything the caller can put right."""
@@ -117,8 +119,8 @@ class Service:
             texts = prepare_text(request.text, self.normalizer, self.tokenizer, language="auto",
                                  max_segment_tokens=options.segment_tokens, quick_start_tokens=0)
         with stopwatch("voice"):
-            speaker = read_audio(request.speaker)
-            voice = self.voices.voice(speaker.samples, speaker.sample_rate)
+            reference = self.references.speaker(request.speaker, request.reference_options())
+            voice = reference.voice
         with stopwatch("emotion"):
             emotion = self.emotion_vector(request, voice)
         segments = list(self.synthesizer.segments(texts, voice, emotion, options, request.seed, stopwatch))
@@ -133,6 +135,9 @@ class Service:
         metrics |= {"audio_seconds": round(seconds, 3), "real_time_factor": round(elapsed / seconds, 3),
                     "seed": request.seed, "segments": len(segments), "codes": sum(s.codes for s in segments),
                     "reached_end_of_speech": all(s.stopped for s in segments)}
+        if reference.report is not None:
+            metrics |= {f"reference.{name}": value for name, value in reference.report.metrics().items()}
+            metrics["warnings"] = reference.report.warnings
         logger.info("%.2f s of audio in %.2f s (real-time factor %.2f), seed %d", seconds, elapsed, elapsed / seconds,
                     request.seed)
         return Result(path, metrics)
@@ -141,8 +146,8 @@ class Service:
         """The vector [1, D] of the request's one emotion source; the voice's own without any."""
         config = self.model.config.emotion
         if request.emotion_audio is not None:
-            clip = read_audio(request.emotion_audio)
-            return blend(voice.emotion_vector, self.voices.emotion(clip.samples, clip.sample_rate), request.emotion_alpha)
+            other = self.references.emotion(request.emotion_audio, request.reference_options())
+            return blend(voice.emotion_vector, other, request.emotion_alpha)
         if request.emotion_vector is not None:
             weights = temper(parse_weights(request.emotion_vector, config), config)
         elif request.emotion_text is not None:

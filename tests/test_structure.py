@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 STAGES = {"text", "conditioning", "gpt", "s2mel", "vocoder"}
 BASE = {"config", "audio", "audio_input", "loading", "timing"}
 # `model` gathers the stages' modules; `voice` is what a reference becomes through several of them
-WIRING = {"model", "synthesize", "service", "deterministic", "published", "catalog", "request"}
+WIRING = {"model", "synthesize", "service", "deterministic", "published", "catalog", "request", "reference"}
 WIRING_FILES = {"pipeline/conditioning/voice.py", "pipeline/conditioning/voice_file.py"}
 
 

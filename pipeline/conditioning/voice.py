@@ -5,11 +5,8 @@ Axes: L speaker latents, D GPT width, S style width, C mel channels, R reference
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import math
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
@@ -94,57 +91,3 @@ def make_emotion(model: Model, samples: Tensor, rate: int) -> Tensor:
 
 def dtype_of(module: torch.nn.Module) -> torch.dtype:
     return next(module.parameters()).dtype
-
-
-class VoiceCache:
-    """Voices and emotion vectors by content, the least recently used dropped beyond a number of bytes.
-
-    A key is the hash of samples, rate, options and model, so that a renamed copy of a clip hits and
-    another model misses."""
-
-    def __init__(self, model: Model):
-        self.model = model
-        self.capacity = model.config.reference.cache_bytes
-        self._voices: OrderedDict[str, Voice] = OrderedDict()
-        self._emotions: OrderedDict[str, Tensor] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def key(self, samples: Tensor, rate: int, options: str = "") -> str:
-        digest = hashlib.sha256(samples.contiguous().numpy().tobytes())
-        digest.update(f"|{rate}|{options}|{self.model.fingerprint}".encode())
-        return digest.hexdigest()
-
-    def voice(self, samples: Tensor, rate: int, options: str = "") -> Voice:
-        """The Voice of a clip [1, T], computed at its first use."""
-        key = self.key(samples, rate, options)
-        with self._lock:
-            if key in self._voices:
-                self._voices.move_to_end(key)
-                return self._voices[key]
-        voice = make_voice(self.model, samples, rate)
-        with self._lock:
-            self._voices[key] = voice
-            self._shrink()
-        return voice
-
-    def emotion(self, samples: Tensor, rate: int, options: str = "") -> Tensor:
-        """Emotion vector [1, D] of a clip [1, T]; a clip that is a cached voice costs nothing."""
-        key = self.key(samples, rate, options)
-        with self._lock:
-            if key in self._voices:
-                return self._voices[key].emotion_vector
-            if key in self._emotions:
-                self._emotions.move_to_end(key)
-                return self._emotions[key]
-        vector = make_emotion(self.model, samples, rate)
-        with self._lock:
-            self._emotions[key] = vector
-            self._shrink()
-        return vector
-
-    def nbytes(self) -> int:
-        return sum(v.nbytes() for v in self._voices.values()) + sum(e.nbytes for e in self._emotions.values())
-
-    def _shrink(self) -> None:
-        while self.nbytes() > self.capacity and len(self._voices) + len(self._emotions) > 1:
-            (self._voices if len(self._voices) > 1 or not self._emotions else self._emotions).popitem(last=False)
