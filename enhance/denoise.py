@@ -66,8 +66,8 @@ class MaskNetwork(nn.Module):
 class Denoiser:
     """Loaded once, then called with a clip: float32 [1, T] at any rate in, the same shape and rate out.
 
-    The output is sample-aligned with the input and keeps its level. Memory is bounded by one window whatever
-    the length. The same input gives the same output.
+    The output is sample-aligned with the input and keeps its level. Besides a few copies of the clip, memory is
+    that of one window, whatever the length. The same input gives the same output.
 
     weights: directory with `MossFormer2_SE_48K/last_best_checkpoint` and the file that names (or a
     `.safetensors` copy beside it). Raises CheckpointError, a ValueError, when one is absent or does not fit.
@@ -166,8 +166,7 @@ def load_network(directory: Path, recipe: Recipe) -> nn.Module:
         (constants if _is_computed(key) else wanted)[key] = tensor
     offered = {key: tensor for key, tensor in state.tensors.items() if not _is_computed(key)}
     check_keys(wanted, offered, state)
-    filled = {key: offered[key].to(tensor.dtype, copy=True) for key, tensor in wanted.items()}
-    network.load_state_dict(constants | filled, strict=True, assign=True)
+    network.load_state_dict(constants | {key: offered[key] for key in wanted}, strict=True)
     logger.info("denoiser loaded from %s", state.source)
     return network.eval().requires_grad_(False)
 

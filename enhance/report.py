@@ -81,17 +81,20 @@ class ReferenceReport:
             warnings.append(f"The background is only {max(0.0, self.snr_db):.0f} dB under the voice and will be cloned "
                             "with it: denoise, or record in a quieter place.")
         if self.speech_share < LITTLE_SPEECH:
-            warnings.append(f"Only {100 * self.speech_share:.0f} % of the reference is speech: leave out pauses and noise.")
+            warnings.append(f"Only {100 * self.speech_share:.0f} % of the reference is speech: leave out pauses and "
+                            "noise.")
         if self.bandwidth_hz < NARROW_HZ:
-            warnings.append(f"There is no sound above {self.bandwidth_hz / 1000:.1f} kHz: the voice will be muffled, as on "
-                            "the telephone.")
+            warnings.append(f"There is no sound above {self.bandwidth_hz / 1000:.1f} kHz: the voice will be muffled, "
+                            "as on the telephone.")
         if self.peak < QUIET_PEAK:
-            warnings.append(f"The reference is very quiet, its peak is {100 * self.peak:.1f} % of full scale: record at a "
-                            "higher level.")
+            warnings.append(f"The reference is very quiet, its peak is {100 * self.peak:.1f} % of full scale: record "
+                            "at a higher level.")
         if abs(self.dc_offset) > DC_OFFSET:
-            warnings.append(f"The samples lie {self.dc_offset:+.3f} off zero (DC offset): the recording device is faulty.")
+            warnings.append(f"The samples lie {self.dc_offset:+.3f} off zero (DC offset): the recording device is "
+                            "faulty.")
         if self.seconds < SHORT_SECONDS:
-            warnings.append(f"Only {self.seconds:.1f} s of reference: the voice will be less alike; 5 to 15 s are best.")
+            warnings.append(f"Only {self.seconds:.1f} s of reference: the voice will be less alike; 5 to 15 s are "
+                            "best.")
         if self.was_cut:
             warnings.append(f"Of {self.source_seconds:.1f} s of reference, {self.start_seconds:.1f} to "
                             f"{self.start_seconds + self.seconds:.1f} s are used.")

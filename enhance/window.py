@@ -34,8 +34,9 @@ def choose_window(samples: Tensor, sample_rate: int, max_seconds: float = MAX_WI
         return 0, longest
     size = block_samples(sample_rate)
     power = frame_power(samples, sample_rate)
-    starts, ends = _candidates(len(power), longest // size, round(WINDOW_STEP_SECONDS / BLOCK_SECONDS))
-    best = int(torch.argmax(_scores(power, starts, ends, longest // size)))
+    most = max(1, longest // size)
+    starts, ends = _candidates(len(power), most, round(WINDOW_STEP_SECONDS / BLOCK_SECONDS))
+    best = int(torch.argmax(_scores(power, starts, ends, most)))
     return int(starts[best]) * size, int(ends[best]) * size
 
 

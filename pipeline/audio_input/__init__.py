@@ -94,7 +94,7 @@ def _regular_file(path: str | os.PathLike, limits: AudioLimits) -> Iterator[int]
 def _open_source(descriptor: int, container: Container, limits: AudioLimits,
                  deadline: float) -> AbstractContextManager[SoundfileSource | FfmpegSource]:
     if container.demuxer is None:
-        return open_soundfile(descriptor, limits)
+        return open_soundfile(descriptor, container.name, limits)
     return open_ffmpeg(descriptor, container.demuxer, limits, deadline)
 
 

@@ -116,7 +116,7 @@ def _output(command: list[str], descriptor: int, limits: AudioLimits, deadline: 
                     else:
                         yield piece
         if process.wait():
-            raise limits.error(f"it cannot be decoded ({_last_line(reason)})")
+            raise limits.error(f"it cannot be decoded (ffmpeg: {_last_line(reason)})")
     finally:
         process.kill()
         process.wait()
@@ -125,9 +125,9 @@ def _output(command: list[str], descriptor: int, limits: AudioLimits, deadline: 
 
 
 def _last_line(messages: bytes) -> str:
-    """The last thing ffmpeg said, without the "[demuxer @ 0x55d0c0ffee00] " before it."""
+    """The last thing ffmpeg said, without a "[demuxer @ 0x55d0c0ffee00] " or the input's name before it."""
     lines = messages.decode(errors="replace").strip().splitlines() or ["no reason given"]
-    return re.sub(r"^\[[^]]*\] *", "", lines[-1])[:REASON_CHARACTERS]
+    return re.sub(r"^\[[^]]*\] *", "", lines[-1]).removeprefix(f"{INPUT}: ")[:REASON_CHARACTERS]
 
 
 def _limit_memory(pid: int, size: int) -> None:

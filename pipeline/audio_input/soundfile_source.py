@@ -12,8 +12,7 @@ from pipeline.audio_input.limits import AudioLimits, Header
 
 BLOCK_FRAMES = 65_536
 UNKNOWN_FRAMES = 2**62  # libsndfile says "unknown" with the largest count there is
-# `data` sizes of writers that could not seek back: nothing, sox, ffmpeg.
-STREAMED_WAV_BYTES = {0, 0x7FFFF000, 0xFFFFFFFF}
+STREAMED_WAV_BYTES = {0x7FFFF000, 0xFFFFFFFF}  # `data` sizes of sox and ffmpeg where they cannot seek back
 MAX_RIFF_CHUNKS = 64
 
 
@@ -32,18 +31,18 @@ class SoundfileSource:
             while len(block := self._file.read(out=buffer)):
                 yield block
         except soundfile.LibsndfileError as e:
-            raise self._limits.error(f"it is damaged ({e.error_string})") from e
+            raise self._limits.error("it is damaged or cut off") from e
 
 
 @contextmanager
-def open_soundfile(descriptor: int, limits: AudioLimits) -> Iterator[SoundfileSource]:
-    """Open the file behind `descriptor` (left open). Raises AudioError."""
+def open_soundfile(descriptor: int, name: str, limits: AudioLimits) -> Iterator[SoundfileSource]:
+    """Open the file behind `descriptor` (left open), which begins like a `name`. Raises AudioError."""
     promise = _wav_promise(descriptor, limits)
     try:
         # By path: given a descriptor to leave open, libsndfile 1.2.0 closes it where opening fails.
         file = soundfile.SoundFile(f"/dev/fd/{descriptor}")
     except soundfile.LibsndfileError as e:
-        raise limits.error(f"it cannot be read ({e.error_string})") from e
+        raise limits.error(f"it is no readable {name} file") from e
     with file:
         frames = file.frames if 0 <= file.frames < UNKNOWN_FRAMES else None
         if frames is not None:
