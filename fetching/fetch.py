@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,8 +50,7 @@ class Fetch:
         self.will_convert = will_convert
         self.stop = threading.Event()
         self.plans: dict[str, Plan] = {}
-        self.sources: list[Source] | None = None
-        self.looked: list[str] = [str(store.directory)]
+        self.sources: list[Source] = []
 
     def run(self, groups: Iterable[str], retry_absent: bool = False) -> None:
         """Raises WeightsError naming what is missing, where it was looked for, and the ways to provide it."""
@@ -80,42 +79,39 @@ class Fetch:
         if missing:
             self.connect()
         for plan in missing:
-            if plan.expected.hashed and self.sources:
-                plan.source = plan.source or self.sources[0]
+            if plan.expected.hashed and plan.source is None:
+                plan.source = next(self.usable(), None)
         self.check_space(missing)
         self.download_all([plan for plan in missing if plan.source])
 
     # --- sources --------------------------------------------------------------------------------
 
     def connect(self) -> None:
-        """Find the sources that can be reached, all at once, in bounded time."""
-        if self.sources is not None:
-            return
-        mirror = os.environ.get(MIRROR_VARIABLE)
-        if not mirror:
-            self.looked.append(f"no mirror ({MIRROR_VARIABLE} is not set)")
-        candidates: list[Source] = [Mirror(mirror, self.transfer)] if mirror else []
-        candidates.append(Hub(self.transfer))
-        with ThreadPoolExecutor(len(candidates)) as pool:
-            problems = list(pool.map(lambda source: source.problem(), candidates))
-        self.sources = [source for source, problem in zip(candidates, problems) if problem is None]
-        self.looked += [source.label + (f" ({problem})" if problem else "")
-                        for source, problem in zip(candidates, problems)]
+        """Begin to reach for the sources."""
+        if not self.sources:
+            mirror = os.environ.get(MIRROR_VARIABLE)
+            self.sources = [*([Mirror(mirror, self.transfer)] if mirror else []), Hub(self.transfer)]
+
+    def usable(self, first: Source | None = None) -> Iterator[Source]:
+        """The sources that can be reached, in order, from `first` on."""
+        start = self.sources.index(first) if first else 0
+        return (source for source in self.sources[start:] if source.problem() is None)
 
     def pinned_by_mirror(self, entries: list[Entry]) -> list[Entry]:
         """`entries` as the mirror's own lock has them, when there is no lock here."""
-        if self.store.locked or not self.sources or not isinstance(self.sources[0], Mirror):
+        mirror = next(self.usable(), None)
+        if self.store.locked or not isinstance(mirror, Mirror):
             return entries
-        self.store.locked = self.sources[0].lock(self.stop).get(self.store.model, {})
+        self.store.locked = mirror.lock(self.stop).get(self.store.model, {})
         self.store.lock_trust = "the lock of the mirror"
         return [self.store.pinned(entry) for entry in entries]
 
     def plan(self, entry: Entry) -> Plan:
         if entry.sha256:
             expected = Expected(entry.size, entry.sha256, trust=entry.trust)
-            return Plan(entry, expected, self.sources[0] if self.sources else None)
+            return Plan(entry, expected, next(self.usable(), None))
         plan = Plan(entry, Expected())
-        for source in self.sources or []:
+        for source in self.usable():
             if self.announced(plan, source):
                 break
         return plan
@@ -182,8 +178,7 @@ class Fetch:
 
     def obtain(self, plan: Plan, parts: Executor, meter: Meter) -> None:
         """Fetch one file from the first source that delivers it; failures are noted in the plan."""
-        sources = self.sources[self.sources.index(plan.source):]
-        for source in sources:
+        for source in self.usable(plan.source):
             if source is not plan.source and not plan.expected.hashed and not self.announced(plan, source):
                 continue
             try:
@@ -244,7 +239,7 @@ class Fetch:
             plan = self.plans.get(entry.path, Plan(entry, Expected()))
             if not entry.optional:
                 lacking.append(plan)
-            elif plan.absent or not self.sources:
+            elif plan.absent or not any(self.usable()):
                 self.store.record_absent(entry, "not published" if plan.absent else "no source could be reached")
             else:
                 logger.warning("optional %s was not fetched: %s", entry.path, "; ".join(map(str, plan.answers)))
@@ -253,9 +248,13 @@ class Fetch:
 
     def explain(self, plans: list[Plan]) -> str:
         """One line: what is missing, where it was looked for and what came of it, and the ways to provide it."""
+        looked = [str(self.store.directory)]
+        if not os.environ.get(MIRROR_VARIABLE):
+            looked.append(f"no mirror ({MIRROR_VARIABLE} is not set)")
+        looked += [source.label + (f" ({source.problem()})" if source.problem() else "") for source in self.sources]
         reasons = list(dict.fromkeys(str(reason) for plan in plans for reason in [*plan.notes, *plan.answers]))
         return (f"model '{self.store.model}' is not complete: missing {some([plan.entry.path for plan in plans])}; "
-                f"looked in {', '.join(self.looked)}{': ' + some(reasons, '; ') if reasons else ''}. Three ways to "
+                f"looked in {', '.join(looked)}{': ' + some(reasons, '; ') if reasons else ''}. Three ways to "
                 f"provide them: put the files into that directory ({DIRECTORY_VARIABLE} names another); set "
                 f"{MIRROR_VARIABLE} to a mirror that has them; or let this machine reach the hub (HF_ENDPOINT, "
                 f"HF_TOKEN) and run `python weights.py fetch --model {self.store.model}`")

@@ -38,31 +38,34 @@ def origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, (parts.hostname or "").lower(), parts.port or PORTS.get(parts.scheme)
 
 
-def unreachable(url: str, seconds: float) -> str | None:
-    """Why no connection to `url`'s host (or its proxy) could be made within `seconds`; None when one could.
+class Probe:
+    """Tries to connect to the host of a URL (or to its proxy) from the moment it is made, for `seconds`.
 
     Name resolution has no time-out of its own, so all of it runs in a thread that may be left behind."""
-    proxy = select_proxy(url, requests.utils.get_environ_proxies(url))
-    _, host, port = origin(proxy if not proxy or "://" in proxy else f"http://{proxy}") if proxy else origin(url)
-    deadline = time.monotonic() + seconds
-    result: list[str | None] = [f"no answer from {host} within {seconds:g} s"]
-    connected = threading.Event()
 
-    def connect() -> None:
-        while time.monotonic() < deadline:
+    def __init__(self, url: str, seconds: float):
+        proxy = select_proxy(url, requests.utils.get_environ_proxies(url)) or url
+        _, self.host, self.port = origin(proxy if "://" in proxy else f"http://{proxy}")
+        self.seconds, self.deadline = seconds, time.monotonic() + seconds
+        self.reason = f"no answer from {self.host} within {seconds:g} s"
+        self.connected = threading.Event()
+        threading.Thread(target=self._connect, daemon=True).start()
+
+    def problem(self) -> str | None:
+        """Why no connection could be made; None as soon as one could."""
+        connected = self.connected.wait(max(0.0, self.deadline - time.monotonic()))
+        return None if connected else self.reason
+
+    def _connect(self) -> None:
+        while time.monotonic() < self.deadline:
             try:
-                socket.create_connection((host, port), timeout=seconds).close()
+                socket.create_connection((self.host, self.port), timeout=self.seconds).close()
             except OSError as e:
-                result[0] = f"{host}: {e.strerror or e}"
-                time.sleep(PROBE_PAUSE_SECONDS)  # a network that is just coming up
+                self.reason = f"{self.host}: {e.strerror or e}"
+                time.sleep(PROBE_PAUSE_SECONDS)  # the network may just be coming up
             else:
-                result[0] = None
-                connected.set()
+                self.connected.set()
                 return
-
-    threading.Thread(target=connect, daemon=True).start()
-    connected.wait(seconds)
-    return result[0]
 
 
 class Token(requests.auth.AuthBase):

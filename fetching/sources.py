@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from fetching.http import Client, redact, unreachable
+from fetching.http import Client, Probe, redact
 from fetching.manifest import LOCK, Entry, Transfer, WeightsError, parse_lock
 from fetching.retry import RETRIED, NotFound, Refused, Retriable, retry_later, retrying
 from fetching.verify import Expected
@@ -28,9 +28,11 @@ SHA256, GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 
 class Source(ABC):
-    """A place with files. `label` names it in messages."""
+    """A place with files. `label` names it in messages. Whether it can be reached is tried from the start,
+    and waited for when it matters: a hub that is out of reach costs nothing where the mirror has it all."""
     label: str
     client: Client
+    probe: Probe
 
     @abstractmethod
     def url(self, entry: Entry) -> str: ...
@@ -41,9 +43,9 @@ class Source(ABC):
 
         Raises NotFound, Refused, Retriable."""
 
-    @abstractmethod
     def problem(self) -> str | None:
         """Why this source cannot be used now, found out in bounded time; None when it can."""
+        return self.probe.problem()
 
 
 class Mirror(Source):
@@ -55,6 +57,7 @@ class Mirror(Source):
         self.root, self.transfer = check_url(root, MIRROR_VARIABLE), transfer
         self.label = f"the mirror {redact(root)}"
         self.client = Client(transfer)
+        self.probe = Probe(root, transfer.probe_seconds)
 
     def url(self, entry: Entry) -> str:
         return self.url_of(entry.path)
@@ -85,9 +88,6 @@ class Mirror(Source):
             logger.warning("no lock from %s: %s", self.label, e)
             return {}
 
-    def problem(self) -> str | None:
-        return unreachable(self.root, self.transfer.probe_seconds)
-
 
 class Hub(Source):
     """The Hugging Face hub or a server that speaks like it (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE)."""
@@ -106,6 +106,8 @@ class Hub(Source):
         self.label = f"the hub {redact(self.endpoint)}"
         self.token = None if self.offline else huggingface_hub.get_token()
         self.client = Client(transfer, self.token, self.endpoint)
+        if not self.offline:
+            self.probe = Probe(self.endpoint, transfer.probe_seconds)
 
     def url(self, entry: Entry) -> str:
         return self.library.hf_hub_url(entry.repository, entry.file, revision=entry.revision, endpoint=self.endpoint)
@@ -129,9 +131,7 @@ class Hub(Source):
         return replace(entry, revision=metadata.commit_hash or entry.revision), expected
 
     def problem(self) -> str | None:
-        if self.offline:
-            return "HF_HUB_OFFLINE is set"
-        return unreachable(self.endpoint, self.transfer.probe_seconds)
+        return "HF_HUB_OFFLINE is set" if self.offline else self.probe.problem()
 
 
 def check_url(url: str, variable: str) -> str:
