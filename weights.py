@@ -17,9 +17,9 @@ from pathlib import Path
 from fetching.cli import main
 from fetching.convert import convert, is_converted
 from fetching.fetch import Fetch
-from fetching.files import READ_ONLY, directory_lock
+from fetching.files import directory_lock, is_writable
 from fetching.manifest import LOCK, MANIFEST, WeightsError
-from fetching.store import COMPLETE, MISSING, Store
+from fetching.store import COMPLETE, Store
 
 __all__ = ["WeightsError", "ensure"]
 
@@ -39,15 +39,17 @@ def ensure(model: str, groups: Sequence[str] = ("core",), directory: Path | str 
         logger.info("weights of '%s' in %s: verified before, unchanged since", model, store.directory)
         return store.directory
     try:
-        with directory_lock(store.directory):
-            store.reload()
-            Fetch(store, will_convert=True).run(groups)
-            convert(store, groups, dtype)
+        if is_writable(store.directory):
+            with directory_lock(store.directory):
+                store.reload()
+                Fetch(store, will_convert=True).run(groups)
+                convert(store, groups, dtype)
+        else:
+            logger.warning("%s is read-only: its files are hashed at every start, and its pickles stay as they are",
+                           store.directory)
+            Fetch(store).run(groups)
     except OSError as e:
-        if e.errno not in READ_ONLY or any(store.state(entry) == MISSING for entry in store.entries(groups)):
-            raise WeightsError(f"cannot prepare {store.directory}: {e.strerror or e}") from e
-        logger.warning("%s is read-only: verifying at every start, reading pickles unconverted", store.directory)
-        Fetch(store).run(groups)
+        raise WeightsError(f"cannot prepare {store.directory}: {e}") from e
     return store.directory
 
 

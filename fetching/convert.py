@@ -1,4 +1,4 @@
-"""Published pickles to safetensors, each in a process of its own; afterwards nothing unpickles."""
+"""Published pickles to safetensors, in a process of its own; afterwards nothing unpickles."""
 from __future__ import annotations
 
 import json
@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -49,20 +51,24 @@ def convert(store: Store, groups: Iterable[str], dtype: str, remove_sources: boo
     is refused, and for an unknown dtype."""
     if dtype not in DTYPES:
         raise WeightsError(f"dtype is '{dtype}'; allowed: {', '.join(DTYPES)}")
-    for entry in store.entries(groups):
-        if entry.rule is None:
-            continue
-        if not is_converted(store, entry, dtype):
-            if store.state(entry) != VERIFIED:
-                raise WeightsError(f"{entry.path} is {store.state(entry)} and cannot be converted to {dtype}: "
-                                   f"run `python weights.py fetch --model {store.model}` first")
-            convert_file(store, entry, dtype_of(entry, dtype))
-        if remove_sources and store.path(entry).is_file():
-            store.path(entry).unlink()
-            logger.info("%s: removed, %s stays", entry.path, copy_path(entry))
+    pickles = [entry for entry in store.entries(groups) if entry.rule]
+    pending = [entry for entry in pickles if not is_converted(store, entry, dtype)]
+    for entry in pending:
+        if store.state(entry) != VERIFIED:
+            raise WeightsError(f"{entry.path} is {store.state(entry)} and cannot be converted to {dtype}: "
+                               f"run `python weights.py fetch --model {store.model}` first")
+    if pending:
+        with Rewriter() as rewriter:
+            for entry in pending:
+                convert_file(store, entry, dtype_of(entry, dtype), rewriter)
+    if remove_sources:
+        for entry in pickles:
+            if store.path(entry).is_file():
+                store.path(entry).unlink()
+                logger.info("%s: removed, %s stays", entry.path, copy_path(entry))
 
 
-def convert_file(store: Store, entry: Entry, dtype: str) -> None:
+def convert_file(store: Store, entry: Entry, dtype: str, rewriter: Rewriter) -> None:
     source, target = store.path(entry), store.directory / copy_path(entry)
     sha256 = store.files[entry.path].sha256
     for leftover in temporaries(target):
@@ -72,30 +78,49 @@ def convert_file(store: Store, entry: Entry, dtype: str) -> None:
         raise WeightsError(f"not enough disk space to convert {source}: up to {in_bytes(size)} are needed, "
                            f"{in_bytes(free)} are free")
     temporary = temporary_name(target)
+    began = time.monotonic()
     try:
-        report = run_rewrite({"source": str(source), "target": str(temporary), "rule": entry.rule, "dtype": dtype,
-                              "metadata": {"source": entry.path, "source_sha256": sha256, "dtype": dtype}}, entry)
+        report = rewriter.run({
+            "source": str(source), "target": str(temporary), "rule": entry.rule, "dtype": dtype,
+            "metadata": {"source": entry.path, "source_sha256": sha256, "dtype": dtype}}, entry)
         install(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
     store.record_conversion(copy_path(entry), entry.path, sha256, dtype)
-    logger.info("%s: %s of tensors in %s, %s, peak memory %s", entry.path, in_bytes(target.stat().st_size),
-                target.name, dtype, in_bytes(report["peak_bytes"]))
+    logger.info("%s: %s of tensors as %s in %s, %.1f s, peak memory %s", entry.path, in_bytes(target.stat().st_size),
+                dtype, target.name, time.monotonic() - began, in_bytes(report["peak_bytes"]))
     if report["unused"]:
         logger.info("%s: entries left out: %s", entry.path, report["unused"])
 
 
-def run_rewrite(task: dict, entry: Entry) -> dict:
-    environment = {key: os.environ[key] for key in ENVIRONMENT if key in os.environ}
-    done = subprocess.run([sys.executable, "-m", "fetching.rewrite"], input=json.dumps(task), text=True,
-                          capture_output=True, cwd=ROOT, env=environment)
-    lines = done.stdout.strip().splitlines()
-    try:
-        report = json.loads(lines[-1])
-    except (IndexError, ValueError):
-        ended = f"signal {-done.returncode}" if done.returncode < 0 else f"exit status {done.returncode}"
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise WeightsError(f"{entry.path}: conversion ended with {ended}: {last}") from None
-    if "error" in report:
-        raise WeightsError(f"{entry.path}: not converted: {report['error']}")
-    return report
+class Rewriter:
+    """The process that reads pickles: one for all of them, since starting torch takes seconds."""
+
+    def __enter__(self) -> Rewriter:
+        environment = {key: os.environ[key] for key in ENVIRONMENT if key in os.environ}
+        self.messages = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen([sys.executable, "-m", "fetching.rewrite"], text=True, cwd=ROOT,
+                                        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=self.messages)
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.kill()
+        self.process.communicate()
+        self.messages.close()
+
+    def run(self, task: dict, entry: Entry) -> dict:
+        """The report on one task. Raises WeightsError when the pickle is refused or the process died."""
+        try:
+            self.process.stdin.write(json.dumps(task) + "\n")
+            self.process.stdin.flush()
+            report = json.loads(self.process.stdout.readline())
+        except (BrokenPipeError, ValueError):
+            status = self.process.wait()
+            self.messages.seek(0)
+            last = (self.messages.read().strip().splitlines() or ["no message"])[-1]
+            ended = f"signal {-status}" if status < 0 else f"exit status {status}"
+            raise WeightsError(f"{entry.path}: conversion ended with {ended}: {last}") from None
+        if "error" in report:
+            raise WeightsError(f"{entry.path}: not converted: {report['error']}")
+        return report

@@ -21,6 +21,12 @@ POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 30
 
 
+def is_writable(directory: Path) -> bool:
+    """Whether files can be made in `directory`, which may not exist yet."""
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    return os.access(existing, os.W_OK | os.X_OK)
+
+
 def temporary_name(target: Path) -> Path:
     """A unique hidden name beside `target`, on the same file system, so that `install` is one rename."""
     return target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")

@@ -1,6 +1,6 @@
-"""The process that reads one pickle and writes its tensors as safetensors, a module at a time.
+"""The process that reads pickles and writes their tensors as safetensors, a module at a time.
 
-    python -m fetching.rewrite < task.json       the last line of its output is the report, as JSON
+    python -m fetching.rewrite      a task per line of its input, a report per line of its output, as JSON
 
 The pickle is mapped, not read, and every module's tensors are folded, cast and written before the next
 module's are touched, so that memory holds the mapped file and little more. (safetensors' own writer
@@ -97,14 +97,16 @@ def raw(tensor: Tensor) -> memoryview:
 
 
 def main() -> None:
-    task = json.load(sys.stdin)
-    try:
-        unused = rewrite(Path(task["source"]), Path(task["target"]), task["rule"], getattr(torch, task["dtype"]),
-                         task["metadata"])
-        report = {"unused": unused, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
-    except (CheckpointError, OSError) as e:
-        report = {"error": " ".join(str(e).split())}
-    sys.stdout.write(json.dumps(report) + "\n")
+    for line in sys.stdin:
+        task = json.loads(line)
+        try:
+            unused = rewrite(Path(task["source"]), Path(task["target"]), task["rule"], getattr(torch, task["dtype"]),
+                             task["metadata"])
+            report = {"unused": unused, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+        except (CheckpointError, OSError) as e:
+            report = {"error": " ".join(str(e).split())}
+        sys.stdout.write(json.dumps(report) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

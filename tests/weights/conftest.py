@@ -12,7 +12,7 @@ from tests.weights.server import Server
 
 # Quick to give up and small in its parts, so that faults and several parts need few bytes and little time.
 TRANSFER = {"connections": 4, "files_at_once": 2, "chunk_bytes": 16384, "first_bytes": 4096,
-            "part_bytes_min": 65536, "part_bytes_max": 131072, "probe_seconds": 1.5, "connect_seconds": 2.0,
+            "part_bytes_min": 65536, "part_bytes_max": 131072, "probe_seconds": 0.8, "connect_seconds": 2.0,
             "stall_seconds": 0.6, "minimum_rate": 1000, "attempts": 4, "backoff_seconds": 0.02,
             "backoff_limit_seconds": 0.1, "longest_wait_seconds": 5.0, "progress_seconds": 0.2,
             "spare_bytes": 1048576}
