@@ -14,14 +14,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fetching.cli import main
+from fetching.cli import main, status_table
 from fetching.convert import convert, is_converted
 from fetching.fetch import Fetch
 from fetching.files import directory_lock, is_writable
-from fetching.manifest import LOCK, MANIFEST, WeightsError
+from fetching.manifest import GROUPS, LOCK, MANIFEST, WeightsError
 from fetching.store import COMPLETE, Store
 
-__all__ = ["WeightsError", "ensure"]
+__all__ = ["WeightsError", "ensure", "status"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,12 @@ def ensure(model: str, groups: Sequence[str] = ("core",), directory: Path | str 
     except OSError as e:
         raise WeightsError(f"cannot prepare {store.directory}: {e}") from e
     return store.directory
+
+
+def status(model: str, groups: Sequence[str] = GROUPS, directory: Path | str | None = None, *,
+           manifest: Path = MANIFEST, lock: Path = LOCK) -> str:
+    """A table of every file of `groups`: expected, present, verified, size. Reads no file and asks nobody."""
+    return status_table(Store(model, directory, manifest, lock), groups)
 
 
 def is_ready(store: Store, groups: Sequence[str], dtype: str) -> bool:

@@ -62,7 +62,7 @@ class Download:
                 future.cancel()
             wait(futures)
             os.close(file)
-            if self.error:
+            if self.error and not isinstance(self.error, OSError):  # a full disk has no room for a note
                 self.partial.save()
 
     def discard(self, meter: Meter) -> None:

@@ -72,9 +72,8 @@ class Fetch:
         with ThreadPoolExecutor(self.transfer.connections) as pool:
             plans = list(pool.map(self.plan, pending))
         self.plans.update((plan.entry.path, plan) for plan in plans)
-        for plan in plans:
-            if self.store.state(plan.entry) == UNVERIFIED:
-                self.adopt(plan)
+        with ThreadPoolExecutor(self.transfer.files_at_once) as pool:
+            list(pool.map(self.adopt, [plan for plan in plans if self.store.state(plan.entry) == UNVERIFIED]))
         missing = [plan for plan in plans if self.store.state(plan.entry) == MISSING]
         if missing:
             self.connect()

@@ -93,6 +93,9 @@ class Partial:
 
     def _leftover(self, target: Path) -> Path | None:
         kept = None
+        for state in target.parent.glob(f".{target.name}.*.state"):
+            if not state.with_suffix(".part").exists():
+                delete(state.with_suffix(".part"))
         for path in temporaries(target):
             if kept is None and self._load(path):
                 kept = path

@@ -135,7 +135,12 @@ class Hub(Source):
 
 
 def check_url(url: str, variable: str) -> str:
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no number
+        valid = False
+    if not valid:
         raise WeightsError(f"{variable} is '{redact(url)}'; expected an http:// or https:// URL")
     return url
 

@@ -76,7 +76,8 @@ class Handler(BaseHTTPRequestHandler):
             elif resolve and self.server is self.owner.hub:
                 self.from_hub(*resolve.groups())
             elif path.startswith("/cdn/") and self.server is self.owner.cdn:
-                self.content(path.removeprefix("/cdn/").split("/", 2)[2], self.owner.hub_files)
+                owner, name, file = path.removeprefix("/cdn/").split("/", 2)
+                self.content(self.owner.hub_name(f"{owner}/{name}", file), self.owner.hub_files)
             elif path.startswith("/bucket/"):
                 self.content(path.removeprefix("/bucket/"), self.owner.bucket_files)
             else:
@@ -85,7 +86,8 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def from_hub(self, repository: str, revision: str, file: str) -> None:
-        data = self.owner.hub_files.get(file)
+        name = self.owner.hub_name(repository, file)
+        data = self.owner.hub_files.get(name)
         if self.owner.token and self.headers.get("Authorization") != f"Bearer {self.owner.token}":
             return self.simple(401, {"X-Error-Code": "GatedRepo"})
         if data is None or repository not in self.owner.repositories:
@@ -95,7 +97,7 @@ class Handler(BaseHTTPRequestHandler):
         self.extra = {"X-Repo-Commit": COMMIT}
         if len(data) < LARGE:
             self.extra["ETag"] = f'"{hashlib.sha1(b"blob %d" % len(data) + bytes(1) + data).hexdigest()}"'
-            return self.content(file, self.owner.hub_files)
+            return self.content(name, self.owner.hub_files)
         self.extra |= {"X-Linked-Size": str(len(data)), "X-Linked-Etag": f'"{hashlib.sha256(data).hexdigest()}"'}
         self.simple(302, {"Location": f"{self.owner.cdn_url}/cdn/{repository}/{file}?signature=secret", **self.extra})
 
@@ -159,7 +161,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server:
-    """Use as a context manager. `hub_files`: file in repository -> content, the same in all `repositories`."""
+    """Use as a context manager. `hub_files`: REPOSITORY/FILE -> content, or FILE -> content for one that is
+    the same in all `repositories`."""
 
     def __init__(self) -> None:
         self.hub_files: dict[str, bytes] = {}
@@ -190,6 +193,10 @@ class Server:
         for server in (self.hub, self.cdn):
             server.shutdown()
             server.server_close()
+
+    def hub_name(self, repository: str, file: str) -> str:
+        full = f"{repository}/{file}"
+        return full if full in self.hub_files else file
 
     def gets(self, name: str) -> list[Request]:
         return [request for request in self.requests if request.method == "GET" and request.path.endswith("/" + name)]
