@@ -10,21 +10,20 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fetching.download import Corrupt, Download
-from fetching.files import FULL, install, temporaries
-from fetching.http import redact
+from fetching.download import Corrupt
+from fetching.files import FULL, temporaries
 from fetching.manifest import Entry, WeightsError
-from fetching.partial import delete
-from fetching.pget import pget
+from fetching.obtain import judge, obtain
 from fetching.progress import Meter, in_bytes
 from fetching.retry import NotFound, Refused, Stopped, retrying
 from fetching.sources import MIRROR_VARIABLE, Hub, Mirror, Source
 from fetching.store import COMPLETE, DIRECTORY_VARIABLE, MISSING, UNVERIFIED, Store
-from fetching.verify import HEAD_BYTES, Expected, Received, defect, hash_file, impostor
+from fetching.verify import Expected, hash_file
 
 logger = logging.getLogger(__name__)
 
 NAMES_IN_MESSAGE = 8
+STAT_BLOCK = 512  # bytes in the unit of st_blocks, whatever the file system's own is
 
 
 @dataclass
@@ -63,12 +62,13 @@ class Fetch:
         self.conclude(self.store.entries(groups))
 
     def bring(self, entries: list[Entry]) -> None:
+        """Check and fetch what can be; what cannot is left for `conclude`."""
         pending = [entry for entry in entries if self.store.state(entry) not in COMPLETE]
         if not pending:
             return
         if any(entry.sha256 is None or self.store.state(entry) == MISSING for entry in pending):
             self.connect()
-            pending = self.pinned_by_mirror(pending)
+            pending = self.pinned_by_mirror(pending)  # what is there and pinned needs no source
         with ThreadPoolExecutor(self.transfer.connections) as pool:
             plans = list(pool.map(self.plan, pending))
         self.plans.update((plan.entry.path, plan) for plan in plans)
@@ -106,6 +106,7 @@ class Fetch:
         return [self.store.pinned(entry) for entry in entries]
 
     def plan(self, entry: Entry) -> Plan:
+        """What `entry` must be, by its pin or by the first source that has it."""
         if entry.sha256:
             expected = Expected(entry.size, entry.sha256, trust=entry.trust)
             return Plan(entry, expected, next(self.usable(), None))
@@ -148,7 +149,7 @@ class Fetch:
         needed = 0
         for plan in plans:
             size = plan.expected.size or 0
-            begun = sum(path.stat().st_blocks * 512 for path in temporaries(self.store.path(plan.entry)))
+            begun = sum(path.stat().st_blocks * STAT_BLOCK for path in temporaries(self.store.path(plan.entry)))
             copies = 2 if self.will_convert and plan.entry.rule else 1
             needed += max(0, size * copies - begun)
         free = shutil.disk_usage(self.store.directory).free
@@ -168,20 +169,20 @@ class Fetch:
               ThreadPoolExecutor(self.transfer.connections) as parts,
               ThreadPoolExecutor(self.transfer.files_at_once) as files):
             try:
-                for done in [files.submit(self.obtain, plan, parts, meter) for plan in plans]:
+                for done in [files.submit(self.fetch_one, plan, parts, meter) for plan in plans]:
                     done.result()
             except BaseException:
                 self.stop.set()
                 files.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def obtain(self, plan: Plan, parts: Executor, meter: Meter) -> None:
+    def fetch_one(self, plan: Plan, parts: Executor, meter: Meter) -> None:
         """Fetch one file from the first source that delivers it; failures are noted in the plan."""
         for source in self.usable(plan.source):
             if source is not plan.source and not plan.expected.hashed and not self.announced(plan, source):
                 continue
             try:
-                self.download(source, plan, parts, meter)
+                obtain(self.store, source, plan.entry, plan.expected, self.stop, parts, meter)
                 return
             except Stopped:
                 return  # whoever stopped the run says why
@@ -191,41 +192,6 @@ class Fetch:
             except OSError as e:
                 self.stop.set()
                 raise disk_error(e, self.store.path(plan.entry), plan.expected) from e
-
-    def download(self, source: Source, plan: Plan, parts: Executor, meter: Meter) -> None:
-        """Fetch, compare, install; once more when what came was wrong. Raises Refused, Corrupt, OSError."""
-        target, url = self.store.path(plan.entry), source.url(plan.entry)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        job = Download(source.client, url, target, plan.expected, self.stop)
-        for attempt in (1, 2):
-            try:
-                received = self.receive(source, job, plan, parts, meter)
-                wrong = judge(job.partial.path, plan.entry, plan.expected, received)
-                came = str(received)
-            except Corrupt as e:
-                wrong, came = str(e), "that"
-            except OSError:
-                job.discard(meter)  # leave no full disk behind
-                raise
-            if wrong is None:
-                install(job.partial.path, target)
-                delete(job.partial.path)
-                self.store.record(plan.entry, received, plan.expected.trust)
-                logger.info("%s: %s from %s; verified by %s", plan.entry.path, in_bytes(received.size), source.label,
-                            plan.expected.trust)
-                return
-            job.discard(meter)
-            message = (f"{redact(url)}: {wrong}; expected {plan.expected} ({plan.expected.trust}), came {came}")
-            if attempt == 2:
-                raise Corrupt(f"{message}, twice")
-            logger.warning("%s; fetching it again", message)
-
-    def receive(self, source: Source, job: Download, plan: Plan, parts: Executor, meter: Meter) -> Received:
-        large = (plan.expected.size or 0) >= self.transfer.part_bytes_min
-        if large and isinstance(source, Mirror) and not job.partial.have and pget(job.url, job.partial.path):
-            meter.add(job.partial.path.stat().st_size)
-            return hash_file(job.partial.path, plan.expected)
-        return job.run(parts, meter)
 
     # --- outcome --------------------------------------------------------------------------------
 
@@ -263,15 +229,6 @@ def some(names: list[str], separator: str = ", ") -> str:
     """Names for a message, cut after a few."""
     more = len(names) - NAMES_IN_MESSAGE
     return separator.join(names[:NAMES_IN_MESSAGE]) + (f" and {more} more" if more > 0 else "")
-
-
-def judge(path: Path, entry: Entry, expected: Expected, received: Received) -> str | None:
-    """What is wrong with the file at `path`, to be called by the entry's name; None when it is right."""
-    if not received.matches(expected):
-        with open(path, "rb") as file:
-            wrong = impostor(file.read(HEAD_BYTES))
-        return wrong or ("wrong length" if expected.size not in (None, received.size) else "wrong content")
-    return None if expected.hashed else defect(path, entry.path)
 
 
 def disk_error(error: OSError, path: Path, expected: Expected) -> WeightsError:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fetching.files import READ_ONLY, write_json
+from fetching.files import READ_ONLY, temporaries, write_json
 from fetching.manifest import (GROUPS, LOCK, MANIFEST, ROOT, Entry, Manifest, WeightsError, apply_lock, load_manifest,
                                named_entry, read_lock)
 from fetching.verify import Received, hash_file
@@ -143,6 +143,8 @@ class Store:
 
     def _save(self) -> None:
         try:
+            for leftover in temporaries(self.directory / RECORDS):
+                leftover.unlink()
             write_json(self.directory / RECORDS, {
                 "files": {path: asdict(record) for path, record in self.files.items()},
                 "converted": {path: asdict(record) for path, record in self.converted.items()},

@@ -160,6 +160,14 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
 
+class QuietServer(ThreadingHTTPServer):
+    """Clients that are killed in the middle are what some tests are about."""
+
+    def handle_error(self, request, address) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, address)
+
+
 class Server:
     """Use as a context manager. `hub_files`: REPOSITORY/FILE -> content, or FILE -> content for one that is
     the same in all `repositories`."""
@@ -178,7 +186,7 @@ class Server:
         self.reached, self.closing = threading.Event(), threading.Event()
         self.guard = threading.Lock()
         handler = type("OwnedHandler", (Handler,), {"owner": self})
-        self.hub, self.cdn = (ThreadingHTTPServer(("127.0.0.1", 0), handler) for _ in range(2))
+        self.hub, self.cdn = (QuietServer(("127.0.0.1", 0), handler) for _ in range(2))
         self.hub_url = f"http://127.0.0.1:{self.hub.server_port}"
         self.cdn_url = f"http://127.0.0.1:{self.cdn.server_port}"
         self.mirror_url = f"{self.hub_url}/bucket"

@@ -10,7 +10,9 @@ from email.utils import formatdate
 
 import pytest
 
-from tests.weights.conftest import BIG, SMALL, Project, content
+from fetching.manifest import Transfer
+from fetching.partial import plan_parts
+from tests.weights.conftest import BIG, SMALL, TRANSFER, Project, content
 from tests.weights.server import Fault, Server
 from weights import WeightsError, ensure
 
@@ -111,8 +113,9 @@ def test_wrong_length_once_is_only_a_warning(source, project, files, caplog):
 
 def test_flipped_bit_is_fetched_again(source, project, files, caplog):
     flipped = bytearray(files[BIG])
-    flipped[300_000] ^= 16
-    source.faults[BIG] = [Fault(body=bytes(flipped)) for _ in range(6)]  # the first parts of the first try
+    flipped[777_777] ^= 16
+    parts = plan_parts(TRANSFER["first_bytes"], len(flipped), Transfer(**TRANSFER))
+    source.faults[BIG] = [Fault(body=bytes(flipped)) for _ in range(1 + len(parts))]  # all of the first try
     assert_fetched(project, files)
     assert f"wrong content; expected 1000003 bytes, sha256 {hashlib.sha256(files[BIG]).hexdigest()}" in caplog.text
 
@@ -122,7 +125,7 @@ def test_flipped_bit_that_stays_is_reported_with_both_hashes(source, project, fi
     flipped[777_777] ^= 16
     source.faults[BIG] = [Fault(body=bytes(flipped)) for _ in range(2 * FOREVER)]
     assert_refused(project, "wrong content", hashlib.sha256(files[BIG]).hexdigest(),
-                   f"came 1000003 bytes, sha256 {hashlib.sha256(flipped).hexdigest()}, twice", "http://127.0.0.1")
+                   f"came 1000003 bytes, sha256 {hashlib.sha256(flipped).hexdigest()}, 2 times", "http://127.0.0.1")
 
 
 def test_flipped_bit_in_a_small_file(hub, project, files):
