@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import weights
 from pipeline.config import ConfigError, ModelConfig, config_names, load_config
 from pipeline.deterministic import write_model
 from pipeline.published import published_config
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL_VARIABLE = "INDEXTTS_MODEL"
-WEIGHTS_VARIABLE = "INDEXTTS_WEIGHTS_DIR"
+FEATURES_VARIABLE = "INDEXTTS_FEATURES"
+FEATURES = ("emotion_text", "denoise")  # groups of files beyond the core, each for one input
 DEFAULT_MODEL = "mini"
 
 
@@ -30,16 +32,23 @@ def embedded_directory(name: str) -> Path:
     return ROOT / "models" / name
 
 
-def weights_directory(name: str) -> Path:
-    """Where the files of a fetched model lie."""
-    return Path(os.environ.get(WEIGHTS_VARIABLE) or ROOT / "weights" / name)
+def wanted_features() -> list[str]:
+    """The features to fetch and load: all, or those INDEXTTS_FEATURES lists (it may be empty).
+
+    Raises ConfigError for one that does not exist."""
+    listed = [name.strip() for name in os.environ.get(FEATURES_VARIABLE, ",".join(FEATURES)).split(",") if name.strip()]
+    unknown = sorted(set(listed) - set(FEATURES))
+    if unknown:
+        raise ConfigError(f"{FEATURES_VARIABLE} names {', '.join(unknown)}; allowed: {', '.join(FEATURES)}, or nothing")
+    return listed
 
 
 @contextmanager
 def locate(model: str) -> Iterator[Source]:
-    """The source of `model` for as long as it is being loaded.
+    """The source of `model` for as long as it is being loaded; a model that is not here is fetched.
 
-    Raises ConfigError when `model` is neither a known name nor a directory."""
+    Raises ConfigError when `model` is neither a known name nor a directory, WeightsError when its files
+    cannot be had."""
     if model in config_names():
         config = load_config(model)
         if config.weights == "deterministic":
@@ -47,7 +56,7 @@ def locate(model: str) -> Iterator[Source]:
                 yield Source(config, write_model(Path(folder), config, embedded_directory(model) / "bpe.model"))
         else:
             embedded = embedded_directory(model)
-            yield Source(config, embedded if embedded.is_dir() else weights_directory(model))
+            yield Source(config, embedded if embedded.is_dir() else weights.ensure(model, ["core", *wanted_features()]))
     elif Path(model).is_dir():
         yield Source(published_config(Path(model)), Path(model))
     else:

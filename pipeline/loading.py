@@ -144,6 +144,12 @@ def converted_path(path: Path) -> Path:
     return path.with_suffix(".safetensors")
 
 
+def checkpoint_path(directory: Path, name: str) -> Path:
+    """The file that is read for checkpoint `name`: the converted one where there is one."""
+    path = directory / CHECKPOINTS[name].file
+    return converted_path(path) if converted_path(path).is_file() else path
+
+
 @dataclass(frozen=True)
 class State:
     """A section's tensors with what is known about their file."""

@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +18,8 @@ from pipeline.conditioning.semantic import SemanticEncoder, make_semantic_model
 from pipeline.conditioning.speaker import CAMPPlus
 from pipeline.config import ModelConfig
 from pipeline.gpt.model import UnifiedVoice
-from pipeline.loading import (BARE_TENSOR, CHECKPOINTS, CheckpointError, State, is_constant, load_module,
-                              read_checkpoint)
+from pipeline.loading import (BARE_TENSOR, CHECKPOINTS, CheckpointError, State, is_constant, checkpoint_path,
+                              load_module, read_checkpoint)
 from pipeline.s2mel.dit import DiT, FlowEstimator
 from pipeline.s2mel.regulator import LengthRegulator, make_latent_projection
 from pipeline.vocoder.bigvgan import BigVGAN
@@ -40,6 +42,14 @@ FINGERPRINT_SAMPLES = 64  # values per tensor
 
 
 @dataclass(frozen=True)
+class FileLoad:
+    """What loading one checkpoint took."""
+    file: str
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Model:
     """The loaded modules on one device. `fingerprint` names these weights, whatever their file format
     and the precision they are run in."""
@@ -56,6 +66,7 @@ class Model:
     speaker_matrix: Tensor  # [rows, style_dim]
     emotion_matrix: Tensor  # [rows, model_dim]
     fingerprint: str
+    loads: tuple[FileLoad, ...] = ()
 
 
 def default_dtypes(device: torch.device) -> dict[str, torch.dtype]:
@@ -64,21 +75,23 @@ def default_dtypes(device: torch.device) -> dict[str, torch.dtype]:
 
 
 def load_model(directory: Path, config: ModelConfig, device: torch.device | str = "cpu",
-               dtypes: Mapping[str, torch.dtype] | None = None,
-               on_loaded: Callable[[str], None] = lambda name: None) -> Model:
-    """Load every checkpoint of `directory` straight to `device`.
+               dtypes: Mapping[str, torch.dtype] | None = None) -> Model:
+    """Load every checkpoint of `directory`, memory-mapped, straight to `device`.
 
-    Raises CheckpointError naming the file and the keys that are missing or misshapen. `on_loaded` is
-    called with each checkpoint's name when it is in place."""
+    Raises CheckpointError naming the file and the keys that are missing or misshapen."""
     device = torch.device(device)
     dtypes = default_dtypes(device) if dtypes is None else dtypes
-    absent = [c.file for c in CHECKPOINTS.values() if not present(directory, c.file)]
+    files = {name: checkpoint_path(directory, name) for name in CHECKPOINTS}
+    absent = [CHECKPOINTS[name].file for name, path in files.items() if not path.is_file()]
     if absent:
         raise CheckpointError(f"model directory {directory} lacks {', '.join(absent)}")
+    read_ahead(list(files.values()))
     digest = hashlib.sha256()
     modules: dict[tuple[str, str], nn.Module] = {}
     tensors: dict[str, dict[str, Tensor]] = {}
-    for name in CHECKPOINTS:
+    loads = []
+    for name, path in files.items():
+        start = time.perf_counter()
         for section, state in read_checkpoint(directory, name).items():
             update_digest(digest, state)
             if (name, section) in MODULES:
@@ -86,7 +99,8 @@ def load_model(directory: Path, config: ModelConfig, device: torch.device | str 
                 modules[name, section] = load_module(lambda: make(config), state, device, dtypes.get(name, torch.float32))
             else:
                 tensors[name] = {key: value.to(device, torch.float32) for key, value in state.tensors.items()}
-        on_loaded(name)
+        loads.append(FileLoad(path.name, path.stat().st_size, time.perf_counter() - start))
+        logger.info("%s: %.0f MB in %.2f s", path.name, loads[-1].bytes / 1e6, loads[-1].seconds)
     check_tables(tensors, config)
     stats = tensors["semantic_stats"]
     semantic = SemanticEncoder(config.semantic, modules["semantic", ""], stats["mean"], stats["var"],
@@ -96,12 +110,16 @@ def load_model(directory: Path, config: ModelConfig, device: torch.device | str 
         gpt=modules["gpt", ""], latent_projection=modules["s2mel", "gpt_layer"],
         regulator=modules["s2mel", "length_regulator"], dit=modules["s2mel", "cfm"].estimator,
         vocoder=modules["vocoder", ""], speaker_matrix=tensors["speaker_matrix"][BARE_TENSOR],
-        emotion_matrix=tensors["emotion_matrix"][BARE_TENSOR], fingerprint=digest.hexdigest())
+        emotion_matrix=tensors["emotion_matrix"][BARE_TENSOR], fingerprint=digest.hexdigest(), loads=tuple(loads))
 
 
-def present(directory: Path, file: str) -> bool:
-    path = directory / file
-    return path.is_file() or path.with_suffix(".safetensors").is_file()
+def read_ahead(files: list[Path]) -> None:
+    """Ask the system to read `files` now, in order, so that the disk works on the next file while this
+    process puts the last one on its device."""
+    for path in files:
+        with path.open("rb") as file:
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def check_tables(tensors: Mapping[str, Mapping[str, Tensor]], config: ModelConfig) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from enhance.denoise import Denoiser, denoiser_available
 from pipeline.audio import write_wav
-from pipeline.catalog import DEFAULT_MODEL, MODEL_VARIABLE, locate
+from pipeline.catalog import DEFAULT_MODEL, MODEL_VARIABLE, locate, wanted_features
 from pipeline.conditioning.emotion import blend, from_weights, parse_weights, temper
 from pipeline.conditioning.emotion_text import EmotionReader
 from pipeline.conditioning.voice import Voice
@@ -66,10 +66,12 @@ class Workspace:
 
 
 class Service:
-    """One model, ready to speak. Raises ConfigError or CheckpointError when it cannot be loaded."""
+    """One model, ready to speak. Raises ConfigError, WeightsError or CheckpointError when it cannot be had
+    or loaded."""
 
     def __init__(self, model: str | None = None):
         name = model or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
+        features = wanted_features()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         start = time.perf_counter()
         with locate(name) as source:
@@ -77,16 +79,18 @@ class Service:
             self.model: Model = load_model(source.directory, source.config, device)
             self.tokenizer = Tokenizer(source.directory / "bpe.model")
             self.normalizer = TextNormalizer()
-            self.denoiser = Denoiser(source.directory, device) if denoiser_available(source.directory) else None
+            self.denoiser = (Denoiser(source.directory, device)
+                             if "denoise" in features and denoiser_available(source.directory) else None)
             self.emotion_reader = (EmotionReader(source.directory, source.config.emotion, device)
-                                   if EmotionReader.available(source.directory) else None)
+                                   if "emotion_text" in features and EmotionReader.available(source.directory) else None)
         self.check_vocabulary()
         self.normalizer.warm_up()
         self.synthesizer = Synthesizer(self.model)
         self.references = References(self.model, self.denoiser)
         self.workspace = Workspace()
         self.load_seconds = time.perf_counter() - start
-        logger.info("loaded on %s in %.1f s", device, self.load_seconds)
+        self.load_bytes = sum(load.bytes for load in self.model.loads)
+        logger.info("loaded %.0f MB on %s in %.1f s", self.load_bytes / 1e6, device, self.load_seconds)
 
     def check_vocabulary(self) -> None:
         pieces, room = self.tokenizer.vocabulary_size, self.model.config.gpt.number_text_tokens
@@ -135,6 +139,7 @@ class Service:
         metrics |= {"audio_seconds": round(seconds, 3), "real_time_factor": round(elapsed / seconds, 3),
                     "seed": request.seed, "segments": len(segments), "codes": sum(s.codes for s in segments),
                     "reached_end_of_speech": all(s.stopped for s in segments)}
+        metrics |= {"setup.seconds": round(self.load_seconds, 2), "setup.bytes": self.load_bytes}
         if reference.report is not None:
             metrics |= {f"reference.{name}": value for name, value in reference.report.metrics().items()}
             metrics["warnings"] = reference.report.warnings
