@@ -102,7 +102,8 @@ def formats(maker: Maker) -> None:
 
 def truncated(maker: Maker) -> None:
     """Cut off at 20 points each (6 where ffmpeg reads): an error early, what is there later."""
-    for name, points in {"speech.flac": 20, "speech.mp3": 20, "float.wav": 20, "speech.m4a": 6, "speech.webm": 6}.items():
+    points_of = {"speech.flac": 20, "speech.mp3": 20, "float.wav": 20, "speech.m4a": 6, "speech.webm": 6}
+    for name, points in points_of.items():
         content = maker.path(name).read_bytes()
         for point in range(points):
             length = 4 + len(content) * point**2 // points**2  # closer together where the header is
