@@ -1,6 +1,7 @@
 """From an uploaded file to the Voice or the emotion it gives: read, cleaned, judged, computed once.
 
-The order is trim, window, denoise: what is dropped costs nothing to denoise.
+The order is window, denoise, trim: what is dropped costs nothing to denoise, and silence is told from
+speech better when it is clean.
 """
 from __future__ import annotations
 
@@ -128,14 +129,13 @@ class References:
             raise ValueError("denoise needs the denoiser's weights (MossFormer2_SE_48K), which this model directory does "
                              "not hold; send the request without denoise")
         limits = self.model.config.reference
-        samples = audio.samples
+        window = choose_window(audio.samples, audio.sample_rate, limits.max_seconds, options.window)
+        report, samples = judge(audio, window), audio.samples[:, slice(*window)]
+        if options.denoise:
+            samples = self.denoiser(samples, audio.sample_rate)
         if options.trim:
             samples = trim_silence(samples, audio.sample_rate, min_seconds=limits.min_seconds)
-        start, end = choose_window(samples, audio.sample_rate, limits.max_seconds, options.window)
-        offset = samples.storage_offset() - audio.samples.storage_offset()
-        report = judge(audio, (offset + start, offset + end))
-        samples = samples[:, start:end]
-        return self.denoiser(samples, audio.sample_rate) if options.denoise else samples, report
+        return samples, report
 
     def key(self, kind: str, source: str, options: ReferenceOptions) -> str:
         """Content, options and model: a renamed copy hits, another model misses."""

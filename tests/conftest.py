@@ -1,4 +1,5 @@
 """Shared fixtures: the golden files and one mini model, loaded once through the real loading path."""
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,11 @@ import torch
 from pipeline.config import load_config
 from pipeline.deterministic import write_model
 from pipeline.model import Model, load_model
+
+# One thread: threads that wait for one another crawl on a machine that runs other things as well, and
+# the models here are too small to gain by more. Servers and scripts that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"

@@ -77,13 +77,12 @@ def test_denoising_a_voice_file_is_an_error(mini_model, references, clip, tmp_pa
         references.speaker(tmp_path / "v", ReferenceOptions(denoise=True))
 
 
-def test_silence_is_trimmed_and_the_report_is_of_what_is_used(references, tmp_path):
+def test_silence_is_trimmed_unless_it_is_wanted(references, tmp_path):
     silence = 1e-4 * torch.randn(2 * RATE, generator=torch.Generator().manual_seed(0))
     samples = torch.cat([silence, tone("reference", 2.0, RATE)[0], silence])
     trimmed = references.speaker(save(tmp_path / "a", samples), PLAIN)
     whole = references.speaker(save(tmp_path / "a", samples), ReferenceOptions(trim=False))
     assert trimmed.voice.seconds < 2.4 < 5.9 < whole.voice.seconds
-    assert 1.8 < trimmed.report.start_seconds < 2.2 and trimmed.report.was_cut and not whole.report.was_cut
 
 
 def test_the_best_window_of_a_long_clip_is_not_its_noise(references, tmp_path):
