@@ -14,6 +14,10 @@ MAX_CHARACTERS = 20_000
 MAX_SEGMENT_TOKENS = 120
 
 
+class UnspeakableError(ValueError):
+    """A text without anything that can be read aloud."""
+
+
 @dataclass(frozen=True)
 class TextSegment:
     """A part of the normalized text (case and spaces as there) and its tokens."""
@@ -35,20 +39,13 @@ def prepare_text(
     """`text` normalized, tokenized and cut; at least one segment, each with something to speak.
 
     Raises ValueError, in one line without the text itself, for what is not a string, is empty, longer
-    than `max_characters`, or holds nothing that can be read aloud or that the tokenizer knows. Some
-    unknown tokens are a warning that counts them.
+    than `max_characters`, or (UnspeakableError) holds nothing that can be read aloud or that the tokenizer
+    knows. Some unknown tokens are a warning that counts them.
     """
-    if not isinstance(text, str):
-        raise ValueError(f"the text is of type {type(text).__name__}; it must be a string")
-    if not text:
-        raise ValueError("the text is empty; give at least one word")
-    if len(text) > max_characters:
-        raise ValueError(f"the text has {len(text):,} characters; at most {max_characters:,} are allowed")
-    if text.isspace():
-        raise ValueError(f"the text is {len(text):,} characters of white space; give at least one word")
+    check_text(text, max_characters)
     normalized = normalizer.normalize(text, language)
     if not is_speakable(normalized):
-        raise ValueError(
+        raise UnspeakableError(
             "the text holds nothing to read aloud (only punctuation, symbols, emoji or control characters);"
             " give at least one word or number"
         )
@@ -63,6 +60,18 @@ def prepare_text(
     ]
 
 
+def check_text(text: str, max_characters: int = MAX_CHARACTERS) -> None:
+    """Raises ValueError for what is not a string, is longer than `max_characters`, empty or all white space."""
+    if not isinstance(text, str):
+        raise ValueError(f"the text is of type {type(text).__name__}; it must be a string")
+    if not text:
+        raise ValueError("the text is empty; give at least one word")
+    if len(text) > max_characters:
+        raise ValueError(f"the text has {len(text):,} characters; at most {max_characters:,} are allowed")
+    if text.isspace():
+        raise ValueError(f"the text is {len(text):,} characters of white space; give at least one word")
+
+
 def _known(pieces: list[str], tokenizer: Tokenizer) -> int:
     """How many of `pieces` hold letters or digits and are in the vocabulary."""
     speakable = tokenizer.ids([piece for piece in pieces if is_speakable(piece)])
@@ -73,7 +82,7 @@ def _check_known(pieces: list[str], tokenizer: Tokenizer) -> None:
     total = sum(map(is_speakable, pieces))
     unknown = total - _known(pieces, tokenizer)
     if unknown == total:
-        raise ValueError(
+        raise UnspeakableError(
             f"none of the text's {total:,} tokens is in the model's vocabulary;"
             " write Chinese or English (a glossary can give readings for other words)"
         )

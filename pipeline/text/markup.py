@@ -1,0 +1,127 @@
+"""Pauses written into a text: `[pause]`, `[pause:1.5s]`, `[pause:300ms]`, and blank lines between paragraphs.
+
+A bracket that says pause and then a number is markup, and an error if the number cannot be used; every other
+bracket is text.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+DEFAULT_PAUSE_SECONDS = 0.5
+PARAGRAPH_SECONDS = 0.8
+MAX_PAUSE_SECONDS = 10.0
+MAX_TOTAL_SECONDS = 60.0  # of all written pauses; paragraphs are held by MAX_PARTS
+MAX_PARTS = 1000  # each part of speech is at least one run of the model
+SHOWN_CHARACTERS = 20  # of a length that is refused
+
+# Every repetition ends at a bracket or at what cannot repeat, so that the time is linear in the text.
+_MARKUP = re.compile(r"(?ai:\[ *pause *(?::([^\[\]\n]*))?\])|\n[^\S\n]*\n\s*")
+_LENGTH = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) *(ms|s)", re.IGNORECASE | re.ASCII)
+_NUMBER = re.compile(r"[+-]?\.?[0-9]")
+_LINE_ENDS = str.maketrans({"\r": "\n", "\x85": "\n", "\u2028": "\n", "\u2029": "\n\n"})
+_UNITS = {"s": 1.0, "ms": 0.001}
+
+Spoken = TypeVar("Spoken")  # Speech, or what is made of it
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Text to speak, without markup: not empty, no white space around it, single line breaks kept."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Silence, more than 0 s."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A blank line, before `join_pauses` makes a pause of it."""
+
+
+def parse_markup(text: str) -> list[Speech | Pause]:
+    """The parts of `text` in order, no two pauses side by side. Takes linear time; raises as `split_markup` does."""
+    return join_pauses(split_markup(text))
+
+
+def split_markup(text: str) -> list[Speech | Pause | Paragraph]:
+    """The parts of `text` in order, as they stand.
+
+    Raises ValueError in one line for a pause that is too long or whose length cannot be read, for pauses that
+    are too long together, and for too many parts.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"the text is of type {type(text).__name__}; it must be a string")
+    parts = list(itertools.islice(_parts(text), MAX_PARTS + 1))
+    if len(parts) > MAX_PARTS:
+        raise ValueError(f"pauses and blank lines cut the text into more than {MAX_PARTS:,} parts, the most allowed")
+    total = sum(part.seconds for part in parts if isinstance(part, Pause))
+    if total > MAX_TOTAL_SECONDS:
+        raise ValueError(f"the pauses in the text are {total:g} s together; at most {MAX_TOTAL_SECONDS:g} s are allowed")
+    return parts
+
+
+def join_pauses(parts: Sequence[Spoken | Pause | Paragraph]) -> list[Spoken | Pause]:
+    """`parts` with neighbouring pauses as one, their lengths added up.
+
+    A paragraph is a pause of PARAGRAPH_SECONDS where something is spoken before and after it, else nothing.
+    """
+    spoken = [index for index, part in enumerate(parts) if not isinstance(part, (Pause, Paragraph))]
+    joined: list[Spoken | Pause] = []
+    for index, part in enumerate(parts):
+        if isinstance(part, Paragraph):
+            if not spoken or not spoken[0] < index < spoken[-1]:
+                continue
+            part = Pause(PARAGRAPH_SECONDS)
+        if isinstance(part, Pause) and joined and isinstance(joined[-1], Pause):
+            part = Pause(joined.pop().seconds + part.seconds)
+        joined.append(part)
+    return joined
+
+
+def _parts(text: str) -> Iterator[Speech | Pause | Paragraph]:
+    text = text.replace("\r\n", "\n").translate(_LINE_ENDS)
+    start = 0
+    for match in _MARKUP.finditer(text):
+        part = _part(match)
+        if part is not None:
+            yield from _speech(text[start : match.start()])
+            yield part
+            start = match.end()
+    yield from _speech(text[start:])
+
+
+def _speech(text: str) -> Iterator[Speech]:
+    text = text.strip()
+    if text:
+        yield Speech(text)
+
+
+def _part(match: re.Match[str]) -> Pause | Paragraph | None:
+    """What the match stands for; None if it is text."""
+    if match[0].startswith("\n"):
+        return Paragraph()
+    if match[1] is None:
+        return Pause(DEFAULT_PAUSE_SECONDS)
+    value = match[1].strip()
+    if not _NUMBER.match(value):
+        return None
+    length = _LENGTH.fullmatch(value)
+    allowed = f"write more than 0 and at most {MAX_PAUSE_SECONDS:g} s, as in [pause:1.5s] or [pause:300ms]"
+    if length is None:
+        raise ValueError(f"the pause length {_shown(value)} cannot be read; {allowed}")
+    seconds = float(length[1]) * _UNITS[length[2].lower()]
+    if not 0 < seconds <= MAX_PAUSE_SECONDS:
+        raise ValueError(f"the pause length {_shown(value)} is not allowed; {allowed}")
+    return Pause(seconds)
+
+
+def _shown(value: str) -> str:
+    return ascii(value if len(value) <= SHOWN_CHARACTERS else value[:SHOWN_CHARACTERS] + "...")
