@@ -68,13 +68,15 @@ def by_module(state: Mapping[str, Tensor], prefix: str) -> Iterator[dict[str, Te
 
 
 def cast(tensor: Tensor, dtype: torch.dtype, key: str) -> Tensor:
+    """`tensor` as `dtype` if it is floating-point. Raises CheckpointError for what float16 cannot hold."""
     if not tensor.is_floating_point():
         return tensor
-    result = tensor.to(dtype)
-    if not result.is_meta and dtype == torch.float16 and not torch.isfinite(result).equal(torch.isfinite(tensor)):
-        raise CheckpointError(f"{key} does not fit float16: its largest value is {tensor.abs().max():g}; "
-                              "allowed: float32")
-    return result
+    if dtype == torch.float16 and not tensor.is_meta and tensor.numel():
+        low, high = torch.aminmax(tensor)
+        largest = max(-low.item(), high.item())
+        if largest > torch.finfo(dtype).max:
+            raise CheckpointError(f"{key} does not fit float16: its largest value is {largest:g}; allowed: float32")
+    return tensor.to(dtype)
 
 
 def layout(blanks: Mapping[str, Tensor], metadata: dict[str, str]) -> tuple[bytes, dict[str, int]]:
