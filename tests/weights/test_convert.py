@@ -156,6 +156,13 @@ def test_entries_that_are_not_read_are_reported(rewriter, copied):
     assert rewrite(rewriter, copied.directory / "s2mel.pth", "s2mel")["unused"] == "optimizer, epoch"
 
 
+def test_denoiser_is_read_from_under_its_key(rewriter, tmp_path):
+    torch.save({"model": {"module.mask.weight": torch.ones(2, 3)}, "epoch": 8}, tmp_path / "best.pt")
+    assert rewrite(rewriter, tmp_path / "best.pt", "denoiser")["unused"] == "epoch"
+    with safe_open(tmp_path / "best.safetensors", "pt") as file:
+        assert list(file.keys()) == ["mask.weight"]
+
+
 def test_copy_is_made_once(copied):
     made = {path: path.stat().st_mtime_ns for path in copied.directory.rglob("*.safetensors")}
     ensure(**copied.arguments)
