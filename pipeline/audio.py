@@ -68,5 +68,10 @@ def kaldi_fbank(wave: Tensor, rate: int, mel_bins: int) -> Tensor:
 
 def write_wav(path: Path, samples: Tensor, rate: int) -> None:
     """16-bit PCM WAV of a wave [T] in [-1, 1]; what lies outside is clipped, not wrapped."""
+    write_pcm(path, samples, rate, "WAV")
+
+
+def write_pcm(path: Path, samples: Tensor, rate: int, container: str) -> None:
+    """`write_wav` to any container that soundfile knows: "WAV", "FLAC"."""
     pcm = (samples.clamp(-1, 1) * np.iinfo(np.int16).max).round().to(torch.int16).cpu().numpy()
-    soundfile.write(path, pcm, rate, format="WAV", subtype="PCM_16")
+    soundfile.write(path, pcm, rate, format=container, subtype="PCM_16")
