@@ -190,6 +190,7 @@ class SynthesisConfig:
     cfg_rate: float
     segment_tokens: int
     segment_silence_ms: int
+    speed: float
 
 
 @dataclass(frozen=True)

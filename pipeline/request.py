@@ -11,8 +11,12 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.audio_output import FORMATS, SAMPLE_RATES, check_output
+from pipeline.audio_output.loudness import MAX_TARGET as MAX_LOUDNESS
+from pipeline.audio_output.loudness import MIN_TARGET as MIN_LOUDNESS
 from pipeline.config import SynthesisConfig
 from pipeline.reference import ReferenceOptions
+from pipeline.text.glossary import Glossary
 
 MAX_SEED = 2 ** 32 - 1
 
@@ -38,75 +42,108 @@ class Limit:
 
 LIMITS = {
     "emotion_alpha": Limit(float, 0.0, 1.0),
+    "speed": Limit(float, 0.5, 2.0),
+    "segment_tokens": Limit(int, 20, 600),
+    "segment_silence_ms": Limit(int, 0, 5000),
     "temperature": Limit(float, 0.0, 2.0),
     "top_p": Limit(float, 0.01, 1.0),
     "top_k": Limit(int, 0, 1000),
     "num_beams": Limit(int, 1, 8),
     "repetition_penalty": Limit(float, 1.0, 20.0),
+    "length_penalty": Limit(float, -5.0, 5.0),
     "max_mel_tokens": Limit(int, 50, 1815),
     "diffusion_steps": Limit(int, 1, 100),
     "cfg_rate": Limit(float, 0.0, 2.0),
     "seed": Limit(int, 0, MAX_SEED),
+    "loudness": Limit(float, MIN_LOUDNESS, MAX_LOUDNESS),
+    "quick_start_tokens": Limit(int, 0, 600),
 }
-
-
-CHOICES = {"reference_window": ("best", "first")}
-SWITCHES = ("denoise", "trim")
+CHOICES = {
+    "reference_window": ("best", "first"),
+    "language": ("auto", "zh", "en"),
+    "output_format": tuple(FORMATS),
+    "sample_rate": SAMPLE_RATES,
+    "subtitles": ("none", "srt", "vtt"),
+}
+SWITCHES = ("denoise", "trim", "emotion_from_text", "emotion_random", "return_voice", "receipt")
+TEXTS = ("emotion_vector", "emotion_text", "glossary")
+EMOTION_SOURCES = ("emotion_audio", "emotion_vector", "emotion_text", "emotion_from_text")
 
 
 @dataclass(frozen=True)
 class Request:
     """text and speaker are needed; None elsewhere means the default, the model's or this class's own (seed:
-    a random one)."""
+    a random one). What each field does is said by its input in predict.py."""
     text: str
     speaker: Path
     emotion_audio: Path | None = None
-    emotion_alpha: float = 1.0
     emotion_vector: str | None = None
     emotion_text: str | None = None
+    emotion_from_text: bool = False
+    emotion_alpha: float = 1.0
+    emotion_random: bool = False
     denoise: bool = False
     trim: bool = True
     reference_window: str = "best"
+    language: str = "auto"
+    glossary: str | None = None
+    speed: float | None = None
+    segment_tokens: int | None = None
+    segment_silence_ms: int | None = None
+    quick_start_tokens: int = 0
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
     num_beams: int | None = None
     repetition_penalty: float | None = None
+    length_penalty: float | None = None
     max_mel_tokens: int | None = None
     diffusion_steps: int | None = None
     cfg_rate: float | None = None
     seed: int | None = None
+    output_format: str = "wav"
+    sample_rate: int | None = None
+    loudness: float | None = None
+    return_voice: bool = False
+    receipt: bool = False
+    subtitles: str = "none"
 
     def checked(self) -> "Request":
-        """This request with every number of its kind and in its range, and a seed.
+        """This request with every field of its kind and in its range, and a seed.
 
-        Raises ValueError for the first field that is not, or when two emotion sources are given."""
+        Raises ValueError for the first field that is not, or when fields contradict each other."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for field in dataclasses.fields(self):
+            if values[field.name] is None and field.default is not dataclasses.MISSING:
+                values[field.name] = field.default
         for name, limit in LIMITS.items():
             if values[name] is not None:
                 values[name] = limit.check(name, values[name])
-        if values["emotion_alpha"] is None:
-            values["emotion_alpha"] = 1.0
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        for name in (*CHOICES, *SWITCHES):
-            if values[name] is None:
-                values[name] = defaults[name]
         for name, choices in CHOICES.items():
-            if values[name] not in choices:
-                raise ValueError(f"{name} is {str(values[name])[:40]!r}; allowed: {', '.join(choices)}")
+            if values[name] is not None and (isinstance(values[name], bool) or values[name] not in choices):
+                raise ValueError(f"{name} is {str(values[name])[:40]!r}; allowed: {', '.join(map(str, choices))}")
         for name in SWITCHES:
             if not isinstance(values[name], bool):
                 raise ValueError(f"{name} is {str(values[name])[:40]!r}; allowed: true, false")
-        for name in ("emotion_vector", "emotion_text"):
+        for name in TEXTS:
             if values[name] is not None and not isinstance(values[name], str):
-                raise ValueError(f"{name} must be a text")
+                raise ValueError(f"{name} is not a text")
             values[name] = (values[name] or "").strip() or None
-        sources = [name for name in ("emotion_audio", "emotion_vector", "emotion_text") if values[name] is not None]
-        if len(sources) > 1:
-            raise ValueError(f"{' and '.join(sources)} are given; give at most one source of emotion")
+        check_output(format=values["output_format"], sample_rate=values["sample_rate"], loudness=values["loudness"])
         if values["seed"] is None:
             values["seed"] = secrets.randbelow(MAX_SEED + 1)
-        return Request(**values)
+        checked = Request(**values)
+        checked.check_emotion()
+        return checked
+
+    def check_emotion(self) -> None:
+        """One source at most, and no option of a source that is not there."""
+        sources = [name for name in EMOTION_SOURCES if getattr(self, name)]
+        if len(sources) > 1:
+            raise ValueError(f"{' and '.join(sources)} are given; give at most one source of emotion")
+        if self.emotion_random and sources in ([], ["emotion_audio"]):
+            raise ValueError("emotion_random picks the voices behind emotion weights; give emotion_vector, emotion_text or "
+                             "emotion_from_text with it")
 
     def reference_options(self) -> ReferenceOptions:
         return ReferenceOptions(self.denoise, self.trim, self.reference_window)
@@ -116,3 +153,7 @@ class Request:
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(SynthesisConfig)
                  if getattr(self, field.name, None) is not None}
         return dataclasses.replace(defaults, **given)
+
+    def terms(self) -> Glossary:
+        """The request's own glossary. Raises ValueError for a line that is no term=reading."""
+        return Glossary.parse(self.glossary or "")

@@ -1,12 +1,10 @@
-"""Text and a Voice to a wave, segment by segment: text → GPT → s2mel → BigVGAN.
+"""A text segment and a Voice to a wave: GPT → s2mel → BigVGAN.
 
 Axes: n codes, D GPT width, C mel channels, R reference frames, F target frames, T samples.
 """
 from __future__ import annotations
 
-import hashlib
-import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,25 +19,17 @@ from pipeline.s2mel.flow import draw_noise, solve
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import Stopwatch
 
-logger = logging.getLogger(__name__)
-
 OnProgress = Callable[[str, int, int], None]  # (stage, step, of); may raise to end the synthesis
 
 
 @dataclass(frozen=True)
 class SegmentAudio:
-    """One spoken segment: wave [T] in [-1, 1] on the CPU; codes is how many the GPT made; stopped: it
-    ended by itself rather than at the limit."""
-    index: int
+    """One segment as the model made it: wave [T] in [-1, 1] on the CPU; codes is how many the GPT made;
+    stopped: it ended by itself rather than at the limit."""
     wave: Tensor
     codes: int
     stopped: bool
-
-
-def segment_seed(seed: int, index: int) -> int:
-    """Seed of one segment: a function of the request's seed and the segment's place alone, so that a
-    segment can be made again without those before it."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{index}".encode()).digest()[:8], "big") >> 1
+    seed: int
 
 
 def sampling_options(options: SynthesisConfig) -> SamplingOptions:
@@ -59,23 +49,19 @@ class Synthesizer:
         self.sample_rate = model.config.audio.sample_rate
 
     @torch.inference_mode()
-    def segments(self, texts: Iterable[TextSegment], voice: Voice, emotion_vector: Tensor, options: SynthesisConfig,
-                 seed: int, stopwatch: Stopwatch,
-                 on_progress: OnProgress = lambda stage, step, of: None) -> Iterator[SegmentAudio]:
-        """Speak each text in turn. emotion_vector [1, D]: voice.emotion_vector, or another."""
-        for index, text in enumerate(texts):
-            generator = torch.Generator().manual_seed(segment_seed(seed, index))
-            with stopwatch("gpt"):
-                decoded = self.codes(text.token_ids, voice, emotion_vector, options, generator, on_progress)
-            if not decoded.stopped:
-                logger.warning("segment %d reached the limit of %d codes without an end of speech",
-                               index + 1, len(decoded.codes))
-            with stopwatch("s2mel"):
-                mel = self.mel(decoded, voice, options, generator, on_progress)
-            on_progress("vocoder", 0, 1)
-            with stopwatch("vocoder"):
-                wave = self.wave(mel)
-            yield SegmentAudio(index, wave, len(decoded.codes), decoded.stopped)
+    def segment(self, text: TextSegment, voice: Voice, emotion_vector: Tensor, options: SynthesisConfig, seed: int,
+                stopwatch: Stopwatch, on_progress: OnProgress = lambda stage, step, of: None) -> SegmentAudio:
+        """Speak one segment; the same arguments give the same wave. emotion_vector [1, D]:
+        voice.emotion_vector, or another."""
+        generator = torch.Generator().manual_seed(seed)
+        with stopwatch("gpt"):
+            decoded = self.codes(text.token_ids, voice, emotion_vector, options, generator, on_progress)
+        with stopwatch("s2mel"):
+            mel = self.mel(decoded, voice, options, generator, on_progress)
+        on_progress("vocoder", 0, 1)
+        with stopwatch("vocoder"):
+            wave = self.wave(mel)
+        return SegmentAudio(wave, len(decoded.codes), decoded.stopped, seed)
 
     def codes(self, text_ids: list[int], voice: Voice, emotion_vector: Tensor, options: SynthesisConfig,
               generator: torch.Generator, on_progress: OnProgress) -> Decoded:
@@ -88,9 +74,10 @@ class Synthesizer:
 
     def mel(self, decoded: Decoded, voice: Voice, options: SynthesisConfig, generator: torch.Generator,
             on_progress: OnProgress) -> Tensor:
-        """Mel [1, C, F] of one segment's codes; F = round-down(frames_per_code · n)."""
+        """Mel [1, C, F] of one segment's codes; F = round-down(frames_per_code · n / speed), so that speed
+        changes the length and not the pitch."""
         model, config = self.model, self.model.config
-        frames = int(config.s2mel.regulator.frames_per_code * len(decoded.codes))
+        frames = int(config.s2mel.regulator.frames_per_code * len(decoded.codes) / options.speed)
         if frames == 0:
             return voice.reference_mel[..., :0]
         latents = model.latent_projection(decoded.latents[None].to(dtype_of(model.latent_projection)))
@@ -108,10 +95,3 @@ class Synthesizer:
         if mel.shape[-1] == 0:
             return torch.zeros(0)
         return self.model.vocoder(mel.to(dtype_of(self.model.vocoder)))[0].float().cpu()
-
-
-def join(waves: list[Tensor], silence_ms: int, rate: int) -> Tensor:
-    """Waves [T] one after another with silence between them."""
-    silence = torch.zeros(silence_ms * rate // 1000)
-    parts = [part for wave in waves if len(wave) for part in (silence, wave)]
-    return torch.cat(parts[1:]) if parts else torch.zeros(0)

@@ -13,7 +13,8 @@ BASE = {"config", "audio", "audio_input", "loading", "timing"}
 # what becomes of the waves: knows waves and numbers, and only the wiring knows it
 OUTPUT = {"finish", "audio_output", "receipt"}
 # `model` gathers the stages' modules; `voice` is what a reference becomes through several of them
-WIRING = {"model", "synthesize", "service", "deterministic", "published", "catalog", "request", "reference"}
+WIRING = {"model", "synthesize", "service", "deterministic", "published", "catalog", "request", "reference",
+          "budget", "speak", "result", "workspace"}
 WIRING_FILES = {"pipeline/conditioning/voice.py", "pipeline/conditioning/voice_file.py"}
 
 
@@ -98,6 +99,12 @@ def test_cog_and_docker_build_the_same_environment(cog_build):
     assert installed == build["system_packages"]
     assert set(cog_build["environment"]) <= set(re.findall(r"(\w+=\S+)", docker))
     assert cog_build["predict"] in docker
+
+
+def test_the_streaming_image_differs_in_its_predictor_alone(cog_build):
+    stream = yaml.safe_load((ROOT / "cog.stream.yaml").read_text())
+    assert stream.pop("predict") == "predict.py:StreamingPredictor"
+    assert stream == {key: value for key, value in cog_build.items() if key != "predict"}
 
 
 def test_cog_installs_what_is_listed_without_dependencies(cog_build):

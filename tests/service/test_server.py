@@ -45,6 +45,15 @@ BAD = {
     "two emotions": ({"emotion_vector": "happy=1", "emotion_text": "sad"}, "at most one source"),
     "unknown emotion": ({"emotion_vector": "joyful=1"}, "joyful"),
     "no emotion model": ({"emotion_text": "very sad"}, "does not hold"),
+    "no denoiser": ({"denoise": True}, "denoise needs"),
+    "random emotion of nothing": ({"emotion_random": True}, "emotion_random"),
+    "language": ({"language": "fr"}, "language"),
+    "format": ({"output_format": "wma"}, "output_format"),
+    "opus at 44100": ({"output_format": "opus", "sample_rate": 44100}, "sample_rate"),
+    "speed": ({"speed": 3}, "speed"),
+    "a long pause": ({"text": "a [pause:10h] b"}, "pause"),
+    "only pauses": ({"text": "[pause:1s]"}, "only pauses"),
+    "glossary": ({"glossary": "no reading"}, "glossary"),
     "temperature": ({"temperature": -1}, "temperature"),
     "top_p": ({"top_p": 0}, "top_p"),
     "fraction of a beam": ({"num_beams": 1.5}, "num_beams"),
@@ -84,7 +93,7 @@ def test_a_request_gives_speech_at_the_models_rate(first):
 def test_metrics_tell_stages_and_speed(server):
     prediction = server.predict(text=TEXT, speaker=SPEAKER, **QUICK)
     metrics = prediction["metrics"]
-    assert set(metrics["timing"]) == {"text", "voice", "emotion", "gpt", "s2mel", "vocoder", "write"}
+    assert set(metrics["timing"]) == {"text", "voice", "emotion", "gpt", "s2mel", "vocoder", "finish", "encode"}
     assert metrics["seed"] == 7 and metrics["real_time_factor"] > 0 and metrics["segments"] == 1
 
 

@@ -1,0 +1,106 @@
+"""The service without a server: what is given back beside the audio, streams, markup, health, what is left."""
+import json
+import zipfile
+
+import pytest
+import soundfile
+import torch
+
+from pipeline.audio import write_wav
+from pipeline.deterministic import tone
+from pipeline.request import Request
+from pipeline.service import Service
+
+QUICK = dict(max_mel_tokens=50, diffusion_steps=1, num_beams=1, seed=7)
+TEXT = "One fox ran.\n\nTwo dogs slept. [pause:0.3s] Three cats [of mine] sat."
+
+
+@pytest.fixture(scope="module")
+def service():
+    service = Service("mini")
+    service.warm_up()
+    yield service
+    service.workspace.clear()
+
+
+@pytest.fixture(scope="module")
+def speaker(tmp_path_factory):
+    path = tmp_path_factory.mktemp("clip") / "clip"
+    write_wav(path, tone("service", 1.5, 16000)[0], 16000)
+    return path
+
+
+def test_extras_come_in_a_zip_file_that_agrees_with_the_audio(service, speaker, tmp_path):
+    result = service.run(Request(TEXT, speaker, receipt=True, subtitles="srt", return_voice=True, output_format="flac", **QUICK))
+    assert result.path.name == "speech.zip"
+    with zipfile.ZipFile(result.path) as archive:
+        assert set(archive.namelist()) == {"speech.flac", "speech.json", "speech.srt", "voice.voice.safetensors"}
+        archive.extractall(tmp_path)
+    told, info = json.loads((tmp_path / "speech.json").read_text()), soundfile.info(tmp_path / "speech.flac")
+    assert told["seed"] == 7 and told["fingerprint"] == service.model.fingerprint
+    assert told["audio_seconds"] == pytest.approx(info.duration, abs=0.001)
+    spans = [(segment["start"], segment["end"]) for segment in told["segments"]]
+    assert all(a < b for a, b in spans) and all(a[1] <= b[0] for a, b in zip(spans, spans[1:]))
+    assert (tmp_path / "speech.srt").read_text().count("-->") == len(spans) >= 3
+    voiced = service.run(Request(TEXT, tmp_path / "voice.voice.safetensors", output_format="flac", **QUICK))
+    assert voiced.path.read_bytes() == (tmp_path / "speech.flac").read_bytes()
+
+
+def test_the_same_request_gives_the_same_zip_but_for_its_timings(service, speaker):
+    request = Request("One fox.", speaker, subtitles="vtt", **QUICK)
+    assert service.run(request).path.read_bytes() == service.run(request).path.read_bytes()
+
+
+def test_streamed_chunks_are_the_whole_file(service, speaker):
+    request = Request(TEXT, speaker, quick_start_tokens=60, **QUICK)
+    whole, rate = soundfile.read(service.run(request).path, dtype="int16")
+    chunks = [soundfile.read(path, dtype="int16")[0] for path in service.stream(request)]
+    assert len(chunks) >= 3 and rate == 22050
+    assert (torch.cat([torch.from_numpy(chunk) for chunk in chunks]) == torch.from_numpy(whole)).all()
+
+
+def test_a_pause_is_silence_of_its_length(service, speaker):
+    paused = service.run(Request("One fox. [pause:2s] Two dogs.", speaker, segment_silence_ms=0, **QUICK))
+    samples, rate = soundfile.read(paused.path)
+    silent = torch.from_numpy(samples).abs().unfold(0, 2 * rate - 100, 50).max(dim=1).values == 0
+    assert silent.any()
+
+
+def test_glossary_and_language_change_what_is_read(service, speaker):
+    def text_of(**more):
+        with zipfile.ZipFile(service.run(Request("AI in 2024", speaker, receipt=True, **QUICK, **more)).path) as archive:
+            return " ".join(segment["text"] for segment in json.loads(archive.read("speech.json"))["segments"]).lower()
+    assert "artificial" in text_of(glossary="AI=artificial intelligence")
+    assert text_of(language="zh") != text_of(language="en")
+
+
+def test_random_emotion_follows_the_seed(service, speaker):
+    def wave(**more):
+        return service.run(Request("One fox.", speaker, emotion_vector="angry=1", **(QUICK | more))).path.read_bytes()
+    assert wave(emotion_random=True) == wave(emotion_random=True)
+    assert wave(emotion_random=True) != wave()
+
+
+def test_health_and_nothing_of_a_request_stays(service, speaker):
+    assert service.healthy()
+    before = set(vars(service))
+    service.run(Request("One fox.", speaker, **QUICK))
+    assert set(vars(service)) == before
+    with pytest.raises(ValueError):
+        service.run(Request("", speaker, **QUICK))
+    assert service.workspace.folder is None
+
+
+def test_an_abandoned_stream_leaves_only_what_was_sent(service, speaker):
+    stream = service.stream(Request(TEXT, speaker, **QUICK))
+    first = next(stream)
+    stream.close()
+    assert first.is_file() and len(list(first.parent.iterdir())) == 1
+    service.workspace.clear()
+    assert not first.exists()
+
+
+def test_text_and_paths_stay_out_of_the_log(service, speaker, caplog):
+    caplog.set_level("DEBUG")
+    service.run(Request("Xylophone secrets.", speaker, glossary="secrets=zebra", **QUICK))
+    assert "ylophone" not in caplog.text.lower() and "zebra" not in caplog.text and str(speaker) not in caplog.text
