@@ -70,7 +70,7 @@ def check_output(*, format: str, sample_rate: int | None = None, loudness: float
 
 
 def output_rate(format: str, sample_rate: int | None, rate: int) -> int:
-    """The rate in Hz of a file: `sample_rate`, or for None the wave's `rate`, or the next higher one that the format can hold."""
+    """The rate in Hz of a file: `sample_rate`; for None the wave's `rate`, or the next higher one the format can hold."""
     if sample_rate is not None:
         return sample_rate
     rates = FORMATS[format].rates
@@ -112,7 +112,8 @@ def _write_lossy(path: Path, wave: Tensor, rate: int, format: str) -> None:
                            fflags="+bitexact", **{"flags:a": "+bitexact"})
     command = stream.global_args("-hide_banner", "-loglevel", "error", "-y").compile()
     try:
-        done = subprocess.run(command, input=wave.numpy().astype("<f4").tobytes(), capture_output=True, timeout=ENCODE_SECONDS)
+        samples = wave.numpy().astype("<f4").tobytes()
+        done = subprocess.run(command, input=samples, capture_output=True, timeout=ENCODE_SECONDS)
     except FileNotFoundError as e:
         raise OutputError(f"output_format {format} needs ffmpeg, which is not installed; wav and flac do not") from e
     except subprocess.TimeoutExpired as e:
