@@ -126,6 +126,7 @@ def test_without_a_sample_rate_the_nearest_that_loses_nothing(name, native, expe
 @pytest.mark.parametrize(("options", "message"), [
     ({"format": "aac"}, "output_format is 'aac'; allowed: wav, flac, mp3, ogg, opus"),
     ({"format": "x" * 1000}, "output_format is 'xxxxxxxxxxxxxxxxxxxx'; allowed"),
+    ({"format": ["wav"]}, r"output_format is \"\['wav'\]\"; allowed"),
     ({"format": "../wav"}, r"output_format is '../wav'; allowed"),
     ({"format": "wav", "sample_rate": 11025}, "sample_rate is 11025; allowed for wav: 8000, 16000, 22050, 24000, 44100, 48000"),
     ({"format": "opus", "sample_rate": 22050}, "sample_rate is 22050; allowed for opus: 8000, 16000, 24000, 48000"),

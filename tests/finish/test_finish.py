@@ -22,7 +22,8 @@ def test_good_speech_changes_at_its_ends_only(speech):
 def test_tail_is_trimmed_and_told(sentence):
     wave = torch.cat([sentence, noise(2, -40)])
     finished = finish_segment(wave, RATE)
-    assert finished.trimmed_seconds == pytest.approx((len(wave) - len(finished.wave)) / RATE) and finished.trimmed_seconds > 1.5
+    assert finished.trimmed_seconds > 1.5
+    assert finished.trimmed_seconds == pytest.approx((len(wave) - len(finished.wave)) / RATE)
 
 
 @pytest.mark.parametrize("offset", [0.3, -0.3, 0.01])

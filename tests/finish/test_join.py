@@ -78,10 +78,14 @@ def test_finished_segments_stream_as_they_are_saved(sentence):
     """The way the service goes: finish each, then join, or stream."""
     raw = [sentence[: 2 * RATE] * 3 + 0.1, torch.cat([sentence, noise(1.5, -40)]), NONE, sentence[3 * RATE :]]
     parts = [finish_segment(wave, RATE).wave for wave in raw]
-    script = [0.5, parts[0], parts[1], 0.1, parts[2], parts[3]]
-    streamed = torch.cat([chunk.wave for chunk in chunks(
-        (finish_segment(raw[n], RATE).wave if n is not None else s for n, s in zip((None, 0, 1, None, 2, 3), script)), RATE, 0.2)])
-    assert torch.equal(streamed, join(script, RATE, 0.2)[0])
+    whole, _ = join([0.5, parts[0], parts[1], 0.1, parts[2], parts[3]], RATE, 0.2)
+
+    def as_they_are_made():
+        for part in (0.5, raw[0], raw[1], 0.1, raw[2], raw[3]):
+            yield part if isinstance(part, float) else finish_segment(part, RATE).wave
+
+    streamed = torch.cat([chunk.wave for chunk in chunks(as_they_are_made(), RATE, 0.2)])
+    assert torch.equal(streamed, whole)
     assert streamed.abs().max() <= 0.99 and len(streamed) < sum(map(len, raw)) + 0.8 * RATE - RATE
 
 
