@@ -123,7 +123,7 @@ def test_bad_input_is_one_line_that_says_what_is_allowed_and_the_next_request_wo
     assert message in str(prediction["error"])
     if prediction["status"] == "failed":
         assert "\n" not in prediction["error"].strip()
-    assert server.health() == "READY"
+    server.wait_until_ready()
 
 
 @pytest.mark.parametrize("name", ODD)
