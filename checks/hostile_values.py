@@ -51,7 +51,7 @@ DOUBTFUL_TEXTS = {  # spoken or refused: either is right, within the same bounds
     "a path": "/etc/passwd",
     "HTML": "<script>alert(1)</script>",
     "SSML": "<speak><break time='10h'/></speak>",
-    "entities": "&lol9;" * 20,
+    "entities": "&lol9;" * 9,
     "shell": "$(touch /hostile); `id` | cat",
     "a format string": "%s%n{0.__class__}{}",
     "special tokens": "<s></s><unk>[START][MASK]▁",
@@ -70,7 +70,7 @@ DOUBTFUL_TEXTS = {  # spoken or refused: either is right, within the same bounds
     "a pause first and last": "[pause:0.2s]Hello[pause:0.2s]",
     "markup bomb": "[" * 500 + "pause:1s" + "]" * 500 + "a",
     "5,000 paragraphs": "\n\n" * 5_000 + "a",
-    "20 one-letter paragraphs": "a\n\n" * 20,
+    "5 one-letter paragraphs": "a\n\n" * 5,
     "separators": "a\u2028b\u2029c\x0bd\x0ce\x85f",
 }
 OTHER_STRINGS = {  # for every other input that takes a string
