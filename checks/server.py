@@ -79,7 +79,7 @@ class CogServer:
 
     def post(self, body: bytes, path: str = "/predictions", **headers: str) -> requests.Response:
         """POST `body`; while the slot is taken, which it is for a moment after an answer went out, again."""
-        headers = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+        headers = {name.replace("_", "-"): value for name, value in ({"Content_Type": "application/json"} | headers).items()}
         for _ in range(BUSY_TRIES):
             answer = requests.post(f"{self.url}{path}", data=body, headers=headers, timeout=ANSWER_SECONDS)
             if answer.status_code != BUSY:
@@ -87,9 +87,9 @@ class CogServer:
             time.sleep(PAUSE_SECONDS)
         return answer
 
-    def send(self, body: bytes) -> dict:
+    def send(self, body: bytes, content_type: str = "application/json") -> dict:
         """The prediction's JSON; `status` is succeeded, failed, or http_CODE with the server's detail."""
-        answer = self.post(body)
+        answer = self.post(body, Content_Type=content_type)
         try:
             content = answer.json()
         except json.JSONDecodeError:

@@ -1,6 +1,6 @@
 """`script/schema`: the OpenAPI schema of a predictor, in the form `cog build` gives it.
 
-    script/schema                  write .cog/openapi_schema.json and the streaming predictor's
+    script/schema                  write the two committed files: of Predictor and of StreamingPredictor
     script/schema --check          exit 1 when one of them is stale
     script/schema --predictor predict.py:Predictor --output FILE
 
@@ -24,7 +24,10 @@ sys.path.insert(0, str(ROOT))
 from cog._adt import InputField, OutputKind, PredictorInfo, Repetition  # noqa: E402
 from cog._inspector import create_predictor  # noqa: E402
 
-COMMITTED = {"predict.py:Predictor": ROOT / ".cog/openapi_schema.json"}
+COMMITTED = {
+    "predict.py:Predictor": ROOT / ".cog/openapi_schema.json",
+    "predict.py:StreamingPredictor": ROOT / ".cog/stream/.cog/openapi_schema.json",  # where `script/serve --stream` runs
+}
 OPENAPI = "3.0.2"
 ITERATORS = (OutputKind.ITERATOR, OutputKind.CONCAT_ITERATOR)
 TIMES = ("created_at", "started_at", "completed_at")

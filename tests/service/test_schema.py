@@ -1,0 +1,145 @@
+"""The committed schema: fresh, complete, in Cog's form, and what the real server holds requests to."""
+import importlib.util
+import inspect
+import json
+import subprocess
+
+import pytest
+import requests
+from cog.input import FieldInfo
+
+from predict import Predictor
+from tests.conftest import ROOT
+from tests.service.server import data_uri
+
+COMMITTED = ROOT / ".cog/openapi_schema.json"
+SPEAKER = data_uri((ROOT / "examples/speaker.wav").read_bytes())
+EXAMPLES = '''
+from collections.abc import Iterator
+from typing import Optional
+from cog import BaseRunner, Input, Path, streaming
+
+class Streaming(BaseRunner):
+    @streaming
+    def run(self, text: str = Input(max_length=9, regex="^a"), count: Optional[int] = Input(default=None, ge=1, le=3),
+            size: int = Input(default=2, choices=[1, 2])) -> Iterator[Path]:
+        yield Path(text)
+
+class Lists(BaseRunner):
+    def run(self, words: list[str]) -> str:
+        return ""
+'''
+
+
+@pytest.fixture(scope="module")
+def command():
+    spec = importlib.util.spec_from_file_location("schema_command", ROOT / "script/lib/schema_command.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def schemas() -> dict:
+    return json.loads(COMMITTED.read_text())["components"]["schemas"]
+
+
+@pytest.fixture
+def examples(command, tmp_path, monkeypatch):
+    (tmp_path / "example_predictors.py").write_text(EXAMPLES)
+    monkeypatch.syspath_prepend(tmp_path)
+    return command
+
+
+def references(node: object) -> set[str]:
+    if isinstance(node, dict):
+        return {node["$ref"]} if "$ref" in node else set().union(*map(references, node.values()))
+    return set().union(*map(references, node)) if isinstance(node, list) else set()
+
+
+def test_the_committed_schemas_are_not_stale():
+    done = subprocess.run([ROOT / "script/schema", "--check"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_stale_or_missing_file_is_told_and_left_alone(examples, tmp_path, capsys):
+    file = tmp_path / "schema.json"
+    arguments = ["--predictor", "example_predictors.py:Streaming", "--output", str(file)]
+    assert examples.main([*arguments, "--check"]) == 1 and not file.exists()
+    assert examples.main(arguments) == 0 and examples.main([*arguments, "--check"]) == 0
+    file.write_text(file.read_text().replace("Text", "Words"))
+    assert examples.main([*arguments, "--check"]) == 1 and "Words" in file.read_text()
+    assert "schema.json is stale; run script/schema" in capsys.readouterr().err
+
+
+def test_every_input_is_there_with_its_description_default_and_limits(schemas):
+    parameters = {name: p for name, p in inspect.signature(Predictor.predict).parameters.items() if name != "self"}
+    properties = schemas["Input"]["properties"]
+    assert list(properties) == list(parameters)
+    assert [p["x-order"] for p in properties.values()] == list(range(len(parameters)))
+    assert {"text", "speaker"} == set(schemas["Input"]["required"])
+    for name, parameter in parameters.items():
+        declared, written = parameter.default, properties[name]
+        assert isinstance(declared, FieldInfo)
+        assert written["description"] == declared.description
+        assert written.get("default") == declared.default
+        assert (written.get("minimum"), written.get("maximum")) == (declared.ge, declared.le)
+        choices = schemas[name]["enum"] if "allOf" in written else None
+        assert choices == declared.choices
+
+
+def test_every_reference_leads_somewhere(schemas):
+    for reference in references(json.loads(COMMITTED.read_text())):
+        assert reference.removeprefix("#/components/schemas/") in schemas
+
+
+def test_the_output_is_one_file(schemas):
+    assert schemas["Output"] == {"title": "Output", "type": "string", "format": "uri"}
+    assert "x-cog-streaming" not in json.loads(COMMITTED.read_text())["paths"]["/predictions"]["post"]
+
+
+def test_a_streaming_predictor_and_limits_of_text(examples):
+    document = examples.schema("example_predictors.py:Streaming")
+    assert document["paths"]["/predictions"]["post"]["x-cog-streaming"] is True
+    found = document["components"]["schemas"]
+    assert found["Output"] == {"title": "Output", "type": "array", "items": {"type": "string", "format": "uri"},
+                               "x-cog-array-type": "iterator"}
+    assert found["Input"]["required"] == ["text"]
+    text, count, size = found["Input"]["properties"].values()
+    assert (text["maxLength"], text["pattern"]) == (9, "^a")
+    assert (count["nullable"], count["default"], count["minimum"], count["maximum"]) == (True, None, 1, 3)
+    assert size == {"x-order": 2, "allOf": [{"$ref": "#/components/schemas/size"}], "default": 2}
+    assert found["size"] == {"title": "size", "description": "An enumeration.", "enum": [1, 2], "type": "integer"}
+
+
+@pytest.mark.parametrize("predictor, message", [
+    ("predict", "allowed: FILE.py:CLASS"), ("nothing.py:Predictor", "failed to import"),
+    ("example_predictors.py:Nothing", "Nothing"), ("example_predictors.py:Lists", "input words is a list"),
+])
+def test_a_predictor_that_cannot_be_described(examples, tmp_path, capsys, predictor, message):
+    assert examples.main(["--predictor", predictor, "--output", str(tmp_path / "schema.json")]) == 1
+    assert message in capsys.readouterr().err and not (tmp_path / "schema.json").exists()
+
+
+def test_the_server_serves_it(server):
+    assert requests.get(f"{server.url}/openapi.json", timeout=10).json() == json.loads(COMMITTED.read_text())
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"num_beams": 9}, "9 is greater than the maximum of 8"), ({"num_beams": 0}, "0 is less than the minimum of 1"),
+    ({"num_beams": "3"}, '"3" is not of type "integer"'), ({"temperature": True}, 'true is not of type "number"'),
+    ({"trim": 1}, '1 is not of type "boolean"'), ({"text": 5}, '5 is not of type "string"'),
+    ({"reference_window": "middle"}, '"middle" is not one of'), ({"text": None}, "null is not of type"),
+    ({"seed": None}, 'null is not of type "integer"'),
+])
+def test_the_server_rejects_what_the_schema_does_not_allow(server, change, message):
+    answer = server.predict(**{"text": "Hello.", "speaker": SPEAKER} | change)
+    assert answer["status"] == "http_422"
+    (problem,) = [p for p in answer["error"] if message in p["msg"]]
+    assert problem["loc"] == ["body", "input", *change]
+
+
+def test_the_server_names_every_missing_input(server):
+    answer = server.predict()
+    assert answer["status"] == "http_422"
+    assert {p["loc"][-1]: p["msg"] for p in answer["error"]} == {"text": "Field required", "speaker": "Field required"}
