@@ -1,0 +1,56 @@
+"""Feature caches: safetensors shards with one set of arrays per clip, written once and read whole."""
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from training.data import Clip
+
+CLIPS_PER_SHARD = 500
+logger = logging.getLogger(__name__)
+
+Arrays = dict[str, np.ndarray]
+
+
+class Cache:
+    """Arrays per clip index in `folder/shard-NNNN.safetensors`; keys in the files are `INDEX.NAME`.
+
+    A shard is written under another name and renamed when whole, so an interrupted run leaves whole shards only.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def fill(self, clips: Sequence[Clip], compute: Callable[[Clip], Arrays]) -> None:
+        """Compute and write the shards that are missing."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for start in range(0, len(clips), CLIPS_PER_SHARD):
+            path = self._shard(start // CLIPS_PER_SHARD)
+            if path.exists():
+                continue
+            arrays = {f"{index}.{name}": np.ascontiguousarray(array)
+                      for index, clip in enumerate(clips[start:start + CLIPS_PER_SHARD], start)
+                      for name, array in compute(clip).items()}
+            unfinished = path.with_suffix(".part")
+            save_file(arrays, unfinished)
+            os.replace(unfinished, path)
+            logger.info("%s: %d of %d clips", self.folder.name, min(start + CLIPS_PER_SHARD, len(clips)), len(clips))
+
+    def load(self, names: Iterable[str] | None = None) -> dict[int, Arrays]:
+        """Everything in the cache (or only the arrays called `names`), by clip index."""
+        wanted = None if names is None else set(names)
+        clips: dict[int, Arrays] = {}
+        for path in sorted(self.folder.glob("shard-*.safetensors")):
+            for key, array in load_file(path).items():
+                index, name = key.split(".", 1)
+                if wanted is None or name in wanted:
+                    clips.setdefault(int(index), {})[name] = array
+        if not clips:
+            raise ValueError(f"the feature cache {self.folder} is empty")
+        return clips
+
+    def _shard(self, number: int) -> Path:
+        return self.folder / f"shard-{number:04d}.safetensors"
