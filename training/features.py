@@ -39,11 +39,12 @@ class Cache:
             os.replace(unfinished, path)
             logger.info("%s: %d of %d clips", self.folder.name, min(start + CLIPS_PER_SHARD, len(clips)), len(clips))
 
-    def load(self, names: Iterable[str] | None = None) -> dict[int, Arrays]:
-        """Everything in the cache (or only the arrays called `names`), by clip index."""
+    def load(self, names: Iterable[str] | None = None, first: int | None = None) -> dict[int, Arrays]:
+        """Arrays by clip index: only those called `names`, only of the `first` clips (rounded up to whole shards)."""
         wanted = None if names is None else set(names)
         clips: dict[int, Arrays] = {}
-        for path in sorted(self.folder.glob("shard-*.safetensors")):
+        shards = sorted(self.folder.glob("shard-*.safetensors"))
+        for path in shards if first is None else shards[: -(-first // CLIPS_PER_SHARD)]:
             for key, array in load_file(path).items():
                 index, name = key.split(".", 1)
                 if wanted is None or name in wanted:
