@@ -65,6 +65,7 @@ class PhoneRecognizer(nn.Module):
     def __init__(self, config: SemanticConfig, dropout: float):
         super().__init__()
         self.model = make_semantic_model(config)
+        self.model.config.layerdrop = 0.0  # transformers' default leaves out a tenth of the layers in training
         self.head = nn.Linear(config.hidden_size, len(PHONES))
         self.dropout = nn.Dropout(dropout)
 

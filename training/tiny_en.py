@@ -14,11 +14,8 @@ from training.recipe import Recipe
 
 DEFAULT_WORK = Path("runs/tiny-en")
 WORK_VARIABLE = "TINY_EN_WORK"
-STAGES: dict[str, Callable[[Recipe], None]] = {
-    "speech": Recipe.speech,
-    "bank": Recipe.bank,
-    "semantic": Recipe.semantic,
-}
+STAGES: dict[str, Callable[[Recipe], None]] = {name: getattr(Recipe, name) for name in (
+    "speech", "bank", "semantic", "features", "codec", "codes", "audio", "vocoder", "fbank", "speaker")}
 
 
 def main() -> None:
