@@ -1,13 +1,11 @@
 """Feature caches: safetensors shards with one set of arrays per clip, written once and read whole."""
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
-
-from training.data import Clip
 
 CLIPS_PER_SHARD = 500
 logger = logging.getLogger(__name__)
@@ -24,20 +22,20 @@ class Cache:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def fill(self, clips: Sequence[Clip], compute: Callable[[Clip], Arrays]) -> None:
-        """Compute and write the shards that are missing."""
+    def fill(self, count: int, compute: Callable[[int], Arrays]) -> None:
+        """Compute and write the shards of clips 0 … count−1 that are missing."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for start in range(0, len(clips), CLIPS_PER_SHARD):
+        for start in range(0, count, CLIPS_PER_SHARD):
             path = self._shard(start // CLIPS_PER_SHARD)
             if path.exists():
                 continue
+            stop = min(start + CLIPS_PER_SHARD, count)
             arrays = {f"{index}.{name}": np.ascontiguousarray(array)
-                      for index, clip in enumerate(clips[start:start + CLIPS_PER_SHARD], start)
-                      for name, array in compute(clip).items()}
+                      for index in range(start, stop) for name, array in compute(index).items()}
             unfinished = path.with_suffix(".part")
             save_file(arrays, unfinished)
             os.replace(unfinished, path)
-            logger.info("%s: %d of %d clips", self.folder.name, min(start + CLIPS_PER_SHARD, len(clips)), len(clips))
+            logger.info("%s: %d of %d clips", self.folder.name, stop, count)
 
     def load(self, names: Iterable[str] | None = None, first: int | None = None) -> dict[int, Arrays]:
         """Arrays by clip index: only those called `names`, only of the `first` clips (rounded up to whole shards)."""

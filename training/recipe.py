@@ -1,17 +1,16 @@
-"""The stages of `training.tiny_en`: which data each takes, where it writes, and what is measured after it."""
-import functools
+"""The stages of `training.tiny_en`: which data each takes, and what is measured after it.
+
+Every stage can be run again and does only what is missing.
+"""
 import logging
-from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.config import ModelConfig, build, load_config, read_yaml
-from training import codec, data, features, gpt, loop, s2mel, semantic, speaker, speech, tokens, vocoder
+from training import codec, features, gpt, loop, s2mel, semantic, speaker, speech, vocoder
+from training.workspace import Workspace
 
-CONFIGS = Path(__file__).parent / "configs"
 MODEL = "tiny-en"
 SENTENCES = 28_000
 SPEECH_SEED = 0
@@ -25,242 +24,153 @@ CHECKED_CLIPS = 100
 logger = logging.getLogger(__name__)
 
 
-class Recipe:
-    """Stages over one work folder. Every method can be called again and does only what is missing."""
+# --- corpus and caches ----------------------------------------------------------------------------
 
-    def __init__(self, work: Path):
-        self.work = work
-        self.config: ModelConfig = load_config(MODEL)
+def make_speech(work: Workspace) -> None:
+    """Speak the corpus."""
+    speech.write_corpus(work.folder / "speech", SENTENCES, SPEECH_SEED)
 
-    # --- what stages share ------------------------------------------------------------------------
 
-    @functools.cached_property
-    def clips(self) -> list[data.Clip]:
-        """All clips of the corpus in manifest order; their place is their index in every cache."""
-        return data.read_manifest(self.work / "speech" / speech.MANIFEST)[0]
+def make_bank(work: Workspace) -> None:
+    """Filter banks and phone labels of every clip, for the semantic encoder."""
+    extractor = semantic.make_extractor(work.config.semantic, work.config.reference.sample_rate)
+    work.cache("bank").fill(len(work.clips), lambda index: semantic.input_arrays(extractor, work.clips[index]))
 
-    def seen(self, indices: Iterable[int]) -> list[int]:
-        """Those of `indices` whose speaker is trained on."""
-        return [index for index in indices if self.clips[index].speaker not in UNSEEN_SPEAKERS]
 
-    def unseen(self, indices: Iterable[int]) -> list[int]:
-        """Those of `indices` whose speaker is kept for measuring."""
-        return [index for index in indices if self.clips[index].speaker in UNSEEN_SPEAKERS]
+def make_audio(work: Workspace) -> None:
+    """Waves and mels at the model's rate, for vocoder and flow."""
+    work.cache("audio").fill(MEL_CLIPS, lambda index: vocoder.audio_arrays(work.config.audio, work.clips[index]))
 
-    def speakers(self, indices: Iterable[int]) -> dict[int, str]:
-        return {index: self.clips[index].speaker for index in indices}
 
-    def cache(self, name: str) -> features.Cache:
-        return features.Cache(self.work / "cache" / name)
+def make_fbank(work: Workspace) -> None:
+    """Filter banks for the style encoder."""
+    work.cache("fbank").fill(MEL_CLIPS, lambda index: speaker.fbank_arrays(work.config.speaker, work.clips[index]))
 
-    def folder(self, stage: str) -> Path:
-        return self.work / "runs" / stage
 
-    def settings(self, stage: str, options_type: type) -> tuple[loop.RunConfig, object]:
-        """The run and the stage section of `configs/STAGE.yaml`."""
-        path = CONFIGS / f"{stage}.yaml"
-        return loop.read_run(path), build(options_type, read_yaml(path)["stage"], path.name)
+def make_features(work: Workspace) -> None:
+    """Normalized semantic features, for the codec and the GPT's conditioning."""
+    banks = work.cache("bank").load(["bank"], first=FEATURE_CLIPS)
+    work.cache("features").fill(FEATURE_CLIPS, lambda index: {
+        "features": work.normalized(banks[index]["bank"]).numpy().astype(np.float16)})
 
-    def note(self, stage: str, **values: float) -> None:
-        """Write measured values to a stage's log."""
-        loop.write_metrics(self.folder(stage), " ".join(f"{name}={value:.4f}" for name, value in values.items()))
 
-    @functools.cached_property
-    def recognizer(self) -> semantic.PhoneRecognizer:
-        return semantic.load_recognizer(self.config.semantic, loop.averaged(self.folder("semantic")))
+def make_codes(work: Workspace) -> None:
+    """Codes of every clip."""
+    banks = work.cache("bank").load(["bank"])
+    work.cache("codes").fill(len(banks), lambda index: {"codes": _quantized(work, work.normalized(banks[index]["bank"]))})
 
-    @functools.cached_property
-    def statistics(self) -> dict[str, Tensor]:
-        """Mean and variance of the semantic features, measured once."""
-        path = self.folder("semantic") / "statistics.pt"
-        if not path.exists():
-            banks = self.cache("bank").load(["bank"], first=features.CLIPS_PER_SHARD)
-            chosen = [banks[index]["bank"] for index in self.seen(banks)]
-            torch.save(semantic.feature_statistics(self.recognizer.model, chosen), path)
-        return torch.load(path, weights_only=True)
 
-    @functools.cached_property
-    def trained_codec(self) -> codec.SemanticCodec:
-        return codec.load_codec(self.config.codec, loop.averaged(self.folder("codec")))
+def make_latents(work: Workspace) -> None:
+    """The trained GPT's teacher-forced latents of the flow's clips."""
+    model = gpt.load_gpt(work.config.gpt, work.config.semantic.hidden_size, loop.averaged(work.run("gpt")))
 
-    def normalized(self, bank: np.ndarray) -> Tensor:
-        """Normalized semantic features [T, D] of a clip's filter bank."""
-        hidden = semantic.hidden_states(self.recognizer.model, bank)
-        return (hidden - self.statistics["mean"]) / self.statistics["var"].sqrt()
+    def compute(index: int) -> features.Arrays:
+        choices = work.conditions[work.clips[index].speaker]
+        found = gpt.teacher_forced_latents(model, work.sample(index), choices[index % len(choices)])
+        return {"latents": found.numpy().astype(np.float16)}
 
-    # --- corpus and caches ------------------------------------------------------------------------
+    work.cache("latents").fill(LATENT_CLIPS, compute)
 
-    def speech(self) -> None:
-        """Speak the corpus."""
-        speech.write_corpus(self.work / "speech", SENTENCES, SPEECH_SEED)
 
-    def bank(self) -> None:
-        """Filter banks and phone labels of every clip, for the semantic encoder."""
-        extractor = semantic.make_extractor(self.config.semantic, self.config.reference.sample_rate)
-        self.cache("bank").fill(self.clips, lambda clip: semantic.input_arrays(extractor, clip))
+# --- trained stages -------------------------------------------------------------------------------
 
-    def audio(self) -> None:
-        """Waves and mels at the model's rate, for vocoder and flow."""
-        self.cache("audio").fill(self.clips[:MEL_CLIPS], lambda clip: vocoder.audio_arrays(self.config.audio, clip))
+def train_semantic(work: Workspace) -> None:
+    """Train the semantic encoder."""
+    run, options = work.settings("semantic", semantic.SemanticOptions)
+    if loop.finished(work.run("semantic"), run):
+        return
+    banks = work.cache("bank").load(first=SEMANTIC_CLIPS)
+    stage = semantic.SemanticStage(work.config.semantic, options, {i: banks[i] for i in work.seen(banks)})
+    loop.train(stage, run, work.run("semantic"))
+    for name, some in (("trained", work.seen(banks)), ("unseen", work.unseen(banks))):
+        accuracy = semantic.phone_accuracy(work.recognizer, [banks[i] for i in some[:CHECKED_CLIPS]])
+        work.note("semantic", **{f"phone_accuracy_{name}_voices": accuracy})
 
-    def fbank(self) -> None:
-        """Filter banks for the style encoder."""
-        self.cache("fbank").fill(self.clips[:MEL_CLIPS], lambda clip: speaker.fbank_arrays(self.config.speaker, clip))
 
-    def features(self) -> None:
-        """Normalized semantic features, for the codec and the GPT's conditioning."""
-        banks = self.cache("bank").load(["bank"], first=FEATURE_CLIPS)
-        order = {id(clip): index for index, clip in enumerate(self.clips)}
-        self.cache("features").fill(self.clips[:FEATURE_CLIPS], lambda clip: {
-            "features": self.normalized(banks[order[id(clip)]]["bank"]).numpy().astype(np.float16)})
+def train_codec(work: Workspace) -> None:
+    """Train the codec."""
+    run, options = work.settings("codec", codec.CodecOptions)
+    if loop.finished(work.run("codec"), run):
+        return
+    labels = work.cache("bank").load(["phones"], first=FEATURE_CLIPS)
+    clips = {i: labels[i] | arrays for i, arrays in work.cache("features").load().items()}
+    stage = codec.CodecStage(work.config.codec, options, {i: clips[i] for i in work.seen(clips)})
+    loop.train(stage, run, work.run("codec"))
+    for name, some in (("trained", work.seen(clips)), ("unseen", work.unseen(clips))):
+        some = some[:CHECKED_CLIPS]
+        codes = [_quantized(work, torch.from_numpy(clips[i]["features"]).float()) for i in some]
+        found = codec.information(codes, [clips[i]["phones"] for i in some], work.config.codec.codebook_size)
+        work.note("codec", **{f"{key}_{name}_voices": value for key, value in found.items()})
 
-    def codes(self) -> None:
-        """Codes of every clip."""
-        banks = self.cache("bank").load(["bank"])
-        order = {id(clip): index for index, clip in enumerate(self.clips)}
 
-        def compute(clip: data.Clip) -> features.Arrays:
-            found, _ = self.trained_codec.quantize(self.normalized(banks[order[id(clip)]]["bank"])[None])
-            return {"codes": found[0].numpy().astype(np.int16)}
+def train_vocoder(work: Workspace) -> None:
+    """Train the vocoder."""
+    run, options = work.settings("vocoder", vocoder.VocoderOptions)
+    if loop.finished(work.run("vocoder"), run):
+        return
+    clips = work.cache("audio").load(first=VOCODER_CLIPS)
+    stage = vocoder.VocoderStage(work.config, options, {i: clips[i] for i in work.seen(clips)})
+    loop.train(stage, run, work.run("vocoder"))
 
-        self.cache("codes").fill(self.clips, compute)
 
-    # --- trained stages ---------------------------------------------------------------------------
+def train_speaker(work: Workspace) -> None:
+    """Train the style encoder."""
+    run, options = work.settings("speaker", speaker.SpeakerOptions)
+    if loop.finished(work.run("speaker"), run):
+        return
+    banks = work.cache("fbank").load()
+    stage = speaker.SpeakerStage(work.config.speaker, options, {i: banks[i] for i in work.seen(banks)},
+                                 work.speakers(banks))
+    encoder = speaker.load_encoder(work.config.speaker, loop.train(stage, run, work.run("speaker")))
+    for name, some in (("trained", work.seen(banks)), ("unseen", work.unseen(banks))):
+        some = some[:CHECKED_CLIPS]
+        found = speaker.similarities(encoder, [banks[i]["fbank"] for i in some], list(work.speakers(some).values()))
+        work.note("speaker", **{f"{key}_{name}_voices": value for key, value in found.items()})
 
-    def semantic(self) -> None:
-        """Train the semantic encoder."""
-        run, options = self.settings("semantic", semantic.SemanticOptions)
-        if loop.finished(self.folder("semantic"), run):
-            return
-        banks = self.cache("bank").load(first=SEMANTIC_CLIPS)
-        loop.train(semantic.SemanticStage(self.config.semantic, options, {i: banks[i] for i in self.seen(banks)}), run,
-                   self.folder("semantic"))
-        for name, some in (("trained", self.seen(banks)), ("unseen", self.unseen(banks))):
-            accuracy = semantic.phone_accuracy(self.recognizer, [banks[i] for i in some[:CHECKED_CLIPS]])
-            self.note("semantic", **{f"phone_accuracy_{name}_voices": accuracy})
 
-    def codec(self) -> None:
-        """Train the codec."""
-        run, options = self.settings("codec", codec.CodecOptions)
-        if loop.finished(self.folder("codec"), run):
-            return
-        labels = self.cache("bank").load(["phones"], first=FEATURE_CLIPS)
-        clips = {i: labels[i] | arrays for i, arrays in self.cache("features").load().items()}
-        loop.train(codec.CodecStage(self.config.codec, options, {i: clips[i] for i in self.seen(clips)}), run,
-                   self.folder("codec"))
-        for name, some in (("trained", self.seen(clips)), ("unseen", self.unseen(clips))):
-            some = some[:CHECKED_CLIPS]
-            codes = [self.trained_codec.quantize(torch.from_numpy(clips[i]["features"]).float()[None])[0][0].numpy()
-                     for i in some]
-            found = codec.information(codes, [clips[i]["phones"] for i in some], self.config.codec.codebook_size)
-            self.note("codec", **{f"{key}_{name}_voices": value for key, value in found.items()})
+def train_gpt(work: Workspace) -> None:
+    """Train the GPT."""
+    run, options = work.settings("gpt", gpt.GPTOptions)
+    if loop.finished(work.run("gpt"), run):
+        return
+    samples = [work.sample(index) for index in work.seen(work.codes)]
+    stage = gpt.GPTStage(work.config.gpt, work.config.semantic.hidden_size, options, samples, work.conditions)
+    loop.train(stage, run, work.run("gpt"))
 
-    def vocoder(self) -> None:
-        """Train the vocoder."""
-        run, options = self.settings("vocoder", vocoder.VocoderOptions)
-        if loop.finished(self.folder("vocoder"), run):
-            return
-        clips = self.cache("audio").load(first=VOCODER_CLIPS)
-        loop.train(vocoder.VocoderStage(self.config, options, {i: clips[i] for i in self.seen(clips)}), run,
-                   self.folder("vocoder"))
 
-    def speaker(self) -> None:
-        """Train the style encoder."""
-        run, options = self.settings("speaker", speaker.SpeakerOptions)
-        if loop.finished(self.folder("speaker"), run):
-            return
-        banks = self.cache("fbank").load()
-        state = loop.train(speaker.SpeakerStage(self.config.speaker, options, {i: banks[i] for i in self.seen(banks)},
-                                                self.speakers(banks)), run, self.folder("speaker"))
-        encoder = speaker.load_encoder(self.config.speaker, state)
-        for name, some in (("trained", self.seen(banks)), ("unseen", self.unseen(banks))):
-            some = some[:CHECKED_CLIPS]
-            found = speaker.similarities(encoder, [banks[i]["fbank"] for i in some], list(self.speakers(some).values()))
-            self.note("speaker", **{f"{key}_{name}_voices": value for key, value in found.items()})
+def train_s2mel(work: Workspace) -> None:
+    """Train regulator and flow on codes alone; it needs no GPT."""
+    _train_flow(work, "s2mel", work.cache("audio").load(["mel"]))
 
-    def gpt(self) -> None:
-        """Train the GPT."""
-        run, options = self.settings("gpt", gpt.GPTOptions)
-        if loop.finished(self.folder("gpt"), run):
-            return
-        stage = gpt.GPTStage(self.config.gpt, self.config.semantic.hidden_size, options,
-                             [self.sample(i) for i in self.seen(range(len(self.all_codes)))], self.conditions())
-        loop.train(stage, run, self.folder("gpt"))
 
-    def s2mel(self) -> None:
-        """Train regulator and flow on codes alone; it needs no GPT."""
-        self._train_s2mel("s2mel", with_latents=False)
+def train_s2mel_latents(work: Workspace) -> None:
+    """Go on training regulator, latent projection and flow with the GPT's latents, from what `s2mel` reached."""
+    mels = work.cache("audio").load(["mel"])
+    clips = {index: mels[index] | arrays for index, arrays in work.cache("latents").load().items()}
+    fresh = not (work.run("s2mel_latents") / loop.CHECKPOINT).exists()
+    _train_flow(work, "s2mel_latents", clips, loop.averaged(work.run("s2mel")) if fresh else None)
 
-    def s2mel_latents(self) -> None:
-        """Go on training them with the GPT's latents, from what `s2mel` reached."""
-        folder = self.folder("s2mel_latents")
-        self._train_s2mel("s2mel_latents", with_latents=True,
-                          start=None if (folder / loop.CHECKPOINT).exists() else loop.averaged(self.folder("s2mel")))
 
-    def _train_s2mel(self, name: str, with_latents: bool, start: dict[str, Tensor] | None = None) -> None:
-        run, options = self.settings(name, s2mel.S2MelOptions)
-        if loop.finished(self.folder(name), run):
-            return
-        clips = self.cache("audio").load(["mel"])
-        for index, arrays in clips.items():
-            arrays["codes"] = self.all_codes[index]["codes"]
-        if with_latents:
-            for index, arrays in self.cache("latents").load().items():
-                clips[index] |= arrays
-            clips = {index: arrays for index, arrays in clips.items() if "latents" in arrays}
-        stage = s2mel.S2MelStage(self.config, options, {i: clips[i] for i in self.seen(clips)}, self.speakers(clips),
-                                 self.styles(), self.codebook())
-        if start is not None:
-            stage.module.load_state_dict(start)
-        loop.train(stage, run, self.folder(name))
+def _train_flow(work: Workspace, name: str, clips: dict[int, features.Arrays], start: dict[str, Tensor] | None = None) -> None:
+    run, options = work.settings(name, s2mel.S2MelOptions)
+    if loop.finished(work.run(name), run):
+        return
+    clips = {index: clips[index] | work.codes[index] for index in work.seen(clips)}
+    stage = s2mel.S2MelStage(work.config, options, clips, work.speakers(clips), work.styles(), work.codebook)
+    if start is not None:
+        stage.module.load_state_dict(start)
+    loop.train(stage, run, work.run(name))
 
-    # --- what GPT and flow are fed ----------------------------------------------------------------
 
-    @functools.cached_property
-    def all_codes(self) -> dict[int, features.Arrays]:
-        return self.cache("codes").load()
+def _quantized(work: Workspace, features: Tensor) -> np.ndarray:
+    """Codes int16 [T] of normalized features [T, D]."""
+    with torch.inference_mode():
+        return work.codec.quantize(features[None])[0][0].numpy().astype(np.int16)
 
-    @functools.cached_property
-    def tokenizer(self) -> Tokenizer:
-        path = self.work / "bpe.model"
-        if not path.exists():
-            tokens.train_tokenizer(path)
-        return Tokenizer(path)
 
-    def sample(self, index: int) -> gpt.Sample:
-        """Text tokens and codes of a clip. The corpus is written as it is spoken and needs no normalizing."""
-        clip = self.clips[index]
-        return gpt.Sample(np.array(self.tokenizer.encode(clip.text)),
-                          self.all_codes[index]["codes"].astype(np.int64), clip.speaker)
-
-    def conditions(self) -> dict[str, list[np.ndarray]]:
-        """Conditioning features by speaker."""
-        by_speaker: dict[str, list[np.ndarray]] = {}
-        for index, arrays in self.cache("features").load().items():
-            by_speaker.setdefault(self.clips[index].speaker, []).append(arrays["features"])
-        return by_speaker
-
-    def codebook(self) -> Tensor:
-        """What every code is embedded as: [K, D]."""
-        with torch.inference_mode():
-            return self.trained_codec.vq2emb(torch.arange(self.config.codec.codebook_size)[None])[0].clone()
-
-    def styles(self) -> dict[int, np.ndarray]:
-        """Style vector of every clip that has a filter bank in the cache."""
-        encoder = speaker.load_encoder(self.config.speaker, loop.averaged(self.folder("speaker")))
-        with torch.inference_mode():
-            return {index: encoder(torch.from_numpy(arrays["fbank"]).float()[None])[0].numpy()
-                    for index, arrays in self.cache("fbank").load().items()}
-
-    def latents(self) -> None:
-        """The trained GPT's teacher-forced latents of the flow's clips."""
-        model = gpt.load_gpt(self.config.gpt, self.config.semantic.hidden_size, loop.averaged(self.folder("gpt")))
-        conditions, rng = self.conditions(), np.random.default_rng(SPEECH_SEED)
-        order = {id(clip): index for index, clip in enumerate(self.clips)}
-
-        def compute(clip: data.Clip) -> features.Arrays:
-            choices = conditions[clip.speaker]
-            found = gpt.teacher_forced_latents(model, self.sample(order[id(clip)]), choices[rng.integers(len(choices))])
-            return {"latents": found.numpy().astype(np.float16)}
-
-        self.cache("latents").fill(self.clips[:LATENT_CLIPS], compute)
+STAGES = {
+    "speech": make_speech, "bank": make_bank, "semantic": train_semantic, "features": make_features,
+    "codec": train_codec, "codes": make_codes, "audio": make_audio, "vocoder": train_vocoder, "fbank": make_fbank,
+    "speaker": train_speaker, "gpt": train_gpt, "s2mel": train_s2mel, "latents": make_latents,
+    "s2mel_latents": train_s2mel_latents,
+}

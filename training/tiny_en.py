@@ -5,17 +5,16 @@ Stages run in order; one that is finished is passed over, one that was interrupt
 import argparse
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from training.recipe import Recipe
+from pipeline.config import load_config
+from training.recipe import MODEL, STAGES, UNSEEN_SPEAKERS
+from training.workspace import Workspace
 
 DEFAULT_WORK = Path("runs/tiny-en")
 WORK_VARIABLE = "TINY_EN_WORK"
-STAGES: dict[str, Callable[[Recipe], None]] = {name: getattr(Recipe, name) for name in (
-    "speech", "bank", "semantic", "features", "codec", "codes", "audio", "vocoder", "fbank", "speaker")}
 
 
 def main() -> None:
@@ -31,9 +30,9 @@ def main() -> None:
         parser.error(f"unknown stages {sorted(unknown)}, allowed: {', '.join(STAGES)}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
-    recipe = Recipe(arguments.work)
+    work = Workspace(arguments.work, load_config(MODEL), UNSEEN_SPEAKERS)
     for name in arguments.stages or STAGES:
-        STAGES[name](recipe)
+        STAGES[name](work)
 
 
 if __name__ == "__main__":
