@@ -113,7 +113,7 @@ def disagreement(compiled: ctypes.CDLL) -> float:
         fused = FusedFunction.apply(x, sources[1].exp(), 1 / (sources[2].exp() + SNAKE_EPS), reference.filter, compiled)
         for ours, theirs in zip((fused, *torch.autograd.grad((fused * weight).sum(), sources)),
                                 _reference(reference, x, weight, sources), strict=True):
-            worst = max(worst, float((ours - theirs).detach().abs().max() / theirs.abs().max().clamp(min=1e-3)))
+            worst = max(worst, float((ours - theirs).detach().abs().max() / theirs.detach().abs().max().clamp(min=1e-3)))
     return worst
 
 
