@@ -182,6 +182,6 @@ def test_flow_learns(small_config, clips, speaker_of, rng, tmp_path, with_latent
         clips = {index: {k: v for k, v in clip.items() if k != "latents"} for index, clip in clips.items()}
     styles = {index: np.eye(16)[0 if name == "a" else 1].astype(np.float32) for index, name in speaker_of.items()}
     stage = s2mel.S2MelStage(small_config, options, clips, speaker_of, styles, torch.eye(16, 32))
-    first, last, state = losses_of(stage, tmp_path, dataclasses.replace(RUN, steps=100, learning_rate=1e-2, log_every=20))
+    first, last, state = losses_of(stage, tmp_path, dataclasses.replace(RUN, steps=150, learning_rate=1e-3, log_every=25))
     assert last < 0.9 * first
     s2mel.load_s2mel(small_config, state)
