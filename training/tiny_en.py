@@ -17,11 +17,16 @@ DEFAULT_WORK = Path("runs/tiny-en")
 WORK_VARIABLE = "TINY_EN_WORK"
 
 
+def default_work() -> Path:
+    """The work folder: `TINY_EN_WORK`, or `runs/tiny-en`."""
+    return Path(os.environ.get(WORK_VARIABLE, DEFAULT_WORK))
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"only these, of: {', '.join(STAGES)}")
-    parser.add_argument("--work", type=Path, default=Path(os.environ.get(WORK_VARIABLE, DEFAULT_WORK)),
+    parser.add_argument("--work", type=Path, default=default_work(),
                         help="folder of corpus, caches and checkpoints, several GB (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
