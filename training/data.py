@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-MIN_SECONDS = 0.3
-MAX_SECONDS = 40.0
+from pipeline.audio_input import AudioError, AudioLimits, read_audio
+
+LIMITS = AudioLimits(min_seconds=0.3, max_seconds=40.0)
 SILENT_PEAK = 0.003        # about -50 dBFS
-CLIPPED_LEVEL = 0.999
 CLIPPED_SHARE = 0.002      # of all samples
 LISTED_REJECTIONS = 20     # the log names this many files, the rest is counted
 logger = logging.getLogger(__name__)
@@ -71,23 +71,15 @@ def reason_to_reject(clip: Clip, seen: dict[str, str]) -> str | None:
     if not any(character.isalnum() for character in clip.text):
         return "has no text"
     try:
-        seconds = soundfile.info(clip.path).duration
-    except (OSError, RuntimeError) as error:
-        return f"unreadable ({error})"
-    if not MIN_SECONDS <= seconds <= MAX_SECONDS:
-        return f"lasts {seconds:.2f} s, allowed: {MIN_SECONDS} to {MAX_SECONDS:.0f} s"
-    try:
-        wave, _ = read_wave(clip.path)
-    except ValueError as error:
-        return f"unreadable ({error})"
-    if not np.isfinite(wave).all():
-        return "holds samples that are not numbers"
-    level = np.abs(wave)
-    if level.max() < SILENT_PEAK:
-        return f"is silent (peak {level.max():.4f}, needed: {SILENT_PEAK})"
-    if np.mean(level >= CLIPPED_LEVEL) > CLIPPED_SHARE:
-        return f"is clipped ({np.mean(level >= CLIPPED_LEVEL):.1%} of its samples at full scale)"
-    digest = hashlib.sha1(wave.tobytes()).hexdigest()
+        audio = read_audio(clip.path, LIMITS)
+    except AudioError as error:
+        return str(error)
+    wave = audio.samples[0]
+    if wave.abs().max() < SILENT_PEAK:
+        return f"is silent (peak {wave.abs().max():.4f}, needed: {SILENT_PEAK})"
+    if audio.clipped_share > CLIPPED_SHARE:
+        return f"is clipped ({audio.clipped_share:.1%} of its samples at full scale, allowed: {CLIPPED_SHARE:.1%})"
+    digest = hashlib.sha1(wave.numpy().tobytes()).hexdigest()
     if digest in seen:
         return f"duplicates {seen[digest]}"
     seen[digest] = clip.path.name
