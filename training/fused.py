@@ -48,7 +48,8 @@ def library() -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError) as error:
         logger.warning("no fused activation, PyTorch's is used: %s", error)
         return None
-    worst = disagreement(compiled)
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):  # whoever calls first
+        worst = disagreement(compiled)
     if worst > TOLERANCE:
         logger.warning("no fused activation, PyTorch's is used: it is off by %.1e, allowed: %.0e", worst, TOLERANCE)
         return None

@@ -41,6 +41,13 @@ def test_values_and_gradients_are_pytorchs(cache, length):
 
 
 @needs_compiler
+@pytest.mark.parametrize("context", (torch.inference_mode(), torch.no_grad(), torch.autocast("cpu", torch.bfloat16)))
+def test_first_use_may_be_within_any_context(cache, context):
+    with context:
+        assert fused.library() is not None
+
+
+@needs_compiler
 def test_bfloat16_is_as_near_as_its_own_rounding(cache):
     torch.manual_seed(0)
     plain = AntiAliasedSnake(4)
