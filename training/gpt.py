@@ -3,6 +3,7 @@
 Axes: B batch, n codes of a clip, D GPT width, T time of a whole sequence.
 """
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,9 +14,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from pipeline.config import GPTConfig
 from pipeline.gpt.model import UnifiedVoice
-from training.initialize import initialize
+from training.initialize import NARROW, initialize
 
 IGNORED = -100
+PERIODS = (6.0, 3000.0)  # in codes: shortest and longest of the sinusoids that positions start as
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +26,8 @@ class GPTOptions:
 
     A batch takes clips of like length with at most `batch_tokens` text tokens and codes. `condition_frames` bounds the
     length of the conditioning crop (50 Hz). A share `code_noise` of the input codes is replaced at random, so that the
-    model leans on the text. Until step `short_until` the longest clip allowed grows from `short_tokens`.
+    model leans on the text. Until step `short_until` the longest clip allowed grows, with the square of the step, from
+    `short_tokens`.
     """
     batch_tokens: int
     condition_frames: tuple[int, int]
@@ -45,6 +48,22 @@ class Sample:
     @property
     def tokens(self) -> int:
         return len(self.ids) + len(self.codes)
+
+
+@torch.no_grad()
+def align_positions(model: UnifiedVoice, samples: Sequence[Sample]) -> None:
+    """Let both learned position tables start as sinusoids over one time axis, that of the codes.
+
+    A token of the text then starts out like the codes at about its time, at the mean pace of `samples`, and attention
+    need not find the diagonal from nothing.
+    """
+    codes_per_token = sum(len(s.codes) for s in samples) / sum(len(s.ids) for s in samples)
+    for table, pace in ((model.text_pos_embedding.emb.weight, codes_per_token), (model.mel_pos_embedding.emb.weight, 1.0)):
+        times = pace * torch.arange(len(table))
+        pairs = table.shape[1] // 2
+        periods = PERIODS[0] * (PERIODS[1] / PERIODS[0]) ** (torch.arange(pairs) / max(pairs - 1, 1))
+        angles = 2 * math.pi * times[:, None] / periods
+        table.copy_(NARROW * math.sqrt(2) * torch.cat([angles.sin(), angles.cos()], dim=1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +113,7 @@ class GPTStage:
                   and len(s.codes) <= config.max_mel_tokens]
         if not usable:
             raise ValueError(f"none of {len(samples)} clips fits the model and has a conditioning clip of its speaker")
+        align_positions(self.module, usable)
         self.samples = sorted(usable, key=lambda sample: sample.tokens)
         self.lengths = np.array([sample.tokens for sample in self.samples])
 
@@ -116,7 +136,7 @@ class GPTStage:
         """Neighbours in length around a random clip, as many as `batch_tokens` holds."""
         longest = self.lengths[-1]
         if step < self.options.short_until:
-            share = step / self.options.short_until
+            share = (step / self.options.short_until) ** 2
             longest = self.options.short_tokens + share * max(longest - self.options.short_tokens, 0)
         allowed = max(int(np.searchsorted(self.lengths, longest, side="right")), 1)
         center = int(rng.integers(allowed))
