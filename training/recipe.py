@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training import codec, features, gpt, loop, s2mel, semantic, speaker, speech, vocoder
+from pipeline.catalog import embedded_directory
+from training import codec, export, features, gpt, loop, s2mel, semantic, speaker, speech, vocoder
 from training.workspace import Workspace
 
 MODEL = "tiny-en"
@@ -151,6 +152,12 @@ def train_s2mel_latents(work: Workspace) -> None:
     _train_flow(work, "s2mel_latents", clips, loop.averaged(work.run("s2mel")) if fresh else None)
 
 
+def export_model(work: Workspace) -> None:
+    """Write the model that ships with the repository."""
+    size = export.export(work, embedded_directory(MODEL), "s2mel_latents")
+    logger.info("%s: %.1f MB", embedded_directory(MODEL), size / 1e6)
+
+
 def _train_flow(work: Workspace, name: str, clips: dict[int, features.Arrays], start: dict[str, Tensor] | None = None) -> None:
     run, options = work.settings(name, s2mel.S2MelOptions)
     if loop.finished(work.run(name), run):
@@ -172,5 +179,5 @@ STAGES = {
     "speech": make_speech, "bank": make_bank, "semantic": train_semantic, "features": make_features,
     "codec": train_codec, "codes": make_codes, "audio": make_audio, "vocoder": train_vocoder, "fbank": make_fbank,
     "speaker": train_speaker, "gpt": train_gpt, "s2mel": train_s2mel, "latents": make_latents,
-    "s2mel_latents": train_s2mel_latents,
+    "s2mel_latents": train_s2mel_latents, "export": export_model,
 }
