@@ -1,0 +1,176 @@
+"""Trains the GPT: text to codes, conditioned on another clip of the same speaker.
+
+Axes: B batch, n codes of a clip, D GPT width, T time of a whole sequence.
+"""
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from pipeline.config import GPTConfig
+from pipeline.gpt.model import UnifiedVoice
+from training.initialize import NARROW, initialize
+
+IGNORED = -100
+PERIODS = (6.0, 3000.0)  # in codes: shortest and longest of the sinusoids that positions start as
+
+
+@dataclasses.dataclass(frozen=True)
+class GPTOptions:
+    """The `stage` section of a GPT training configuration.
+
+    A batch takes clips of like length with at most `batch_tokens` text tokens and codes. `condition_frames` bounds the
+    length of the conditioning crop (50 Hz). A share `code_noise` of the input codes is replaced at random, so that the
+    model leans on the text. Until step `short_until` the longest clip allowed grows, with the square of the step, from
+    `short_tokens`.
+    """
+    batch_tokens: int
+    condition_frames: tuple[int, int]
+    text_weight: float
+    code_noise: float
+    short_tokens: int
+    short_until: int
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One clip: text ids and codes, both int64 arrays, and its speaker."""
+    ids: np.ndarray
+    codes: np.ndarray
+    speaker: str
+
+    @property
+    def tokens(self) -> int:
+        return len(self.ids) + len(self.codes)
+
+
+@torch.no_grad()
+def align_positions(model: UnifiedVoice, samples: Sequence[Sample]) -> None:
+    """Let both learned position tables start as sinusoids over one time axis, that of the codes.
+
+    A token of the text then starts out like the codes at about its time, at the mean pace of `samples`, and attention
+    need not find the diagonal from nothing.
+    """
+    codes_per_token = sum(len(s.codes) for s in samples) / sum(len(s.ids) for s in samples)
+    for table, pace in ((model.text_pos_embedding.emb.weight, codes_per_token), (model.mel_pos_embedding.emb.weight, 1.0)):
+        times = pace * torch.arange(len(table))
+        pairs = table.shape[1] // 2
+        periods = PERIODS[0] * (PERIODS[1] / PERIODS[0]) ** (torch.arange(pairs) / max(pairs - 1, 1))
+        angles = 2 * math.pi * times[:, None] / periods
+        table.copy_(NARROW * math.sqrt(2) * torch.cat([angles.sin(), angles.cos()], dim=1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Sequences:
+    """A batch as the transformer takes it: inputs [B, T, D]; targets [B, T] of both heads, `IGNORED` elsewhere."""
+    inputs: Tensor
+    codes: Tensor
+    text: Tensor
+
+
+def build_sequences(model: UnifiedVoice, samples: Sequence[Sample], inputs: Sequence[Tensor], latents: Tensor,
+                    emotions: Tensor) -> Sequences:
+    """Prompt, start token and codes of each sample one after the other, as in inference, then padding.
+
+    `inputs` are the codes that are fed, int64 [n] each: the samples' own, or with noise. latents [B, L, D],
+    emotions [B, D].
+    """
+    config = model.config
+    rows, code_targets, text_targets = [], [], []
+    for index, (sample, fed) in enumerate(zip(samples, inputs, strict=True)):
+        ids = torch.from_numpy(sample.ids)
+        prompt = model.prompt_inputs(latents[index:index + 1], emotions[index:index + 1], ids[None])[0]
+        tokens = F.pad(fed, (1, 0), value=config.start_mel_token)
+        rows.append(torch.cat([prompt, model.mel_inputs(tokens, torch.arange(len(tokens)))]))
+        conditioning = len(prompt) - len(ids) - 2
+        text = torch.full((len(rows[-1]),), IGNORED)
+        text[conditioning:conditioning + len(ids) + 1] = F.pad(ids, (0, 1), value=config.stop_text_token)
+        codes = torch.full((len(rows[-1]),), IGNORED)
+        codes[len(prompt):] = F.pad(torch.from_numpy(sample.codes), (0, 1), value=config.stop_mel_token)
+        text_targets.append(text)
+        code_targets.append(codes)
+    return Sequences(pad_sequence(rows, batch_first=True), pad_sequence(code_targets, True, IGNORED),
+                     pad_sequence(text_targets, True, IGNORED))
+
+
+class GPTStage:
+    """Cross-entropy of codes, and with a small weight of text."""
+
+    def __init__(self, config: GPTConfig, feature_size: int, options: GPTOptions, samples: Sequence[Sample],
+                 features: Mapping[str, Sequence[np.ndarray]]):
+        """`features` are normalized semantic features [T, feature_size] of several clips per speaker."""
+        self.options, self.config = options, config
+        self.module = initialize(UnifiedVoice(config, feature_size, with_text_head=True), options.seed)
+        shortest = options.condition_frames[0]
+        self.features = {speaker: [f for f in clips if len(f) >= shortest] for speaker, clips in features.items()}
+        usable = [s for s in samples if self.features.get(s.speaker) and len(s.ids) <= config.max_text_tokens
+                  and len(s.codes) <= config.max_mel_tokens]
+        if not usable:
+            raise ValueError(f"none of {len(samples)} clips fits the model and has a conditioning clip of its speaker")
+        align_positions(self.module, usable)
+        self.samples = sorted(usable, key=lambda sample: sample.tokens)
+        self.lengths = np.array([sample.tokens for sample in self.samples])
+
+    def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
+        samples = self.draw(rng, step)
+        condition = self.draw_conditions(rng, samples)
+        latents, emotions = self.module.speaker_latents(condition), self.module.emotion_vector(condition)
+        batch = build_sequences(self.module, samples, [self.with_noise(rng, s.codes) for s in samples], latents, emotions)
+        hidden = self.module.latents(batch.inputs)
+        losses, hits = {}, {}
+        for name, head, targets in (("codes", self.module.mel_head, batch.codes),
+                                    ("text", self.module.text_head, batch.text)):
+            wanted = targets != IGNORED
+            logits = head(hidden[wanted]).float()
+            losses[name] = F.cross_entropy(logits, targets[wanted])
+            hits[name] = (logits.argmax(-1) == targets[wanted]).float().mean()
+        return {"loss": losses["codes"] + self.options.text_weight * losses["text"], **losses, "accuracy": hits["codes"]}
+
+    def draw(self, rng: np.random.Generator, step: int) -> list[Sample]:
+        """Neighbours in length around a random clip, as many as `batch_tokens` holds."""
+        longest = self.lengths[-1]
+        if step < self.options.short_until:
+            share = (step / self.options.short_until) ** 2
+            longest = self.options.short_tokens + share * max(longest - self.options.short_tokens, 0)
+        allowed = max(int(np.searchsorted(self.lengths, longest, side="right")), 1)
+        center = int(rng.integers(allowed))
+        count = max(int(self.options.batch_tokens / (self.lengths[center] + 1)), 1)
+        low = max(min(center - count, allowed - 2 * count), 0)
+        high = min(low + 2 * count, allowed)
+        return [self.samples[i] for i in rng.choice(np.arange(low, high), min(count, high - low), replace=False)]
+
+    def draw_conditions(self, rng: np.random.Generator, samples: Sequence[Sample]) -> Tensor:
+        """Crops of one length from any clip of each sample's speaker: [B, frames, feature_size]."""
+        clips = [self.features[s.speaker][rng.integers(len(self.features[s.speaker]))] for s in samples]
+        frames = int(rng.integers(*self.options.condition_frames, endpoint=True))
+        frames = min(frames, min(map(len, clips)))
+        starts = [int(rng.integers(len(clip) - frames + 1)) for clip in clips]
+        crops = [clip[start:start + frames] for clip, start in zip(clips, starts, strict=True)]
+        return torch.from_numpy(np.stack(crops)).float()
+
+    def with_noise(self, rng: np.random.Generator, codes: np.ndarray) -> Tensor:
+        """The codes with a share `code_noise` of them replaced by random ones: int64 [n]."""
+        replaced = rng.random(len(codes)) < self.options.code_noise
+        return torch.from_numpy(np.where(replaced, rng.integers(self.config.start_mel_token, size=len(codes)), codes))
+
+
+def load_gpt(config: GPTConfig, feature_size: int, state: Mapping[str, Tensor]) -> UnifiedVoice:
+    """The trained GPT in eval mode, without the text head."""
+    model = UnifiedVoice(config, feature_size)
+    model.load_state_dict({key: value for key, value in state.items() if not key.startswith("text_head.")})
+    return model.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def teacher_forced_latents(model: UnifiedVoice, sample: Sample, features: np.ndarray) -> Tensor:
+    """Latents [n, D] of a clip's own codes, as the second pass of inference gives them."""
+    condition = torch.from_numpy(features).float()[None]
+    batch = build_sequences(model, [sample], [torch.from_numpy(sample.codes)], model.speaker_latents(condition),
+                            model.emotion_vector(condition))
+    return model.latents(batch.inputs)[0, -len(sample.codes) - 1:-1]

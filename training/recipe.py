@@ -1,0 +1,183 @@
+"""The stages of `training.tiny_en`: which data each takes, and what is measured after it.
+
+Every stage can be run again and does only what is missing.
+"""
+import logging
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.catalog import embedded_directory
+from training import codec, export, features, gpt, loop, s2mel, semantic, speaker, speech, vocoder
+from training.workspace import Workspace
+
+MODEL = "tiny-en"
+SENTENCES = 28_000
+SPEECH_SEED = 0
+UNSEEN_SPEAKERS = frozenset({"slt-09", "rms-05", "awb-13", "kal16-11"})  # never trained on: they measure new voices
+SEMANTIC_CLIPS = 6_000    # the first so many clips of the corpus feed the semantic encoder,
+FEATURE_CLIPS = 4_000     # the codec and the GPT's conditioning,
+VOCODER_CLIPS = 3_000     # the vocoder,
+MEL_CLIPS = 6_000         # the flow and the style encoder,
+LATENT_CLIPS = 4_000      # and the flow's training with GPT latents
+CHECKED_CLIPS = 100
+logger = logging.getLogger(__name__)
+
+
+# --- corpus and caches ----------------------------------------------------------------------------
+
+def make_speech(work: Workspace) -> None:
+    """Speak the corpus."""
+    speech.write_corpus(work.folder / "speech", SENTENCES, SPEECH_SEED)
+
+
+def make_bank(work: Workspace) -> None:
+    """Filter banks and phone labels of every clip, for the semantic encoder."""
+    extractor = semantic.make_extractor(work.config.semantic, work.config.reference.sample_rate)
+    work.cache("bank").fill(len(work.clips), lambda index: semantic.input_arrays(extractor, work.clips[index]))
+
+
+def make_audio(work: Workspace) -> None:
+    """Waves and mels at the model's rate, for vocoder and flow."""
+    work.cache("audio").fill(MEL_CLIPS, lambda index: vocoder.audio_arrays(work.config.audio, work.clips[index]))
+
+
+def make_fbank(work: Workspace) -> None:
+    """Filter banks for the style encoder."""
+    work.cache("fbank").fill(MEL_CLIPS, lambda index: speaker.fbank_arrays(work.config.speaker, work.clips[index]))
+
+
+def make_features(work: Workspace) -> None:
+    """Normalized semantic features, for the codec and the GPT's conditioning."""
+    banks = work.cache("bank").load(["bank"], first=FEATURE_CLIPS)
+    work.cache("features").fill(FEATURE_CLIPS, lambda index: {
+        "features": work.normalized(banks[index]["bank"]).numpy().astype(np.float16)})
+
+
+def make_codes(work: Workspace) -> None:
+    """Codes of every clip."""
+    banks = work.cache("bank").load(["bank"])
+    work.cache("codes").fill(len(banks), lambda index: {"codes": _quantized(work, work.normalized(banks[index]["bank"]))})
+
+
+def make_latents(work: Workspace) -> None:
+    """The trained GPT's teacher-forced latents of the flow's clips."""
+    model = gpt.load_gpt(work.config.gpt, work.config.semantic.hidden_size, loop.averaged(work.run("gpt")))
+
+    def compute(index: int) -> features.Arrays:
+        choices = work.conditions[work.clips[index].speaker]
+        found = gpt.teacher_forced_latents(model, work.sample(index), choices[index % len(choices)])
+        return {"latents": found.numpy().astype(np.float16)}
+
+    work.cache("latents").fill(LATENT_CLIPS, compute)
+
+
+# --- trained stages -------------------------------------------------------------------------------
+
+def train_semantic(work: Workspace) -> None:
+    """Train the semantic encoder."""
+    run, options = work.settings("semantic", semantic.SemanticOptions)
+    if loop.finished(work.run("semantic"), run):
+        return
+    banks = work.cache("bank").load(first=SEMANTIC_CLIPS)
+    stage = semantic.SemanticStage(work.config.semantic, options, {i: banks[i] for i in work.seen(banks)})
+    loop.train(stage, run, work.run("semantic"))
+    for name, some in (("trained", work.seen(banks)), ("unseen", work.unseen(banks))):
+        accuracy = semantic.phone_accuracy(work.recognizer, [banks[i] for i in some[:CHECKED_CLIPS]])
+        work.note("semantic", **{f"phone_accuracy_{name}_voices": accuracy})
+
+
+def train_codec(work: Workspace) -> None:
+    """Train the codec."""
+    run, options = work.settings("codec", codec.CodecOptions)
+    if loop.finished(work.run("codec"), run):
+        return
+    labels = work.cache("bank").load(["phones"], first=FEATURE_CLIPS)
+    clips = {i: labels[i] | arrays for i, arrays in work.cache("features").load().items()}
+    stage = codec.CodecStage(work.config.codec, options, {i: clips[i] for i in work.seen(clips)})
+    loop.train(stage, run, work.run("codec"))
+    for name, some in (("trained", work.seen(clips)), ("unseen", work.unseen(clips))):
+        some = some[:CHECKED_CLIPS]
+        codes = [_quantized(work, torch.from_numpy(clips[i]["features"]).float()) for i in some]
+        found = codec.information(codes, [clips[i]["phones"] for i in some], work.config.codec.codebook_size)
+        work.note("codec", **{f"{key}_{name}_voices": value for key, value in found.items()})
+
+
+def train_vocoder(work: Workspace) -> None:
+    """Train the vocoder."""
+    run, options = work.settings("vocoder", vocoder.VocoderOptions)
+    if loop.finished(work.run("vocoder"), run):
+        return
+    clips = work.cache("audio").load(first=VOCODER_CLIPS)
+    stage = vocoder.VocoderStage(work.config, options, {i: clips[i] for i in work.seen(clips)})
+    loop.train(stage, run, work.run("vocoder"))
+
+
+def train_speaker(work: Workspace) -> None:
+    """Train the style encoder."""
+    run, options = work.settings("speaker", speaker.SpeakerOptions)
+    if loop.finished(work.run("speaker"), run):
+        return
+    banks = work.cache("fbank").load()
+    stage = speaker.SpeakerStage(work.config.speaker, options, {i: banks[i] for i in work.seen(banks)},
+                                 work.speakers(banks))
+    encoder = speaker.load_encoder(work.config.speaker, loop.train(stage, run, work.run("speaker")))
+    for name, some in (("trained", work.seen(banks)), ("unseen", work.unseen(banks))):
+        some = some[:CHECKED_CLIPS]
+        found = speaker.similarities(encoder, [banks[i]["fbank"] for i in some], list(work.speakers(some).values()))
+        work.note("speaker", **{f"{key}_{name}_voices": value for key, value in found.items()})
+
+
+def train_gpt(work: Workspace) -> None:
+    """Train the GPT."""
+    run, options = work.settings("gpt", gpt.GPTOptions)
+    if loop.finished(work.run("gpt"), run):
+        return
+    samples = [work.sample(index) for index in work.seen(work.codes)]
+    stage = gpt.GPTStage(work.config.gpt, work.config.semantic.hidden_size, options, samples, work.conditions)
+    loop.train(stage, run, work.run("gpt"))
+
+
+def train_s2mel(work: Workspace) -> None:
+    """Train regulator and flow on codes alone; it needs no GPT."""
+    _train_flow(work, "s2mel", work.cache("audio").load(["mel"]))
+
+
+def train_s2mel_latents(work: Workspace) -> None:
+    """Go on training regulator, latent projection and flow with the GPT's latents, from what `s2mel` reached."""
+    mels = work.cache("audio").load(["mel"])
+    clips = {index: mels[index] | arrays for index, arrays in work.cache("latents").load().items()}
+    fresh = not (work.run("s2mel_latents") / loop.CHECKPOINT).exists()
+    _train_flow(work, "s2mel_latents", clips, loop.averaged(work.run("s2mel")) if fresh else None)
+
+
+def export_model(work: Workspace) -> None:
+    """Write the model that ships with the repository."""
+    size = export.export(work, embedded_directory(MODEL), "s2mel_latents")
+    logger.info("%s: %.1f MB", embedded_directory(MODEL), size / 1e6)
+
+
+def _train_flow(work: Workspace, name: str, clips: dict[int, features.Arrays], start: dict[str, Tensor] | None = None) -> None:
+    run, options = work.settings(name, s2mel.S2MelOptions)
+    if loop.finished(work.run(name), run):
+        return
+    clips = {index: clips[index] | work.codes[index] for index in work.seen(clips)}
+    stage = s2mel.S2MelStage(work.config, options, clips, work.speakers(clips), work.styles(), work.codebook)
+    if start is not None:
+        stage.module.load_state_dict(start)
+    loop.train(stage, run, work.run(name))
+
+
+def _quantized(work: Workspace, features: Tensor) -> np.ndarray:
+    """Codes int16 [T] of normalized features [T, D]."""
+    with torch.inference_mode():
+        return work.codec.quantize(features[None])[0][0].numpy().astype(np.int16)
+
+
+STAGES = {
+    "speech": make_speech, "bank": make_bank, "semantic": train_semantic, "features": make_features,
+    "codec": train_codec, "codes": make_codes, "audio": make_audio, "vocoder": train_vocoder, "fbank": make_fbank,
+    "speaker": train_speaker, "gpt": train_gpt, "s2mel": train_s2mel, "latents": make_latents,
+    "s2mel_latents": train_s2mel_latents, "export": export_model,
+}

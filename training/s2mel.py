@@ -1,0 +1,125 @@
+"""Trains regulator, latent projection and flow: mel from codes, behind a reference of the same speaker.
+
+Axes: B batch, C mel channels, n codes, R reference frames, F target frames, W codec width, D GPT width.
+"""
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.config import ModelConfig
+from pipeline.s2mel.dit import FlowEstimator
+from pipeline.s2mel.regulator import LengthRegulator, make_latent_projection
+from training.features import Arrays
+from training.initialize import initialize
+
+CODES_PER_SECOND = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class S2MelOptions:
+    """The `stage` section of an s2mel training configuration.
+
+    `crop_codes` and `reference_codes` bound target and reference. Conditions are dropped altogether with probability
+    `drop_condition` (for guidance), the GPT latents with `drop_latents`.
+    """
+    batch: int
+    crop_codes: tuple[int, int]
+    reference_codes: tuple[int, int]
+    drop_condition: float
+    drop_latents: float
+    seed: int
+
+
+class S2Mel(nn.Module):
+    """The three modules of an s2mel checkpoint under their published section names."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.cfm = FlowEstimator(config.s2mel.dit, config.s2mel.wavenet)
+        self.length_regulator = LengthRegulator(config.s2mel.regulator)
+        self.gpt_layer = make_latent_projection(config.gpt.model_dim, config.s2mel.latent_widths, config.codec.hidden_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Crops:
+    """embedding [B, n, W] and mel [B, C, F] of crops of one length; latents [B, n, D] of a target."""
+    embedding: Tensor
+    mel: Tensor
+    latents: Tensor | None = None
+
+
+class S2MelStage:
+    """Flow matching on the target; `clips` hold `mel` [C, F], `codes` [n] and, if trained with them, `latents` [n, D]."""
+
+    def __init__(self, config: ModelConfig, options: S2MelOptions, clips: Mapping[int, Arrays],
+                 speaker_of: Mapping[int, str], styles: Mapping[int, np.ndarray], codebook: Tensor):
+        """`styles` [S] per clip; `codebook` [K, W] is what `vq2emb` gives for every code."""
+        self.options, self.codebook = options, codebook
+        self.frames_per_second = config.audio.sample_rate / config.audio.hop_length
+        self.frames_per_code = config.s2mel.regulator.frames_per_code
+        self.module = initialize(S2Mel(config), options.seed)
+        self.clips, self.styles, self.speaker_of = clips, styles, speaker_of
+        self.targets = [index for index in clips if len(clips[index]["codes"]) >= options.crop_codes[1]]
+        self.references: dict[str, list[int]] = {}
+        for index in clips:
+            if len(clips[index]["codes"]) >= options.reference_codes[1]:
+                self.references.setdefault(speaker_of[index], []).append(index)
+        self.targets = [index for index in self.targets if speaker_of[index] in self.references]
+        if not self.targets:
+            raise ValueError(f"no clip lasts {options.crop_codes[1]} codes or more and has a reference of its speaker")
+        with torch.no_grad():  # the flow's mean velocity is the mean mel: start from it
+            some = torch.cat([torch.from_numpy(clips[index]["mel"]).float() for index in self.targets[:64]], dim=1)
+            self.module.cfm.estimator.conv2.bias.copy_(some.mean(1))
+
+    def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
+        options, module = self.options, self.module
+        targets = [self.targets[i] for i in rng.integers(len(self.targets), size=options.batch)]
+        references = [rng.choice(self.references[self.speaker_of[index]]) for index in targets]
+        target = self.crop(rng, targets, options.crop_codes)
+        reference = self.crop(rng, references, options.reference_codes)
+        embedding = target.embedding
+        if target.latents is not None:
+            kept = torch.from_numpy(rng.random(options.batch) >= options.drop_latents).float()[:, None, None]
+            embedding = embedding + kept * module.gpt_layer(target.latents)
+        condition = torch.cat([module.length_regulator(reference.embedding, reference.mel.shape[-1]),
+                               module.length_regulator(embedding, target.mel.shape[-1])], dim=1)
+        style = torch.from_numpy(np.stack([self.styles[index] for index in references])).float()
+        clean = torch.cat([reference.mel, target.mel], dim=-1)
+        given = torch.from_numpy(rng.random(options.batch) >= options.drop_condition).float()[:, None, None]
+        prompt_frames = reference.mel.shape[-1]
+        prompt = clean.clone()
+        prompt[..., prompt_frames:] = 0
+        noise = torch.randn_like(clean)
+        t = torch.rand(options.batch)
+        noisy = t[:, None, None] * clean + (1 - t[:, None, None]) * noise
+        noisy[..., :prompt_frames] = 0
+        velocity = module.cfm.estimator(noisy, t, prompt * given, condition * given, style * given[:, 0])
+        error = (velocity.float() - (clean - noise))[..., prompt_frames:]
+        return {"loss": error.square().mean(), "late": (error.square().mean((1, 2)) * (t > 0.5)).sum() / (t > 0.5).sum()
+                .clamp(min=1)}
+
+    def crop(self, rng: np.random.Generator, indices: list[int], limits: tuple[int, int]) -> Crops:
+        """A crop of each clip, all of one random number of codes."""
+        codes = int(rng.integers(*limits, endpoint=True))
+        frames = int(codes * self.frames_per_code)
+        embeddings, mels, latents = [], [], []
+        for index in indices:
+            clip = self.clips[index]
+            start = int(rng.integers(len(clip["codes"]) - codes + 1))
+            first = round(start / CODES_PER_SECOND * self.frames_per_second)
+            first = min(first, clip["mel"].shape[1] - frames)
+            embeddings.append(self.codebook[torch.from_numpy(clip["codes"][start:start + codes].astype(np.int64))])
+            mels.append(torch.from_numpy(clip["mel"][:, first:first + frames]).float())
+            if "latents" in clip:
+                latents.append(torch.from_numpy(clip["latents"][start:start + codes]).float())
+        return Crops(torch.stack(embeddings), torch.stack(mels), torch.stack(latents) if latents else None)
+
+
+def load_s2mel(config: ModelConfig, state: Mapping[str, Tensor]) -> S2Mel:
+    """The trained modules in eval mode."""
+    module = S2Mel(config)
+    module.load_state_dict(state)
+    return module.eval().requires_grad_(False)

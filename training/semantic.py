@@ -1,0 +1,149 @@
+"""Trains the semantic encoder: phones from filter-bank frames at 50 Hz, over many voices.
+
+Axes: B batch, T frames at 50 Hz, M stacked mel bins, D feature width, P phones.
+"""
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import Wav2Vec2BertModel
+
+from pipeline.conditioning.semantic import SemanticEncoder, make_semantic_model
+from pipeline.config import SemanticConfig
+from training.data import Clip, read_wave
+from training.features import Arrays
+from training.flite import PHONES
+
+FRAME_SECONDS = 0.02
+FRAME_CENTER = 0.0175        # s: middle of the first two 25 ms windows, 10 ms apart
+UNLABELLED = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class SemanticOptions:
+    """The `stage` section of a semantic training configuration. Frames are at 50 Hz."""
+    batch: int
+    crop_frames: tuple[int, int]
+    dropout: float
+    time_masks: int
+    time_mask_frames: int
+    mel_masks: int
+    mel_mask_bins: int
+    noise: float
+
+
+def frame_labels(phones: Sequence[tuple[str, float]], frames: int) -> np.ndarray:
+    """Index of the phone spoken at each frame's middle: uint8 [frames]."""
+    ends = np.array([end for _, end in phones])
+    names = np.array([PHONES.index(phone) for phone, _ in phones], dtype=np.uint8)
+    centers = FRAME_CENTER + FRAME_SECONDS * np.arange(frames)
+    return names[np.searchsorted(ends, centers, side="right").clip(max=len(ends) - 1)]
+
+
+def make_extractor(config: SemanticConfig, rate: int) -> SemanticEncoder:
+    """A semantic encoder without weights, for its `input_features` alone."""
+    return SemanticEncoder(config, nn.Identity(), torch.zeros(config.hidden_size), torch.ones(config.hidden_size), rate)
+
+
+def input_arrays(extractor: SemanticEncoder, clip: Clip) -> Arrays:
+    """What training caches of a clip: `bank` float16 [T, M] and `phones` uint8 [T]."""
+    wave, rate = read_wave(clip.path)
+    if rate != extractor.rate:
+        raise ValueError(f"{clip.path.name} is at {rate} Hz, needed: {extractor.rate}")
+    bank, mask = extractor.input_features(wave)
+    bank = bank[0, : int(mask.sum())].numpy().astype(np.float16)
+    labels = frame_labels(clip.phones, len(bank)) if clip.phones else np.full(len(bank), UNLABELLED, dtype=np.uint8)
+    return {"bank": bank, "phones": labels}
+
+
+class PhoneRecognizer(nn.Module):
+    """The semantic model with a phone head, which only training has."""
+
+    def __init__(self, config: SemanticConfig, dropout: float):
+        super().__init__()
+        self.model = make_semantic_model(config)
+        self.model.config.layerdrop = 0.0  # transformers' default leaves out a tenth of the layers in training
+        self.head = nn.Linear(config.hidden_size, len(PHONES))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, bank: Tensor) -> Tensor:  # [B, T, M] -> [B, T, P]
+        return self.head(self.dropout(self.model(bank).last_hidden_state))
+
+
+class SemanticStage:
+    """Cross-entropy of phones over random crops with SpecAugment-like masks."""
+
+    def __init__(self, config: SemanticConfig, options: SemanticOptions, clips: Mapping[int, Arrays]):
+        self.module = PhoneRecognizer(config, options.dropout)
+        self.options, self.mel_bins = options, config.mel_bins
+        longest = options.crop_frames[1]
+        self.clips = [arrays for arrays in clips.values() if len(arrays["bank"]) >= longest]
+        if len(self.clips) < options.batch:
+            raise ValueError(f"{len(self.clips)} clips last {longest} frames or more, needed: {options.batch}")
+
+    def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
+        bank, phones = self.draw(rng)
+        logits = self.module(self.augment(bank, rng)).float().flatten(0, 1)
+        wanted = phones.flatten()
+        hit = (logits.argmax(-1) == wanted).float().mean()
+        return {"loss": F.cross_entropy(logits, wanted, ignore_index=UNLABELLED), "accuracy": hit}
+
+    def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Crops of equal length: bank [B, T, M] float32 and phones [B, T] int64."""
+        frames = int(rng.integers(*self.options.crop_frames, endpoint=True))
+        banks, phones = [], []
+        for index in rng.integers(len(self.clips), size=self.options.batch):
+            clip = self.clips[index]
+            start = int(rng.integers(len(clip["bank"]) - frames + 1))
+            banks.append(clip["bank"][start:start + frames])
+            phones.append(clip["phones"][start:start + frames])
+        return torch.from_numpy(np.stack(banks)).float(), torch.from_numpy(np.stack(phones)).long()
+
+    def augment(self, bank: Tensor, rng: np.random.Generator) -> Tensor:
+        """Noise, a random spectral tilt per clip, and masks along time and frequency."""
+        options, (batch, frames, _) = self.options, bank.shape
+        bank = bank + options.noise * torch.randn_like(bank)
+        tilt = torch.linspace(-1, 1, self.mel_bins).repeat(bank.shape[-1] // self.mel_bins)
+        bank = bank + tilt * options.noise * torch.randn(batch, 1, 1)
+        stacked = bank.unflatten(-1, (-1, self.mel_bins))
+        for row in range(batch):
+            for _ in range(options.time_masks):
+                start, width = rng.integers(frames), rng.integers(options.time_mask_frames + 1)
+                stacked[row, start:start + width] = 0
+            for _ in range(options.mel_masks):
+                start, width = rng.integers(self.mel_bins), rng.integers(options.mel_mask_bins + 1)
+                stacked[row, :, :, start:start + width] = 0
+        return stacked.flatten(-2)
+
+
+@torch.inference_mode()
+def hidden_states(model: Wav2Vec2BertModel, bank: np.ndarray) -> Tensor:
+    """The features of one whole clip before normalization: [T, M] -> [T, D]."""
+    return model(torch.from_numpy(bank).float()[None]).last_hidden_state[0]
+
+
+@torch.inference_mode()
+def feature_statistics(model: Wav2Vec2BertModel, banks: Sequence[np.ndarray]) -> dict[str, Tensor]:
+    """Mean and variance per channel over clips: what `wav2vec2bert_stats` holds, each [D]."""
+    frames = torch.cat([hidden_states(model, bank) for bank in banks]).double()
+    return {"mean": frames.mean(0).float(), "var": frames.var(0).float()}
+
+
+@torch.inference_mode()
+def phone_accuracy(module: PhoneRecognizer, clips: Sequence[Arrays]) -> float:
+    """Share of frames whose phone is recognized, over whole clips."""
+    hits = frames = 0
+    for clip in clips:
+        found = module(torch.from_numpy(clip["bank"]).float()[None])[0].argmax(-1).numpy()
+        hits, frames = hits + int((found == clip["phones"]).sum()), frames + len(found)
+    return hits / frames
+
+
+def load_recognizer(config: SemanticConfig, state: Mapping[str, Tensor]) -> PhoneRecognizer:
+    """A trained recognizer in eval mode, from the state dict `loop.averaged` gives."""
+    module = PhoneRecognizer(config, 0.0)
+    module.load_state_dict(state)
+    return module.eval().requires_grad_(False)

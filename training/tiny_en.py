@@ -1,0 +1,44 @@
+"""From nothing to the embedded model: `python -m training.tiny_en [--work FOLDER] [STAGE …]`.
+
+Stages run in order; one that is finished is passed over, one that was interrupted goes on from its checkpoint.
+"""
+import argparse
+import logging
+import os
+from pathlib import Path
+
+import torch
+
+from pipeline.config import load_config
+from training.recipe import MODEL, STAGES, UNSEEN_SPEAKERS
+from training.workspace import Workspace
+
+DEFAULT_WORK = Path("runs/tiny-en")
+WORK_VARIABLE = "TINY_EN_WORK"
+
+
+def default_work() -> Path:
+    """The work folder: `TINY_EN_WORK`, or `runs/tiny-en`."""
+    return Path(os.environ.get(WORK_VARIABLE, DEFAULT_WORK))
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"only these, of: {', '.join(STAGES)}")
+    parser.add_argument("--work", type=Path, default=default_work(),
+                        help="folder of corpus, caches and checkpoints, several GB (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    unknown = set(arguments.stages) - set(STAGES)
+    if unknown:
+        parser.error(f"unknown stages {sorted(unknown)}, allowed: {', '.join(STAGES)}")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(arguments.threads)
+    work = Workspace(arguments.work, load_config(MODEL), UNSEEN_SPEAKERS)
+    for name in arguments.stages or STAGES:
+        STAGES[name](work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The work folder of a recipe: corpus, caches and checkpoints, and what later stages are fed from them."""
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.conditioning.codec import SemanticCodec
+from pipeline.config import ModelConfig, build, read_yaml
+from pipeline.text.tokenize import Tokenizer
+from training import codec, data, features, gpt, loop, semantic, speaker, speech, tokens
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+class Workspace:
+    """Lazily read parts of one work folder; everything is computed at most once and only when asked for."""
+
+    def __init__(self, folder: Path, config: ModelConfig, unseen_speakers: frozenset[str]):
+        self.folder, self.config, self.unseen_speakers = folder, config, unseen_speakers
+
+    @functools.cached_property
+    def clips(self) -> list[data.Clip]:
+        """All clips of the corpus in manifest order; their place is their index in every cache."""
+        return data.read_manifest(self.folder / "speech" / speech.MANIFEST)[0]
+
+    def seen(self, indices: Iterable[int]) -> list[int]:
+        """Those of `indices` whose speaker is trained on."""
+        return [index for index in indices if self.clips[index].speaker not in self.unseen_speakers]
+
+    def unseen(self, indices: Iterable[int]) -> list[int]:
+        """Those of `indices` whose speaker is kept for measuring."""
+        return [index for index in indices if self.clips[index].speaker in self.unseen_speakers]
+
+    def speakers(self, indices: Iterable[int]) -> dict[int, str]:
+        return {index: self.clips[index].speaker for index in indices}
+
+    def cache(self, name: str) -> features.Cache:
+        return features.Cache(self.folder / "cache" / name)
+
+    def run(self, stage: str) -> Path:
+        """Where a stage keeps its checkpoint and its metrics."""
+        return self.folder / "runs" / stage
+
+    def settings(self, stage: str, options_type: type) -> tuple[loop.RunConfig, object]:
+        """The run and the stage section of `configs/STAGE.yaml`."""
+        path = CONFIGS / f"{stage}.yaml"
+        return loop.read_run(path), build(options_type, read_yaml(path)["stage"], path.name)
+
+    def note(self, stage: str, **values: float) -> None:
+        """Write measured values to a stage's log."""
+        loop.write_metrics(self.run(stage), " ".join(f"{name}={value:.4f}" for name, value in values.items()))
+
+    # --- semantic features and codes --------------------------------------------------------------
+
+    @functools.cached_property
+    def recognizer(self) -> semantic.PhoneRecognizer:
+        return semantic.load_recognizer(self.config.semantic, loop.averaged(self.run("semantic")))
+
+    @functools.cached_property
+    def statistics(self) -> dict[str, Tensor]:
+        """Mean and variance of the semantic features, measured once."""
+        path = self.run("semantic") / "statistics.pt"
+        if not path.exists():
+            banks = self.cache("bank").load(["bank"], first=features.CLIPS_PER_SHARD)
+            chosen = [banks[index]["bank"] for index in self.seen(banks)]
+            torch.save(semantic.feature_statistics(self.recognizer.model, chosen), path)
+        return torch.load(path, weights_only=True)
+
+    def normalized(self, bank: np.ndarray) -> Tensor:
+        """Normalized semantic features [T, D] of a clip's filter bank."""
+        hidden = semantic.hidden_states(self.recognizer.model, bank)
+        return (hidden - self.statistics["mean"]) / self.statistics["var"].sqrt()
+
+    @functools.cached_property
+    def codec(self) -> SemanticCodec:
+        return codec.load_codec(self.config.codec, loop.averaged(self.run("codec")))
+
+    @functools.cached_property
+    def codes(self) -> dict[int, features.Arrays]:
+        return self.cache("codes").load()
+
+    @functools.cached_property
+    def codebook(self) -> Tensor:
+        """What every code is embedded as: [K, D]."""
+        with torch.no_grad():
+            return self.codec.vq2emb(torch.arange(self.config.codec.codebook_size)[None])[0]
+
+    # --- what GPT and flow are fed ----------------------------------------------------------------
+
+    @functools.cached_property
+    def tokenizer(self) -> Tokenizer:
+        path = self.folder / "bpe.model"
+        if not path.exists():
+            tokens.train_tokenizer(path)
+        return Tokenizer(path)
+
+    def sample(self, index: int) -> gpt.Sample:
+        """Text tokens and codes of a clip. The corpus is written as it is spoken and needs no normalizing."""
+        clip = self.clips[index]
+        return gpt.Sample(np.array(self.tokenizer.encode(clip.text)), self.codes[index]["codes"].astype(np.int64),
+                          clip.speaker)
+
+    @functools.cached_property
+    def conditions(self) -> dict[str, list[np.ndarray]]:
+        """Conditioning features [T, D] by speaker."""
+        by_speaker: dict[str, list[np.ndarray]] = {}
+        for index, arrays in self.cache("features").load().items():
+            by_speaker.setdefault(self.clips[index].speaker, []).append(arrays["features"])
+        return by_speaker
+
+    def styles(self) -> dict[int, np.ndarray]:
+        """Style vector of every clip that has a filter bank in the cache."""
+        encoder = speaker.load_encoder(self.config.speaker, loop.averaged(self.run("speaker")))
+        with torch.inference_mode():
+            return {index: encoder(torch.from_numpy(arrays["fbank"]).float()[None])[0].numpy()
+                    for index, arrays in self.cache("fbank").load().items()}
