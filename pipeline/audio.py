@@ -23,6 +23,7 @@ MAX_KERNEL_RATIO = 2_000_000  # product of the reduced rates; every pair of usua
 
 
 @functools.lru_cache(maxsize=32)
+@torch.inference_mode(False)
 def _resampler(rate: int, target: int) -> torchaudio.transforms.Resample:
     # the transform makes its kernel in float64; the function of the same name does not
     return torchaudio.transforms.Resample(rate, target)
@@ -42,6 +43,7 @@ def resample(wave: Tensor, rate: int, target: int) -> Tensor:
 
 
 @functools.lru_cache(maxsize=8)
+@torch.inference_mode(False)  # kept: training must be able to use what a synthesis made first
 def _mel_filters(config: AudioConfig, device: torch.device) -> tuple[Tensor, Tensor]:
     fmax = config.sample_rate / 2 if config.fmax is None else config.fmax
     filters = librosa.filters.mel(sr=config.sample_rate, n_fft=config.n_fft, n_mels=config.n_mels,

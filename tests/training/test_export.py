@@ -51,9 +51,9 @@ def test_an_exported_model_loads_and_speaks(work, tmp_path):
     assert size == sum(path.stat().st_size for path in directory.rglob("*.safetensors"))
     model = load_model(directory, work.config)
     voice = make_voice(model, tone("voice", 2.0, 16_000), 16_000)
-    texts = prepare_text("Hello there.", TextNormalizer(), work.tokenizer)
+    text, = prepare_text("Hello there.", TextNormalizer(), work.tokenizer)
     options = work.config.synthesis
-    segment, = Synthesizer(model).segments(texts, voice, voice.emotion_vector, options, 0, Stopwatch(model.device))
+    segment = Synthesizer(model).segment(text, voice, voice.emotion_vector, options, 0, Stopwatch(model.device))
     hop, per_code = work.config.audio.hop_length, work.config.s2mel.regulator.frames_per_code
     assert len(segment.wave) == int(per_code * segment.codes) * hop
 
