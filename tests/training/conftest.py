@@ -3,7 +3,6 @@ import copy
 
 import numpy as np
 import pytest
-import torch
 
 from pipeline.config import ModelConfig, build, load_config, to_dict
 
@@ -17,15 +16,6 @@ SMALL = {
     "vocoder": {"upsample_initial_channel": 64},
 }
 CONDITIONER = {"output_size": 16, "linear_units": 16, "attention_heads": 2, "num_blocks": 1, "perceiver_latents": 2}
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread():
-    """Tensors this small lose more time waiting for a second thread than it saves them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
