@@ -36,10 +36,11 @@ class Hostile:
     content_type: str = "application/json"
 
 
-def short_clip() -> bytes:
-    """A WAV file of a reference just long enough."""
+def clip_of(seconds: float = CLIP_SECONDS, start_seconds: float = 0.0) -> bytes:
+    """A part of the example reference, as a WAV file."""
     rate = soundfile.info(SPEAKER).samplerate
-    samples, _ = soundfile.read(SPEAKER, stop=CLIP_SECONDS * rate)
+    start = round(start_seconds * rate)
+    samples, _ = soundfile.read(SPEAKER, start=start, stop=start + round(seconds * rate))
     file = io.BytesIO()
     soundfile.write(file, samples, rate, format="WAV")
     return file.getvalue()

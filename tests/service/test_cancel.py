@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from checks.hostile import body_of, short_clip, valid_inputs
+from checks.hostile import body_of, clip_of, valid_inputs
 from checks.hostile import SPEAKER as EXAMPLE
 from tests.service.server import ANSWER_SECONDS, CogServer, data_uri, wave_of
 
@@ -54,7 +54,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def valid() -> dict:
-    return valid_inputs(short_clip())
+    return valid_inputs(clip_of())
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import requests
 from hypothesis import strategies as st
 
-from checks.hostile import EITHER, Hostile, body_of, fits, kind_of, short_clip, table, valid_inputs
+from checks.hostile import EITHER, Hostile, body_of, clip_of, fits, kind_of, table, valid_inputs
 from checks.hostile_values import WRONG_TYPES
 from checks.trickster import Trickster
 from tests.service.server import CogServer, wave_of
@@ -51,7 +51,7 @@ def answers(server):
 
 @pytest.fixture(scope="module")
 def clip() -> bytes:
-    return short_clip()
+    return clip_of()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import requests
 import soundfile
 
-from checks.hostile import body_of, short_clip, valid_inputs
+from checks.hostile import body_of, clip_of, valid_inputs
 from tests.conftest import ROOT
 from tests.service.server import ANSWER_SECONDS, CogServer
 
@@ -27,7 +27,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def valid() -> dict:
-    return valid_inputs(short_clip()) | {"text": TEXT}
+    return valid_inputs(clip_of()) | {"text": TEXT}
 
 
 def events(server: CogServer, inputs: dict) -> Iterator[tuple[str, dict]]:
