@@ -33,6 +33,7 @@ def valid() -> dict:
 def events(server: CogServer, inputs: dict) -> Iterator[tuple[str, dict]]:
     """(event, data) of a streamed prediction as they arrive; leaving early hangs up."""
     headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+    server.wait_until_ready()  # the slot is free a moment after the answer before
     with requests.post(f"{server.url}/predictions", data=body_of(inputs), headers=headers, stream=True,
                        timeout=ANSWER_SECONDS) as answer:
         assert answer.status_code == 200, answer.text
