@@ -95,6 +95,7 @@ def test_a_cancelled_request_stops_and_leaves_nothing(server, valid, first, stag
 
 
 def test_hanging_up_cancels(server, valid, first):
+    server.wait_until_ready()
     log = len(server.log.read_text())
     with ThreadPoolExecutor() as pool:
         request = pool.submit(requests.post, f"{server.url}/predictions", data=body_of(valid | LONG["s2mel"]), timeout=(5, 2),
