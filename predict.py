@@ -13,11 +13,15 @@ from typing import Optional
 import cog
 from cog import BaseRunner, Input, Path
 
+from pipeline.config import load_config
 from pipeline.request import CHOICES, LIMITS, Request
 from pipeline.service import Service
+from pipeline.workspace import Inbox
 
 logging.basicConfig(level=os.environ.get("INDEXTTS_LOG_LEVEL", "INFO"), format="%(levelname)s %(name)s: %(message)s")
 
+TEMPORARY = os.path.realpath(tempfile.gettempdir())  # where Cog puts the files it is sent
+PUBLISHED = load_config("indextts2").synthesis
 QUICK_START_TOKENS = 60  # of a stream: its first segment is kept short, so that sound comes early
 
 
@@ -25,6 +29,11 @@ def number(name: str, default, description: str):
     """An input with the limits every request is held to."""
     limit = LIMITS[name]
     return Input(default=default, description=description, ge=limit.kind(limit.low), le=limit.kind(limit.high))
+
+
+def model_number(name: str, description: str):
+    """An input that is the served model's own when it is empty; the form names IndexTTS2's."""
+    return number(name, None, f"{description} Empty: the model's own, {getattr(PUBLISHED, name):g} for IndexTTS2.")
 
 
 def choice(name: str, default, description: str):
@@ -48,17 +57,17 @@ REFERENCE_WINDOW = choice("reference_window", "best", "Of a reference longer tha
 LANGUAGE = choice("language", "auto", "How numbers, dates and abbreviations are read.")
 GLOSSARY = Input(default=None, description="Readings for terms, one term=reading a line.")
 SPEED = number("speed", 1.0, "How fast to speak; the pitch stays.")
-SEGMENT_TOKENS = number("segment_tokens", 120, "Most tokens spoken in one go; long texts are cut at sentences.")
+SEGMENT_TOKENS = model_number("segment_tokens", "Most tokens spoken in one go; long texts are cut at sentences.")
 SEGMENT_SILENCE_MS = number("segment_silence_ms", 200, "Silence between segments, in milliseconds.")
-TEMPERATURE = number("temperature", 0.8, "Randomness of the delivery; 0: always the most likely.")
-TOP_P = number("top_p", 0.8, "Sample from the likeliest codes of this total probability.")
-TOP_K = number("top_k", 30, "Sample from this many codes at most; 0: no limit.")
-NUM_BEAMS = number("num_beams", 3, "Beams of the search; 1 is fastest.")
-REPETITION_PENALTY = number("repetition_penalty", 10.0, "How strongly repeated codes are held back.")
-LENGTH_PENALTY = number("length_penalty", 0.0, "Above 0 prefers longer, below 0 shorter speech, among beams.")
-MAX_MEL_TOKENS = number("max_mel_tokens", 1500, "Most codes per segment, 50 a second.")
-DIFFUSION_STEPS = number("diffusion_steps", 25, "Steps from codes to mel; fewer are faster and rougher.")
-CFG_RATE = number("cfg_rate", 0.7, "How strongly the mel follows voice and codes.")
+TEMPERATURE = model_number("temperature", "Randomness of the delivery; 0: always the most likely.")
+TOP_P = model_number("top_p", "Sample from the likeliest codes of this total probability.")
+TOP_K = model_number("top_k", "Sample from this many codes at most; 0: no limit.")
+NUM_BEAMS = model_number("num_beams", "Beams of the search; 1 is fastest.")
+REPETITION_PENALTY = model_number("repetition_penalty", "How strongly repeated codes are held back.")
+LENGTH_PENALTY = model_number("length_penalty", "Above 0 prefers longer, below 0 shorter speech, among beams.")
+MAX_MEL_TOKENS = model_number("max_mel_tokens", "Most codes per segment, 50 a second.")
+DIFFUSION_STEPS = model_number("diffusion_steps", "Steps from codes to mel; fewer are faster and rougher.")
+CFG_RATE = model_number("cfg_rate", "How strongly the mel follows voice and codes.")
 SEED = number("seed", None, "The same seed gives the same audio; empty: a random one, which the metrics report.")
 
 
@@ -71,31 +80,31 @@ def uploaded(value: object, name: str) -> Optional[LocalPath]:
     if not isinstance(value, LocalPath):
         raise ValueError(f"{name} is not a file; {allowed}")
     path = LocalPath(value)  # fetches a URL
-    temporary = os.path.realpath(tempfile.gettempdir())
-    if os.path.commonpath([temporary, os.path.realpath(path)]) != temporary:
+    if os.path.commonpath([TEMPORARY, os.path.realpath(path)]) != TEMPORARY:
         raise ValueError(f"{name} is not an uploaded file; {allowed}")
     return path
 
 
-def request_of(values: dict[str, object], **more) -> Request:
-    """The request in the arguments of `predict`. Raises ValueError for files that are none."""
-    values = {name: value for name, value in values.items() if name != "self"} | more
-    for name in ("speaker", "emotion_audio"):
-        values[name] = uploaded(values[name], name)
-    if values["speaker"] is None:
-        raise ValueError("speaker is missing; give a file of 5 to 15 s of speech")
-    return Request(**values)
-
-
 class _Served(BaseRunner):
-    """Set-up and health, which both predictors share."""
+    """What both predictors share: set-up, health, and the request in the arguments of `predict`."""
 
     def setup(self) -> None:
         self.service = Service()
         self.service.warm_up()
+        self.inbox = Inbox()  # last: whatever Cog makes of a request comes later
 
     def healthcheck(self) -> bool:
         return self.service.healthy()
+
+    def request(self, values: dict[str, object], **more) -> Request:
+        """The request in the arguments of `predict`; files of earlier requests go. Raises ValueError for files
+        that are none."""
+        values = {name: value for name, value in values.items() if name != "self"} | more
+        files = {name: uploaded(values[name], name) for name in ("speaker", "emotion_audio")}
+        self.inbox.clear(keep=[path for path in files.values() if path])
+        if files["speaker"] is None:
+            raise ValueError("speaker is missing; give a file of 5 to 15 s of speech")
+        return Request(**values | files)
 
 
 class Predictor(_Served):
@@ -115,17 +124,17 @@ class Predictor(_Served):
         language: str = LANGUAGE,
         glossary: Optional[str] = GLOSSARY,
         speed: float = SPEED,
-        segment_tokens: int = SEGMENT_TOKENS,
+        segment_tokens: Optional[int] = SEGMENT_TOKENS,
         segment_silence_ms: int = SEGMENT_SILENCE_MS,
-        temperature: float = TEMPERATURE,
-        top_p: float = TOP_P,
-        top_k: int = TOP_K,
-        num_beams: int = NUM_BEAMS,
-        repetition_penalty: float = REPETITION_PENALTY,
-        length_penalty: float = LENGTH_PENALTY,
-        max_mel_tokens: int = MAX_MEL_TOKENS,
-        diffusion_steps: int = DIFFUSION_STEPS,
-        cfg_rate: float = CFG_RATE,
+        temperature: Optional[float] = TEMPERATURE,
+        top_p: Optional[float] = TOP_P,
+        top_k: Optional[int] = TOP_K,
+        num_beams: Optional[int] = NUM_BEAMS,
+        repetition_penalty: Optional[float] = REPETITION_PENALTY,
+        length_penalty: Optional[float] = LENGTH_PENALTY,
+        max_mel_tokens: Optional[int] = MAX_MEL_TOKENS,
+        diffusion_steps: Optional[int] = DIFFUSION_STEPS,
+        cfg_rate: Optional[float] = CFG_RATE,
         seed: Optional[int] = SEED,
         output_format: str = choice("output_format", "wav", "Format of the audio; opus is Opus in Ogg."),
         sample_rate: Optional[int] = choice("sample_rate", None, "Samples a second; empty: 22050, as the model speaks."),
@@ -135,7 +144,7 @@ class Predictor(_Served):
             "Also give a JSON file of how the audio was made; the output is then a ZIP file.")),
         subtitles: str = choice("subtitles", "none", "Also give subtitles; the output is then a ZIP file."),
     ) -> Path:
-        result = self.service.run(request_of(locals()))
+        result = self.service.run(self.request(locals()))
         for name, value in result.metrics.items():
             self.record_metric(name, value)
         return Path(result.path)
@@ -161,18 +170,18 @@ class StreamingPredictor(_Served):
         language: str = LANGUAGE,
         glossary: Optional[str] = GLOSSARY,
         speed: float = SPEED,
-        segment_tokens: int = SEGMENT_TOKENS,
+        segment_tokens: Optional[int] = SEGMENT_TOKENS,
         segment_silence_ms: int = SEGMENT_SILENCE_MS,
-        temperature: float = TEMPERATURE,
-        top_p: float = TOP_P,
-        top_k: int = TOP_K,
-        num_beams: int = NUM_BEAMS,
-        repetition_penalty: float = REPETITION_PENALTY,
-        length_penalty: float = LENGTH_PENALTY,
-        max_mel_tokens: int = MAX_MEL_TOKENS,
-        diffusion_steps: int = DIFFUSION_STEPS,
-        cfg_rate: float = CFG_RATE,
+        temperature: Optional[float] = TEMPERATURE,
+        top_p: Optional[float] = TOP_P,
+        top_k: Optional[int] = TOP_K,
+        num_beams: Optional[int] = NUM_BEAMS,
+        repetition_penalty: Optional[float] = REPETITION_PENALTY,
+        length_penalty: Optional[float] = LENGTH_PENALTY,
+        max_mel_tokens: Optional[int] = MAX_MEL_TOKENS,
+        diffusion_steps: Optional[int] = DIFFUSION_STEPS,
+        cfg_rate: Optional[float] = CFG_RATE,
         seed: Optional[int] = SEED,
     ) -> Iterator[Path]:
-        for path in self.service.stream(request_of(locals(), quick_start_tokens=QUICK_START_TOKENS)):
+        for path in self.service.stream(self.request(locals(), quick_start_tokens=QUICK_START_TOKENS)):
             yield Path(path)

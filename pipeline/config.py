@@ -194,6 +194,14 @@ class SynthesisConfig:
 
 
 @dataclass(frozen=True)
+class PaceConfig:
+    """Seconds of speech a token of the text may take before a segment counts as failed: a token is a letter, about
+    three letters or a Chinese character, as the model's vocabulary has it."""
+    min_seconds_per_token: float
+    max_seconds_per_token: float
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     name: str
     description: str
@@ -207,6 +215,7 @@ class ModelConfig:
     emotion: EmotionConfig
     s2mel: S2MelConfig
     vocoder: VocoderConfig
+    pace: PaceConfig
     synthesis: SynthesisConfig
 
     def __post_init__(self):

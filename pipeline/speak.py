@@ -13,7 +13,7 @@ from torch import Tensor
 from pipeline.budget import Budget
 from pipeline.conditioning.voice import Voice
 from pipeline.config import SynthesisConfig
-from pipeline.finish import check_segment, finish_segment
+from pipeline.finish import SegmentLimits, check_segment, finish_segment
 from pipeline.request import MAX_SEED
 from pipeline.synthesize import SegmentAudio, Synthesizer
 from pipeline.text.markup import Pause
@@ -62,12 +62,14 @@ def speak(synthesizer: Synthesizer, script: Sequence[TextSegment | Pause], voice
 def speak_segment(synthesizer: Synthesizer, text: TextSegment, index: int, voice: Voice, emotion_vector: Tensor,
                   options: SynthesisConfig, seed: int, stopwatch: Stopwatch, budget: Budget) -> Spoken:
     """One segment; one that fails its checks is made again with another seed, and the better one is taken."""
+    pace = synthesizer.model.config.pace
+    limits = SegmentLimits(pace.min_seconds_per_token, pace.max_seconds_per_token)
     attempts: list[tuple[list[str], SegmentAudio]] = []
     for attempt in range(ATTEMPTS):
         audio = with_less_memory(synthesizer, text, voice, emotion_vector, options, segment_seed(seed, index, attempt),
                                  stopwatch, budget)
         problems = check_segment(audio.wave, synthesizer.sample_rate, tokens=len(text.token_ids), stopped=audio.stopped,
-                                 speed=options.speed)
+                                 speed=options.speed, limits=limits)
         attempts.append((problems, audio))
         if not problems:
             break

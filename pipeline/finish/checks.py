@@ -13,10 +13,8 @@ from pipeline.finish.tail import SILENCE_DB, SPEECH_RANGE_DB, last_speech
 
 @dataclass(frozen=True)
 class SegmentLimits:
-    """What a segment may be before it counts as failed.
-
-    Speech has about 4 tokens a second, in English (3 letters each) as in Chinese (a character each); the
-    bounds are several times that to both sides, so that no good speech is made again."""
+    """What a segment may be before it counts as failed: bounds well to both sides of good speech, so that none is
+    made again. Those per token depend on the vocabulary; these suit one of about four tokens a second."""
     min_seconds_per_token: float = 0.05
     max_seconds_per_token: float = 0.8
     slack_seconds: float = 1.5  # on top of the most: a single word may be drawn out
