@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline.loading import BARE_TENSOR, CHECKPOINTS, OWN_FILE, converted_path, is_constant
-from training import gpt, loop, speaker
+from training import features, gpt, loop, speaker
 from training.workspace import Workspace
 
 MATRIX_FRAMES = 200  # conditioning frames of an emotion matrix row
@@ -37,8 +37,8 @@ def emotion_matrices(work: Workspace, model: torch.nn.Module) -> tuple[Tensor, T
 
     The corpus has no acted emotions: a row is the delivery of one clip, so that weights blend deliveries.
     """
-    styles = work.styles()
-    clips = work.cache("features").load()
+    styles = work.styles(first=features.CLIPS_PER_SHARD)
+    clips = work.cache("features").load(first=features.CLIPS_PER_SHARD)
     chosen = [index for index in clips if index in styles and len(clips[index]["features"]) >= MATRIX_FRAMES]
     chosen = chosen[: sum(work.config.emotion.rows)]
     with torch.inference_mode():

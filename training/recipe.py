@@ -48,6 +48,15 @@ def make_fbank(work: Workspace) -> None:
     work.cache("fbank").fill(MEL_CLIPS, lambda index: speaker.fbank_arrays(work.config.speaker, work.clips[index]))
 
 
+def make_styles(work: Workspace) -> None:
+    """Style vectors, for the flow."""
+    encoder = speaker.load_encoder(work.config.speaker, loop.averaged(work.run("speaker")))
+    banks = work.cache("fbank").load()
+    with torch.inference_mode():
+        work.cache("styles").fill(MEL_CLIPS, lambda index: {
+            "style": encoder(torch.from_numpy(banks[index]["fbank"]).float()[None])[0].numpy()})
+
+
 def make_features(work: Workspace) -> None:
     """Normalized semantic features, for the codec and the GPT's conditioning."""
     banks = work.cache("bank").load(["bank"], first=FEATURE_CLIPS)
@@ -178,6 +187,6 @@ def _quantized(work: Workspace, features: Tensor) -> np.ndarray:
 STAGES = {
     "speech": make_speech, "bank": make_bank, "semantic": train_semantic, "features": make_features,
     "codec": train_codec, "codes": make_codes, "audio": make_audio, "vocoder": train_vocoder, "fbank": make_fbank,
-    "speaker": train_speaker, "gpt": train_gpt, "s2mel": train_s2mel, "latents": make_latents,
+    "speaker": train_speaker, "styles": make_styles, "gpt": train_gpt, "s2mel": train_s2mel, "latents": make_latents,
     "s2mel_latents": train_s2mel_latents, "export": export_model,
 }

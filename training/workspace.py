@@ -10,7 +10,7 @@ from torch import Tensor
 from pipeline.conditioning.codec import SemanticCodec
 from pipeline.config import ModelConfig, build, read_yaml
 from pipeline.text.tokenize import Tokenizer
-from training import codec, data, features, gpt, loop, semantic, speaker, speech, tokens
+from training import codec, data, features, gpt, loop, semantic, speech, tokens
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -111,9 +111,6 @@ class Workspace:
             by_speaker.setdefault(self.clips[index].speaker, []).append(arrays["features"])
         return by_speaker
 
-    def styles(self) -> dict[int, np.ndarray]:
-        """Style vector of every clip that has a filter bank in the cache."""
-        encoder = speaker.load_encoder(self.config.speaker, loop.averaged(self.run("speaker")))
-        with torch.inference_mode():
-            return {index: encoder(torch.from_numpy(arrays["fbank"]).float()[None])[0].numpy()
-                    for index, arrays in self.cache("fbank").load().items()}
+    def styles(self, first: int | None = None) -> dict[int, np.ndarray]:
+        """Style vectors [S] by clip, of the `first` clips or of all that the cache holds."""
+        return {index: arrays["style"] for index, arrays in self.cache("styles").load(first=first).items()}

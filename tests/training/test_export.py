@@ -39,8 +39,9 @@ def work(tmp_path, small_config, rng) -> Workspace:
     lines = [json.dumps({"audio": f"{i}.wav", "text": "Hello.", "speaker": "a"}) for i in range(CLIPS)]
     (tmp_path / "speech").mkdir()
     (tmp_path / "speech/manifest.jsonl").write_text("\n".join(lines))
-    for name, shape in (("bank", (30, 160)), ("features", (export.MATRIX_FRAMES, config.semantic.hidden_size)), ("fbank", (50, 80))):
+    for name, shape in (("bank", (30, 160)), ("features", (export.MATRIX_FRAMES, config.semantic.hidden_size))):
         work.cache(name).fill(CLIPS, lambda index: {name: rng.standard_normal(shape).astype(np.float16)})
+    work.cache("styles").fill(CLIPS, lambda index: {"style": rng.standard_normal(config.speaker.style_dim).astype(np.float32)})
     assert work.tokenizer.vocabulary_size == config.gpt.number_text_tokens
     return work
 
