@@ -2,7 +2,9 @@
 
 For each of flite's four voices as reference: word error rate by pocketsphinx next to its rate on flite's own audio of the
 same sentences, median pitch of output and reference, style cosine to the same and to the other references, real-time
-factor, whether the end of speech was found. Writes `quality.json` and `quality.png`.
+factor, whether the end of speech was found. Writes `quality.json`, and pictures: `spectrograms.png` (the model's beside
+flite's), `alignment.png` (what of the text the GPT attends to) and `losses.png` (if the model directory has its training
+logs).
 """
 from __future__ import annotations
 
@@ -20,17 +22,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.audio import kaldi_fbank, log_mel, resample
+from checks import pictures
+from pipeline.audio import kaldi_fbank, resample
+from pipeline.catalog import embedded_directory
 from pipeline.model import Model
 from pipeline.request import Request
 from pipeline.service import Service
-from training import corpus, flite, measure, speakers
+from training import corpus, flite, measure, plots, speakers
+from training.export import LOGS
 
 REFERENCE_TEXT = ("This is how my voice sounds when I read a few lines aloud. I try to speak clearly, and I pause "
                   "between the sentences.")
 PITCH_TOLERANCE = 0.15
 UNENDED = "without an end of speech"  # of the warning pipeline.finish gives
-PICTURED = 4  # sentences, one a voice, whose spectrograms are drawn
 logger = logging.getLogger(__name__)
 
 
@@ -109,27 +113,15 @@ def summarize(cases: list[Case]) -> dict[str, float]:
         "real_time_factor_median": statistics.median(case.real_time_factor for case in cases)}
 
 
-def draw(service: Service, cases: list[Case], folder: Path, path: Path) -> None:
-    """Log-mels of the model's output beside flite's own audio, one sentence a voice (PNG)."""
-    import matplotlib  # a development dependency, needed for the picture alone
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    config = service.model.config.audio
-    voices = list(dict.fromkeys(case.voice for case in cases))[:PICTURED]
-    figure, panels = pyplot.subplots(len(voices), 2, squeeze=False, figsize=(12, 2.4 * len(voices)), layout="constrained")
+def shown(cases: list[Case], folder: Path) -> list[tuple[str, np.ndarray, int]]:
+    """Title, wave and rate of the first sentence in each voice, the model's and flite's."""
+    pairs = []
     by_name = {speaker.name: speaker for speaker in speakers.make_speakers(0)}
-    for row, voice in zip(panels, voices, strict=True):
-        case = next(case for case in cases if case.voice == voice)
-        made, rate = soundfile.read(folder / f"{voice}-000.wav", dtype="float32")
-        waves = {"model": (made, rate), "flite": (flite.speak(case.text, by_name[voice]).wave, flite.SAMPLE_RATE)}
-        for panel, (name, (wave, rate)) in zip(row, waves.items(), strict=True):
-            mel = log_mel(resample(torch.from_numpy(wave)[None], rate, config.sample_rate), config)[0]
-            panel.imshow(mel.numpy(), origin="lower", aspect="auto")
-            panel.set(title=f"{name} {voice}: {case.text}", xticks=[], yticks=[])
-            panel.title.set_fontsize("small")
-    figure.savefig(path, dpi=100)
-    pyplot.close(figure)
+    for voice in dict.fromkeys(case.voice for case in cases):
+        text = next(case.text for case in cases if case.voice == voice)
+        pairs.append((f"model {voice}: {text}", *soundfile.read(folder / f"{voice}-000.wav", dtype="float32")))
+        pairs.append((f"flite {voice}: {text}", flite.speak(text, by_name[voice]).wave, flite.SAMPLE_RATE))
+    return pairs
 
 
 def main() -> None:
@@ -146,7 +138,11 @@ def main() -> None:
     service = Service(arguments.model)
     with tempfile.TemporaryDirectory(prefix="indextts-quality-") as scratch:
         cases = measure_model(service, texts, Path(scratch))
-        draw(service, cases, Path(scratch), arguments.out / "quality.png")
+        pictures.draw_spectrograms(service.model.config.audio, shown(cases, Path(scratch)), arguments.out / "spectrograms.png")
+        pictures.draw_alignment(service, texts[0], Path(scratch) / f"{cases[0].voice}-reference.wav", arguments.out / "alignment.png")
+    logs = sorted((embedded_directory(service.model.config.name) / LOGS).glob("*.txt"))
+    if logs:
+        plots.plot_logs(logs, arguments.out / "losses.png")
     summary = summarize(cases)
     (arguments.out / "quality.json").write_text(json.dumps(
         {"summary": summary, "cases": [dataclasses.asdict(case) for case in cases]}, indent=1))

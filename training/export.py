@@ -11,6 +11,7 @@ from pipeline.loading import BARE_TENSOR, CHECKPOINTS, OWN_FILE, converted_path,
 from training import features, gpt, loop, speaker
 from training.workspace import Workspace
 
+LOGS = "training"  # folder of the metrics logs beside the weights
 MATRIX_FRAMES = 200  # conditioning frames of an emotion matrix row
 
 
@@ -57,4 +58,7 @@ def export(work: Workspace, directory: Path, s2mel_run: str) -> int:
         save_file(halves, path, metadata=OWN_FILE)
         total += path.stat().st_size
     shutil.copyfile(work.folder / "bpe.model", directory / "bpe.model")
+    (directory / LOGS).mkdir(exist_ok=True)
+    for log in (work.folder / "runs").glob(f"*/{loop.METRICS}"):
+        shutil.copyfile(log, directory / LOGS / f"{log.parent.name}.txt")
     return total

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from training import measure, plots
+from training.loop import METRICS
 
 
 @pytest.mark.parametrize("said, heard, errors", [
@@ -25,7 +26,7 @@ def test_median_pitch_of_a_gliding_harmonic_tone():
 
 
 def test_metrics_are_read_back_and_the_later_line_counts(tmp_path):
-    (tmp_path / "metrics.txt").write_text("step=2 loss=3.0 seconds=1\nnoted=0.5\nstep=4 loss=2.0\nstep=4 loss=1.5 rate=1e-3\n")
-    assert plots.read_metrics(tmp_path) == {"loss": [(2, 3.0), (4, 1.5)]}
-    plots.plot_runs([tmp_path], tmp_path / "curves.png")
+    (tmp_path / METRICS).write_text("step=2 loss=3.0 seconds=1\nnoted=0.5\nstep=4 loss=2.0\nstep=4 loss=1.5 rate=1e-3\n")
+    assert plots.read_metrics(tmp_path / METRICS) == {"loss": [(2, 3.0), (4, 1.5)]}
+    plots.plot_logs([tmp_path / METRICS], tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
