@@ -8,9 +8,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline.loading import BARE_TENSOR, CHECKPOINTS, OWN_FILE, converted_path, is_constant
-from training import features, gpt, loop, speaker
+from training import discriminators, features, gpt, loop, speaker
 from training.workspace import Workspace
 
+ADVERSARIAL = "vocoder_adversarial"  # run whose vocoder is taken where there is one
 LOGS = "training"  # folder of the metrics logs beside the weights
 MATRIX_FRAMES = 200  # conditioning frames of an emotion matrix row
 
@@ -27,10 +28,16 @@ def model_states(work: Workspace, s2mel_run: str) -> dict[str, dict[str, Tensor]
         "speaker": speaker.load_encoder(config.speaker, loop.averaged(work.run("speaker"))).state_dict(),
         "gpt": model.state_dict(),
         "s2mel": loop.averaged(work.run(s2mel_run)),
-        "vocoder": loop.averaged(work.run("vocoder")),
+        "vocoder": vocoder_weights(work),
         "speaker_matrix": {BARE_TENSOR: rows},
         "emotion_matrix": {BARE_TENSOR: vectors},
     }
+
+
+def vocoder_weights(work: Workspace) -> dict[str, Tensor]:
+    if (work.run(ADVERSARIAL) / loop.CHECKPOINT).exists():
+        return discriminators.vocoder_state(loop.averaged(work.run(ADVERSARIAL)))
+    return loop.averaged(work.run("vocoder"))
 
 
 def emotion_matrices(work: Workspace, model: torch.nn.Module) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.catalog import embedded_directory
-from training import codec, export, features, gpt, loop, s2mel, semantic, speaker, speech, vocoder
+from training import codec, discriminators, export, features, gpt, loop, s2mel, semantic, speaker, speech, vocoder
 from training.workspace import Workspace
 
 MODEL = "tiny-en"
@@ -22,6 +22,7 @@ VOCODER_CLIPS = 3_000     # the vocoder,
 MEL_CLIPS = 6_000         # the flow and the style encoder,
 LATENT_CLIPS = 4_000      # and the flow's training with GPT latents
 CHECKED_CLIPS = 100
+ADVERSARIAL = export.ADVERSARIAL
 logger = logging.getLogger(__name__)
 
 
@@ -123,6 +124,17 @@ def train_vocoder(work: Workspace) -> None:
     loop.train(stage, run, work.run("vocoder"))
 
 
+def train_vocoder_adversarial(work: Workspace) -> None:
+    """Go on training the vocoder against discriminators, from what `vocoder` reached."""
+    run, options = work.settings(ADVERSARIAL, discriminators.AdversarialOptions)
+    if loop.finished(work.run(ADVERSARIAL), run):
+        return
+    clips = work.cache("audio").load(first=VOCODER_CLIPS)
+    stage = discriminators.AdversarialStage(work.config, options, {i: clips[i] for i in work.seen(clips)},
+                                            loop.averaged(work.run("vocoder")))
+    loop.train(stage, run, work.run(ADVERSARIAL))
+
+
 def train_speaker(work: Workspace) -> None:
     """Train the style encoder."""
     run, options = work.settings("speaker", speaker.SpeakerOptions)
@@ -190,3 +202,4 @@ STAGES = {
     "speaker": train_speaker, "styles": make_styles, "gpt": train_gpt, "s2mel": train_s2mel, "latents": make_latents,
     "s2mel_latents": train_s2mel_latents, "export": export_model,
 }
+OPTIONAL_STAGES = {ADVERSARIAL: train_vocoder_adversarial}  # export takes its vocoder where it was trained

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from pipeline.config import load_config
-from training.recipe import MODEL, STAGES, UNSEEN_SPEAKERS
+from training.recipe import MODEL, OPTIONAL_STAGES, STAGES, UNSEEN_SPEAKERS
 from training.workspace import Workspace
 
 DEFAULT_WORK = Path("runs/tiny-en")
@@ -25,19 +25,21 @@ def default_work() -> Path:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"only these, of: {', '.join(STAGES)}")
+    known = STAGES | OPTIONAL_STAGES
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"only these, of: {', '.join(known)}; without any, all but "
+                        f"{', '.join(OPTIONAL_STAGES)}")
     parser.add_argument("--work", type=Path, default=default_work(),
                         help="folder of corpus, caches and checkpoints, several GB (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    unknown = set(arguments.stages) - set(STAGES)
+    unknown = set(arguments.stages) - set(known)
     if unknown:
-        parser.error(f"unknown stages {sorted(unknown)}, allowed: {', '.join(STAGES)}")
+        parser.error(f"unknown stages {sorted(unknown)}, allowed: {', '.join(known)}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     work = Workspace(arguments.work, load_config(MODEL), UNSEEN_SPEAKERS)
     for name in arguments.stages or STAGES:
-        STAGES[name](work)
+        known[name](work)
 
 
 if __name__ == "__main__":

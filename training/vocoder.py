@@ -49,7 +49,8 @@ def _filters(size: int, bands: int, rate: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(librosa.filters.mel(sr=rate, n_fft=size, n_mels=bands)), torch.hann_window(size)
 
 
-def _magnitude(wave: Tensor, size: int, window: Tensor) -> Tensor:
+def magnitude(wave: Tensor, size: int, window: Tensor) -> Tensor:
+    """Magnitudes [B, size / 2 + 1, frames] of waves [B, T], hop a quarter of `size`."""
     spectrum = torch.stft(wave, size, size // 4, size, window, return_complex=True)
     return torch.sqrt(spectrum.real.square() + spectrum.imag.square() + 1e-9)
 
@@ -59,7 +60,7 @@ def scales_loss(made: Tensor, wanted: Tensor, rate: int) -> Tensor:
     total = torch.zeros(())
     for size, bands in MEL_SCALES:
         filters, window = _filters(size, bands, rate)
-        a, b = (torch.log((filters @ _magnitude(wave, size, window)).clamp(min=LOG_FLOOR)) for wave in (made, wanted))
+        a, b = (torch.log((filters @ magnitude(wave, size, window)).clamp(min=LOG_FLOOR)) for wave in (made, wanted))
         total = total + F.l1_loss(a, b)
     return total / len(MEL_SCALES)
 
@@ -69,7 +70,7 @@ def stft_loss(made: Tensor, wanted: Tensor) -> Tensor:
     total = torch.zeros(())
     for size in STFT_SCALES:
         window = torch.hann_window(size)
-        a, b = _magnitude(made, size, window), _magnitude(wanted, size, window)
+        a, b = magnitude(made, size, window), magnitude(wanted, size, window)
         total = total + (a - b).norm(dim=(1, 2)).div(b.norm(dim=(1, 2)).clamp(min=1e-3)).mean()
     return total / len(STFT_SCALES)
 
@@ -86,13 +87,18 @@ class VocoderStage:
             raise ValueError(f"no clip lasts more than {options.crop_frames} mel frames")
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
-        options = self.options
         mel, wave = self.draw(rng)
-        made = self.module(mel).float()
+        losses = self.distances(self.module(mel).float(), wave)
+        return {"loss": self.weighted(losses), **losses}
+
+    def distances(self, made: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+        """How far waves [B, T] are from each other, by each measure."""
         with torch.autocast("cpu", enabled=False):
-            losses = {"mel": F.l1_loss(log_mel(made, self.audio), log_mel(wave, self.audio)),
-                      "scales": scales_loss(made, wave, self.audio.sample_rate), "stft": stft_loss(made, wave)}
-        return {"loss": sum(getattr(options, f"{name}_weight") * value for name, value in losses.items()), **losses}
+            return {"mel": F.l1_loss(log_mel(made, self.audio), log_mel(wanted, self.audio)),
+                    "scales": scales_loss(made, wanted, self.audio.sample_rate), "stft": stft_loss(made, wanted)}
+
+    def weighted(self, distances: Mapping[str, Tensor]) -> Tensor:
+        return sum(getattr(self.options, f"{name}_weight") * distances[name] for name in ("mel", "scales", "stft"))
 
     def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """mel [B, C, F] and wave [B, T], T = F · hop."""

@@ -7,7 +7,7 @@ import torch
 
 from pipeline.gpt.decode import decode, latent_pass
 from pipeline.gpt.sampling import SamplingOptions
-from training import codec, gpt, loop, s2mel, semantic, speaker, vocoder
+from training import codec, discriminators, gpt, loop, plots, s2mel, semantic, speaker, vocoder
 from training.flite import PHONES
 
 RUN = loop.RunConfig(seed=1, steps=40, learning_rate=5e-3, final_learning_rate=1e-3, warmup_steps=5, beta1=0.9, beta2=0.98,
@@ -106,6 +106,26 @@ def test_vocoder_learns(small_config, tmp_path):
     assert last < 0.9 * first
     made = vocoder.load_vocoder(small_config.vocoder, state)(torch.from_numpy(arrays["mel"]).float()[None])
     assert made.shape == (1, arrays["mel"].shape[1] * small_config.audio.hop_length) and made.abs().max() <= 1
+    options = discriminators.AdversarialOptions(**dataclasses.asdict(options), adversarial_weight=0.1, feature_weight=0.1)
+    stage = discriminators.AdversarialStage(small_config, options, {0: arrays}, state)
+    loop.train(stage, run, tmp_path / "adversarial")
+    names = {"loss", "mel", "scales", "stft", "judged", "adversarial", "feature"}
+    curves = plots.read_metrics(tmp_path / "adversarial" / loop.METRICS)
+    assert names < set(curves) and curves["judged"][-1][1] < 0.9 * curves["judged"][0][1], "the judges learn to tell"
+    vocoder.load_vocoder(small_config.vocoder, discriminators.vocoder_state(loop.averaged(tmp_path / "adversarial")))
+
+
+def test_each_side_of_an_adversarial_step_sees_the_other_as_constant(small_config):
+    wave, made = torch.randn(2, 4000) * 0.1, (torch.randn(2, 4000) * 0.1).requires_grad_()
+    judges = discriminators.Discriminators()
+    wanted = judges(wave)
+    discriminators.discriminator_loss(wanted, judges(made.detach())).backward(retain_graph=True)
+    assert made.grad is None and all(p.grad is not None for p in judges.parameters())
+    judges.zero_grad()
+    fixed = {name: p.detach() for name, p in judges.named_parameters()}
+    judged = torch.func.functional_call(judges, fixed, (made,))
+    (discriminators.adversarial_loss(judged) + discriminators.feature_loss(wanted, judged)).backward()
+    assert made.grad.abs().sum() > 0 and all(p.grad is None or not p.grad.any() for p in judges.parameters())
 
 
 @pytest.fixture

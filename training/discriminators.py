@@ -1,0 +1,138 @@
+"""Small discriminators of waves, by period (HiFi-GAN, Kong et al. 2020) and by spectral resolution (UnivNet, Jang et al.
+2021), and the adversarial stage of the vocoder that trains against them.
+
+Axes: B batch, C mel channels, F mel frames, T samples.
+"""
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.config import ModelConfig
+from training.features import Arrays
+from training.vocoder import VocoderOptions, VocoderStage, magnitude
+
+SLOPE = 0.1
+PERIODS = (2, 3, 5, 7, 11)
+RESOLUTIONS = (512, 1024, 2048)  # FFT sizes; the hop is a quarter
+WIDTHS = (16, 32, 64)
+
+Judgement = tuple[Tensor, list[Tensor]]  # score, and what every layer made of the wave
+
+
+class Discriminator(nn.Module):
+    """Strided convolutions over a picture of the wave; `picture` makes it: [B, T] -> [B, 1, height, width]."""
+
+    def __init__(self, kernel: tuple[int, int], stride: tuple[int, int]):
+        super().__init__()
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        self.layers = nn.ModuleList(nn.Conv2d(before, after, kernel, stride, padding)
+                                    for before, after in zip((1, *WIDTHS), WIDTHS))
+        self.score = nn.Conv2d(WIDTHS[-1], 1, kernel, padding=padding)
+
+    def picture(self, wave: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, wave: Tensor) -> Judgement:
+        """wave [B, T]."""
+        x, features = self.picture(wave), []
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), SLOPE)
+            features.append(x)
+        return self.score(x), features
+
+
+class PeriodDiscriminator(Discriminator):
+    """Sees every `period`-th sample in a column."""
+
+    def __init__(self, period: int):
+        super().__init__((5, 1), (3, 1))
+        self.period = period
+
+    def picture(self, wave: Tensor) -> Tensor:
+        wave = F.pad(wave[:, None], (0, -wave.shape[-1] % self.period), mode="reflect")
+        return wave.unflatten(-1, (-1, self.period))
+
+
+class ResolutionDiscriminator(Discriminator):
+    """Sees magnitudes at one FFT size."""
+
+    def __init__(self, size: int):
+        super().__init__((3, 5), (1, 2))
+        self.size = size
+        self.register_buffer("window", torch.hann_window(size), persistent=False)
+
+    def picture(self, wave: Tensor) -> Tensor:
+        return magnitude(wave, self.size, self.window)[:, None]
+
+
+class Discriminators(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.all = nn.ModuleList([*map(PeriodDiscriminator, PERIODS), *map(ResolutionDiscriminator, RESOLUTIONS)])
+
+    def forward(self, wave: Tensor) -> list[Judgement]:
+        return [discriminator(wave) for discriminator in self.all]
+
+
+def discriminator_loss(wanted: list[Judgement], made: list[Judgement]) -> Tensor:
+    """Least squares: 1 for speech, 0 for what was made; the mean over all discriminators."""
+    return sum((1 - a).square().mean() + b.square().mean() for (a, _), (b, _) in zip(wanted, made, strict=True)) / len(made)
+
+
+def adversarial_loss(made: list[Judgement]) -> Tensor:
+    """Least squares: what was made should be judged 1."""
+    return sum((1 - score).square().mean() for score, _ in made) / len(made)
+
+
+def feature_loss(wanted: list[Judgement], made: list[Judgement]) -> Tensor:
+    """Mean L1 between what the layers make of both."""
+    pairs = [pair for (_, a), (_, b) in zip(wanted, made, strict=True) for pair in zip(a, b, strict=True)]
+    return sum(F.l1_loss(b, a.detach()) for a, b in pairs) / len(pairs)
+
+
+@dataclasses.dataclass(frozen=True)
+class AdversarialOptions(VocoderOptions):
+    """Weights of what the discriminators add."""
+    adversarial_weight: float
+    feature_weight: float
+
+
+class Adversaries(nn.Module):
+    """The vocoder and those who judge it."""
+
+    def __init__(self, vocoder: nn.Module):
+        super().__init__()
+        self.vocoder, self.discriminators = vocoder, Discriminators()
+
+
+class AdversarialStage(VocoderStage):
+    """The vocoder's losses and the discriminators', in one step: each side sees the other's weights as constants."""
+
+    def __init__(self, config: ModelConfig, options: AdversarialOptions, clips: Mapping[int, Arrays], start: Mapping[str, Tensor]):
+        """`start`: state dict of a trained vocoder."""
+        super().__init__(config, options, clips)
+        self.module.load_state_dict(start)
+        self.module = Adversaries(self.module)
+
+    def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
+        options, discriminators = self.options, self.module.discriminators
+        mel, wave = self.draw(rng)
+        made = self.module.vocoder(mel).float()
+        losses = self.distances(made, wave)
+        wanted = discriminators(wave)
+        losses["judged"] = discriminator_loss(wanted, discriminators(made.detach()))
+        fixed = {name: parameter.detach() for name, parameter in discriminators.named_parameters()}
+        judged = torch.func.functional_call(discriminators, fixed, (made,))
+        losses["adversarial"], losses["feature"] = adversarial_loss(judged), feature_loss(wanted, judged)
+        total = self.weighted(losses) + losses["judged"]
+        total = total + options.adversarial_weight * losses["adversarial"] + options.feature_weight * losses["feature"]
+        return {"loss": total, **losses}
+
+
+def vocoder_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The vocoder's part of the stage's state dict."""
+    return {key.removeprefix("vocoder."): value for key, value in state.items() if key.startswith("vocoder.")}
