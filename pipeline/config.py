@@ -206,6 +206,7 @@ class ModelConfig:
     name: str
     description: str
     weights: str  # "files": a published directory; "deterministic": made from key names (plumbing)
+    languages: tuple[str, ...]  # that it speaks, of zh and en
     audio: AudioConfig
     reference: ReferenceConfig
     semantic: SemanticConfig

@@ -152,7 +152,7 @@ class Service:
         options = request.synthesis(self.model.config.synthesis)
         with stopwatch("text"):
             normalizer = TextNormalizer(self.glossary.merged(request.terms()))
-            script = prepare_script(request.text, normalizer, self.tokenizer, language=request.language,
+            script = prepare_script(request.text, normalizer, self.tokenizer, language=self.language(request.language),
                                     max_segment_tokens=min(options.segment_tokens, self.model.config.gpt.max_text_tokens),
                                     quick_start_tokens=request.quick_start_tokens)
         with stopwatch("voice"):
@@ -161,6 +161,13 @@ class Service:
             emotion = self.emotion_vector(request, reference.voice)
         segments = sum(isinstance(part, TextSegment) for part in script)
         return Prepared(request, options, script, reference, emotion, stopwatch, Budget(self.time_limit, segments), started)
+
+    def language(self, asked: str) -> str:
+        """How to read a text: as asked, if the model speaks that; its only language where it has one."""
+        spoken = self.model.config.languages
+        if asked != "auto" and asked not in spoken:
+            raise ValueError(f"language is {asked}; the model {self.model.config.name} speaks {', '.join(spoken)}")
+        return spoken[0] if len(spoken) == 1 else asked
 
     def parts(self, prepared: Prepared):
         """(chunk, spoken or pause) of every part of the result, as it is done."""

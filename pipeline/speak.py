@@ -78,6 +78,8 @@ def speak_segment(synthesizer: Synthesizer, text: TextSegment, index: int, voice
     with stopwatch("finish"):
         finished = finish_segment(audio.wave, synthesizer.sample_rate)
     warnings = [f"segment {index + 1}: {problem}" for problem in problems]
+    if text.unknown:
+        warnings.append(f"segment {index + 1}: {text.unknown} of its tokens are not in the model's vocabulary")
     if finished.trimmed_seconds >= SHOWN_TAIL_SECONDS:
         warnings.append(f"segment {index + 1}: {finished.trimmed_seconds:.2f} s of noise were cut off its end")
     return Spoken(text.text, finished.wave, audio.codes, audio.seed, audio.stopped, tuple(warnings))

@@ -1,5 +1,6 @@
 """From a request's text to the token segments the model speaks, with every unusable text refused in words."""
 
+import dataclasses
 import logging
 from dataclasses import dataclass
 
@@ -20,10 +21,12 @@ class UnspeakableError(ValueError):
 
 @dataclass(frozen=True)
 class TextSegment:
-    """A part of the normalized text (case and spaces as there) and its tokens."""
+    """A part of the normalized text (case and spaces as there), its tokens, and how many to be read are unknown to
+    the model."""
 
     text: str
     token_ids: list[int]
+    unknown: int = 0
 
 
 def prepare_text(
@@ -53,11 +56,17 @@ def prepare_text(
     pieces = tokenizer.pieces(normalized)
     _check_known(pieces, tokenizer)
     parts = split_segments(pieces, max_segment_tokens, quick_start_tokens)
-    return [
-        TextSegment(part_text, tokenizer.ids(part))
-        for part, part_text in zip(parts, _texts(parts, normalized))
-        if _known(part, tokenizer)
-    ]
+    segments: list[TextSegment] = []
+    unknown = 0  # of a part that is left out: the next one's, or the last one's
+    for part, part_text in zip(parts, _texts(parts, normalized)):
+        known = _known(part, tokenizer)
+        unknown += sum(map(is_speakable, part)) - known
+        if known:
+            segments.append(TextSegment(part_text, tokenizer.ids(part), unknown))
+            unknown = 0
+    if unknown:
+        segments[-1] = dataclasses.replace(segments[-1], unknown=segments[-1].unknown + unknown)
+    return segments
 
 
 def check_text(text: str, max_characters: int = MAX_CHARACTERS) -> None:
@@ -84,7 +93,7 @@ def _check_known(pieces: list[str], tokenizer: Tokenizer) -> None:
     if unknown == total:
         raise UnspeakableError(
             f"none of the text's {total:,} tokens is in the model's vocabulary;"
-            " write Chinese or English (a glossary can give readings for other words)"
+            " write in a language it speaks (a glossary can give readings for other words)"
         )
     if unknown:
         log.warning("%d of %d tokens are not in the model's vocabulary", unknown, total)
@@ -104,6 +113,6 @@ def _texts(parts: list[list[str]], normalized: str) -> list[str]:
     for surface in surfaces:
         count += len(surface)
         end = positions[count] if count < len(positions) else len(normalized)
-        texts.append(normalized[start:end].strip())
+        texts.append(normalized[start:end].strip() or surface)  # a cut inside one letter: "ß" is two tokens
         start = end
     return texts

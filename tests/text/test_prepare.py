@@ -3,7 +3,7 @@ import logging
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.text.prepare import MAX_CHARACTERS, prepare_text
@@ -76,6 +76,7 @@ def test_segments_with_nothing_to_speak_are_left_out(normalizer, tokenizer):
 
 
 @settings(max_examples=150, deadline=None)
+@example("ß", 1)
 @given(st.text(max_size=60), st.integers(1, 120))
 def test_any_text_gives_segments_or_a_one_line_error(normalizer, tokenizer, text, max_segment_tokens):
     try:
@@ -94,3 +95,9 @@ def test_longest_text_takes_seconds(normalizer, tokenizer, pattern):
     start = time.process_time()
     assert prepare_text(text, normalizer, tokenizer)
     assert time.process_time() - start < 30
+
+
+def test_tokens_the_model_does_not_know_are_counted(normalizer, tokenizer):
+    segments = prepare_text("Hello ꙮꙮ there.", normalizer, tokenizer)
+    assert sum(segment.unknown for segment in segments) > 0
+    assert sum(segment.unknown for segment in prepare_text("Hello there.", normalizer, tokenizer)) == 0
