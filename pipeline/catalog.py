@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODEL_VARIABLE = "INDEXTTS_MODEL"
 FEATURES_VARIABLE = "INDEXTTS_FEATURES"
 FEATURES = ("emotion_text", "denoise")  # groups of files beyond the core, each for one input
-DEFAULT_MODEL = "mini"
+DEFAULT_MODEL = "tiny-en"
 
 
 @dataclass(frozen=True)

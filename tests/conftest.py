@@ -16,6 +16,7 @@ torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
+MODELS = ("mini", "tiny-en")  # that ship with this repository
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,8 @@ class S2MelStage:
         self.targets = [index for index in self.targets if speaker_of[index] in self.references]
         if not self.targets:
             raise ValueError(f"no clip lasts {options.crop_codes[1]} codes or more and has a reference of its speaker")
+        for parameter in self.module.gpt_layer[-1].parameters():  # latents add nothing until they are trained with
+            nn.init.zeros_(parameter)
         with torch.no_grad():  # the flow's mean velocity is the mean mel: start from it
             some = torch.cat([torch.from_numpy(clips[index]["mel"]).float() for index in self.targets[:64]], dim=1)
             self.module.cfm.estimator.conv2.bias.copy_(some.mean(1))

@@ -1,12 +1,13 @@
-"""One server for all tests that only ask: what one of them leaves broken, the next ones see."""
+"""One server per model for all tests that only ask: what one of them leaves broken, the next ones see."""
 import pytest
 
+from tests.conftest import MODELS
 from tests.service.server import CogServer
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    server = CogServer(tmp_path_factory.mktemp("server"))
+@pytest.fixture(scope="session", params=MODELS)
+def server(request, tmp_path_factory):
+    server = CogServer(tmp_path_factory.mktemp(f"server-{request.param}"), INDEXTTS_MODEL=request.param)
     try:
         yield server.wait_until_ready()
     finally:

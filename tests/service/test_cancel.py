@@ -13,6 +13,7 @@ import requests
 
 from checks.hostile import body_of, clip_of, valid_inputs
 from checks.hostile import SPEAKER as EXAMPLE
+from tests.conftest import MODELS
 from tests.service.server import ANSWER_SECONDS, CogServer, data_uri, wave_of
 
 STAGE_SECONDS = 100  # until the stage is reached, on a busy machine
@@ -43,9 +44,10 @@ LONG = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = CogServer(tmp_path_factory.mktemp("cancel"), COG_PREDICT_TYPE_STUB="tests/service/announcing.py:Predictor")
+@pytest.fixture(scope="module", params=MODELS)
+def server(request, tmp_path_factory):
+    server = CogServer(tmp_path_factory.mktemp("cancel"), INDEXTTS_MODEL=request.param,
+                       COG_PREDICT_TYPE_STUB="tests/service/announcing.py:Predictor")
     try:
         yield server.wait_until_ready()
     finally:

@@ -12,16 +12,19 @@ QUICK = ["-i", "max_mel_tokens=50", "-i", "diffusion_steps=1", "-i", "num_beams=
 SPEAKER = f"speaker=@{ROOT / 'examples/speaker.wav'}"
 
 
-def predict(*arguments, folder):
+def predict(*arguments, folder, **environment):
     return subprocess.run([ROOT / "script/predict", *arguments], cwd=folder, capture_output=True, text=True, timeout=300,
-                          env=os.environ | {"INDEXTTS_MODEL": "mini", "TMPDIR": str(folder)})
+                          env=os.environ | {"TMPDIR": str(folder)} | environment)
 
 
-def test_a_prediction_is_written_and_told(tmp_path):
+@pytest.mark.parametrize("environment, model", [({}, "tiny-en"), ({"INDEXTTS_MODEL": "mini"}, "mini")])
+def test_a_prediction_is_written_and_told(tmp_path, environment, model):
     (tmp_path / "text.txt").write_text("Hello there.")
-    done = predict("-i", "text=@text.txt", "-i", SPEAKER, *QUICK, "-o", "out.wav", "--json", folder=tmp_path)
+    done = predict("-i", "text=@text.txt", "-i", SPEAKER, *QUICK, "-o", "out.wav", "--json", folder=tmp_path,
+                   **environment)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
+    assert f"model {model}: " in done.stderr and told["metrics"]["model"] == model
     assert told["status"] == "succeeded" and told["metrics"]["seed"] == 0
     assert soundfile.info(tmp_path / "out.wav").samplerate == 22050
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.wav", "text.txt"], "nothing else is left"

@@ -10,14 +10,15 @@ from pipeline.audio import write_wav
 from pipeline.deterministic import tone
 from pipeline.request import Request
 from pipeline.service import Service
+from tests.conftest import MODELS
 
 QUICK = dict(max_mel_tokens=50, diffusion_steps=1, num_beams=1, seed=7)
 TEXT = "One fox ran.\n\nTwo dogs slept. [pause:0.3s] Three cats [of mine] sat."
 
 
-@pytest.fixture(scope="module")
-def service():
-    service = Service("mini")
+@pytest.fixture(scope="module", params=MODELS)
+def service(request):
+    service = Service(request.param)
     service.warm_up()
     yield service
     service.workspace.clear()
@@ -71,14 +72,15 @@ def test_glossary_and_language_change_what_is_read(service, speaker):
         with zipfile.ZipFile(service.run(Request("AI in 2024", speaker, receipt=True, **QUICK, **more)).path) as archive:
             return " ".join(segment["text"] for segment in json.loads(archive.read("speech.json"))["segments"]).lower()
     assert "artificial" in text_of(glossary="AI=artificial intelligence")
-    assert text_of(language="zh") != text_of(language="en")
+    if "zh" in service.model.config.languages:
+        assert text_of(language="zh") != text_of(language="en")
 
 
 def test_random_emotion_follows_the_seed(service, speaker):
     def wave(**more):
         return service.run(Request("One fox.", speaker, emotion_vector="angry=1", **(QUICK | more))).path.read_bytes()
     assert wave(emotion_random=True) == wave(emotion_random=True)
-    assert wave(emotion_random=True) != wave()
+    assert any(wave(emotion_random=True, seed=seed) != wave(seed=seed) for seed in range(3)), "a draw may be the nearest voice"
 
 
 def test_health_and_nothing_of_a_request_stays(service, speaker):

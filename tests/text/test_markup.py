@@ -121,10 +121,14 @@ def test_bombs_take_linear_time(pattern, lead):
 @given(st.lists(st.sampled_from(["[pause]", "[pause:20ms]", "[", "]", "pause", ":1s", "\n", "\n\n", " ", "a", "好", "."])))
 def test_any_text_keeps_its_words_and_order(pieces):
     text = "".join(pieces)
-    parts = parse_markup(text)
+    try:
+        parts = parse_markup(text)
+    except ValueError as error:  # a length that is none, as in [pause:1s:1s]
+        assert "pause" in str(error)
+        return
     assert all(part.seconds > 0 for part in parts if isinstance(part, Pause))
     assert not any(isinstance(a, Pause) and isinstance(b, Pause) for a, b in zip(parts, parts[1:]))
     speeches = [part.text for part in parts if isinstance(part, Speech)]
     assert all(speech and speech == speech.strip() and "\n\n" not in speech for speech in speeches)
-    bare = re.sub(r"\[pause(:1s|:20ms)?\]", "", text)
+    bare = re.sub(r"\[ *pause *(: *(1s|20ms) *)?\]", "", text)
     assert re.sub(r"\s", "", "".join(speeches)) == re.sub(r"\s", "", bare)

@@ -1,0 +1,117 @@
+"""The embedded voice speaks: words a recognizer understands, in the voice it was given, at the pace it was asked for."""
+import itertools
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch.nn import functional as F
+
+from pipeline.catalog import DEFAULT_MODEL, embedded_directory
+from pipeline.request import Request
+from pipeline.service import Service
+from tests.conftest import ROOT
+from training import measure
+
+VOICES = {"slt": "speaker.wav", "rms": "rms.flac", "awb": "awb.flac", "kal16": "kal16.flac"}
+TEXTS = ("Please leave your umbrella by the door before you come in.", "Does anyone know where the nearest pharmacy is?")
+MAX_WORD_ERROR_RATE = 0.6  # of so few words; script/quality measures many
+MIN_PITCH_NEAR = 0.6  # share of cases within 15 %
+MAX_MEGABYTES = 48
+
+
+def example(voice: str) -> Path:
+    return ROOT / "examples" / VOICES[voice]
+
+
+@pytest.fixture(scope="module")
+def service():
+    service = Service("tiny-en")
+    yield service
+    service.workspace.clear()
+
+
+def speak(service: Service, text: str, voice: str, **options) -> tuple[np.ndarray, int, dict]:
+    """Wave [T], rate and metrics."""
+    result = service.run(Request(text, example(voice), **({"seed": 0} | options)))
+    return *soundfile.read(result.path, dtype="float32"), result.metrics
+
+
+@pytest.fixture(scope="module")
+def spoken(service) -> dict[tuple[str, str], tuple[np.ndarray, int, dict]]:
+    """Every text in every voice."""
+    return {(voice, text): speak(service, text, voice) for voice, text in itertools.product(VOICES, TEXTS)}
+
+
+def test_it_is_what_is_served_and_small():
+    assert DEFAULT_MODEL == "tiny-en"
+    assert sum(path.stat().st_size for path in embedded_directory("tiny-en").rglob("*")) <= MAX_MEGABYTES * 1e6
+
+
+def test_a_recognizer_understands_it(spoken):
+    texts, heard = zip(*((text, measure.transcribe(wave, rate)) for (_, text), (wave, rate, _) in spoken.items()))
+    assert measure.word_error_rate(texts, heard) <= MAX_WORD_ERROR_RATE, heard
+
+
+def test_it_ends_by_itself(spoken):
+    for metrics in (metrics for _, _, metrics in spoken.values()):
+        assert not any("without an end of speech" in warning for warning in metrics["warnings"])
+
+
+def test_the_pitch_is_the_references(spoken):
+    near = 0
+    for (voice, _), (wave, rate, _) in spoken.items():
+        reference = measure.median_pitch(*soundfile.read(example(voice), dtype="float32"))
+        near += abs(measure.median_pitch(wave, rate) / reference - 1) <= 0.15
+    assert near >= MIN_PITCH_NEAR * len(spoken)
+
+
+def test_a_speaker_is_closer_to_itself_than_to_others(service, spoken):
+    """By style cosine, for references and for what is spoken in their voices."""
+    def style(path: Path) -> torch.Tensor:
+        return service.references.speaker(path, Request("a", path).reference_options()).voice.style[0]
+    references = {voice: style(example(voice)) for voice in VOICES}
+    for voice in VOICES:
+        wave, rate, _ = spoken[voice, TEXTS[0]]
+        path = service.workspace.renew() / "made.wav"
+        soundfile.write(path, wave, rate)
+        made = style(path)
+        cosines = {name: float(F.cosine_similarity(made, other, dim=0)) for name, other in references.items()}
+        assert max(cosines, key=cosines.get) == voice, cosines
+
+
+@pytest.mark.parametrize("speed", [0.5, 2.0])
+def test_speed_changes_the_length_and_not_the_pitch(service, spoken, speed):
+    wave, rate, _ = spoken["slt", TEXTS[0]]
+    changed, _, metrics = speak(service, TEXTS[0], "slt", speed=speed)
+    assert len(changed) == pytest.approx(len(wave) / speed, rel=0.05)
+    assert measure.median_pitch(changed, rate) == pytest.approx(measure.median_pitch(wave, rate), rel=0.03)
+
+
+def test_what_it_cannot_read_is_said(service):
+    with pytest.raises(ValueError, match="vocabulary"):
+        speak(service, "你好，世界。", "slt")
+
+
+def test_a_word_it_cannot_read_is_a_warning(service):
+    _, _, metrics = speak(service, "Hello 你好.", "slt")
+    assert "segment 1: 2 of its tokens are not in the model's vocabulary" in metrics["warnings"]
+
+
+def test_numbers_are_read_in_its_only_language(service):
+    result = service.run(Request("7", example("slt"), receipt=True, seed=0))
+    with zipfile.ZipFile(result.path) as archive:
+        segment, = json.loads(archive.read("speech.json"))["segments"]
+    assert segment["text"].lower() == "seven"
+    with pytest.raises(ValueError, match="language is zh; the model tiny-en speaks en"):
+        speak(service, "Hello.", "slt", language="zh")
+
+
+def test_another_service_gives_the_same_samples(service, spoken):
+    again = Service("tiny-en")
+    wave, _, metrics = speak(again, TEXTS[0], "slt")
+    again.workspace.clear()
+    assert (wave == spoken["slt", TEXTS[0]][0]).all() and metrics["fingerprint"] == service.model.fingerprint
