@@ -106,7 +106,7 @@ class References:
         def make() -> Reference:
             samples, report = self.clean(audio, options)
             for warning in report.warnings:
-                logger.info("reference: %s", warning)
+                logger.debug("reference: %s", warning)
             return Reference(make_voice(self.model, samples, audio.sample_rate), report, source)
         return self.cache.get(self.key("speaker", source, options), make)
 
