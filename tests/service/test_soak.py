@@ -8,7 +8,7 @@ def test_a_short_soak_and_the_overhead(server, capsys, monkeypatch):
     told = capsys.readouterr().out
     rows = [line.split() for line in told.splitlines() if line.strip() and line.split()[0] in ("6", "12", "18") and "requests" not in line]
     assert len(rows) == 3 and all(float(row[1]) > 100 and int(row[3]) > 3 for row in rows)
-    assert "wrong" not in told and "growth after the first 6: " in told
+    assert "wrong" not in told and "growth after the first 6: " in told, told
     soak.overhead(server, 1)
     told = capsys.readouterr().out
-    assert told.startswith("emotion 0.0000") and " s of audio: model " in told
+    assert told.startswith("emotion 0.0000") and " s of audio: model " in told, told
