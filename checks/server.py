@@ -43,7 +43,8 @@ def children(pid: int) -> Iterator[int]:
 
 
 class CogServer:
-    """`script/serve` with a folder of its own for temporary files. Raises AssertionError where it cannot start."""
+    """`script/serve` with a folder of its own for temporary files; in a `with` statement ready, and stopped after it.
+    Raises AssertionError where it cannot start."""
 
     def __init__(self, temporary: Path, *arguments: str, **environment: str):
         self.port, self.temporary = free_port(), temporary
@@ -52,6 +53,16 @@ class CogServer:
         with self.log.open("w") as log:
             self.process = subprocess.Popen([ROOT / "script/serve", *arguments, "--host", "127.0.0.1"], env=variables,
                                             stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+
+    def __enter__(self) -> "CogServer":
+        try:
+            return self.wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, *error) -> None:
+        self.stop()
 
     @property
     def url(self) -> str:

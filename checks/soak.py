@@ -49,11 +49,8 @@ def running() -> Iterator[CogServer]:
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         temporary = Path(folder) / "server"
         temporary.mkdir()
-        server = CogServer(temporary)
-        try:
-            yield server.wait_until_ready()
-        finally:
-            server.stop()
+        with CogServer(temporary) as server:
+            yield server
 
 
 @dataclass(frozen=True)

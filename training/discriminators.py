@@ -24,7 +24,7 @@ Judgement = tuple[Tensor, list[Tensor]]  # score, and what every layer made of t
 
 
 class Discriminator(nn.Module):
-    """Strided convolutions over a picture of the wave; `picture` makes it: [B, T] -> [B, 1, height, width]."""
+    """Strided convolutions over a picture of the wave."""
 
     def __init__(self, kernel: tuple[int, int], stride: tuple[int, int]):
         super().__init__()
@@ -33,12 +33,9 @@ class Discriminator(nn.Module):
                                     for before, after in zip((1, *WIDTHS), WIDTHS))
         self.score = nn.Conv2d(WIDTHS[-1], 1, kernel, padding=padding)
 
-    def picture(self, wave: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def forward(self, wave: Tensor) -> Judgement:
-        """wave [B, T]."""
-        x, features = self.picture(wave), []
+    def judge(self, x: Tensor) -> Judgement:
+        """x [B, 1, height, width]."""
+        features = []
         for layer in self.layers:
             x = F.leaky_relu(layer(x), SLOPE)
             features.append(x)
@@ -52,9 +49,10 @@ class PeriodDiscriminator(Discriminator):
         super().__init__((5, 1), (3, 1))
         self.period = period
 
-    def picture(self, wave: Tensor) -> Tensor:
+    def forward(self, wave: Tensor) -> Judgement:
+        """wave [B, T]."""
         wave = F.pad(wave[:, None], (0, -wave.shape[-1] % self.period), mode="reflect")
-        return wave.unflatten(-1, (-1, self.period))
+        return self.judge(wave.unflatten(-1, (-1, self.period)))
 
 
 class ResolutionDiscriminator(Discriminator):
@@ -65,8 +63,9 @@ class ResolutionDiscriminator(Discriminator):
         self.size = size
         self.register_buffer("window", torch.hann_window(size), persistent=False)
 
-    def picture(self, wave: Tensor) -> Tensor:
-        return magnitude(wave, self.size, self.window)[:, None]
+    def forward(self, wave: Tensor) -> Judgement:
+        """wave [B, T]."""
+        return self.judge(magnitude(wave, self.size, self.window)[:, None])
 
 
 class Discriminators(nn.Module):

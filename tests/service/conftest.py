@@ -7,8 +7,5 @@ from tests.service.server import CogServer
 
 @pytest.fixture(scope="session", params=MODELS)
 def server(request, tmp_path_factory):
-    server = CogServer(tmp_path_factory.mktemp(f"server-{request.param}"), INDEXTTS_MODEL=request.param)
-    try:
-        yield server.wait_until_ready()
-    finally:
-        server.stop()
+    with CogServer(tmp_path_factory.mktemp(f"server-{request.param}"), INDEXTTS_MODEL=request.param) as server:
+        yield server

@@ -46,12 +46,9 @@ LONG = {
 
 @pytest.fixture(scope="module", params=MODELS)
 def server(request, tmp_path_factory):
-    server = CogServer(tmp_path_factory.mktemp("cancel"), INDEXTTS_MODEL=request.param,
-                       COG_PREDICT_TYPE_STUB="tests/service/announcing.py:Predictor")
-    try:
-        yield server.wait_until_ready()
-    finally:
-        server.stop()
+    with CogServer(tmp_path_factory.mktemp("cancel"), INDEXTTS_MODEL=request.param,
+                   COG_PREDICT_TYPE_STUB="tests/service/announcing.py:Predictor") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

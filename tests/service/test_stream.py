@@ -18,11 +18,8 @@ TEXT = "One fox ran over the hill.\n\nTwo dogs slept in the sun.\n\nThree cats s
 
 @pytest.fixture(scope="module", params=MODELS)
 def server(request, tmp_path_factory):
-    server = CogServer(tmp_path_factory.mktemp("stream"), "--stream", INDEXTTS_MODEL=request.param)
-    try:
-        yield server.wait_until_ready()
-    finally:
-        server.stop()
+    with CogServer(tmp_path_factory.mktemp("stream"), "--stream", INDEXTTS_MODEL=request.param) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
