@@ -65,7 +65,7 @@ def style(model: Model, wave: np.ndarray, rate: int) -> Tensor:
 
 
 def measure_model(service: Service, texts: list[str], folder: Path) -> list[Case]:
-    """Every text in every voice; the waves stay in `folder` as VOICE-INDEX.wav."""
+    """Every text in every voice; the waves stay in `folder` as VOICE-INDEX.wav and VOICE-INDEX-flite.wav."""
     voices = [speaker for speaker in speakers.make_speakers(0) if speaker.pure]
     references = {voice.name: flite.speak(REFERENCE_TEXT, voice).wave for voice in voices}
     styles = {name: style(service.model, wave, flite.SAMPLE_RATE) for name, wave in references.items()}
@@ -79,6 +79,7 @@ def measure_model(service: Service, texts: list[str], folder: Path) -> list[Case
             wave, rate = soundfile.read(result.path, dtype="float32")
             soundfile.write(folder / f"{voice.name}-{index:03d}.wav", wave, rate)
             own = flite.speak(text, voice).wave
+            soundfile.write(folder / f"{voice.name}-{index:03d}-flite.wav", own, flite.SAMPLE_RATE)
             heard, heard_flite = measure.transcribe(wave, rate), measure.transcribe(own, flite.SAMPLE_RATE)
             said = measure.words(text)
             cosines = {name: float(F.cosine_similarity(style(service.model, wave, rate), other, dim=0))
@@ -116,11 +117,10 @@ def summarize(cases: list[Case]) -> dict[str, float]:
 def shown(cases: list[Case], folder: Path) -> list[tuple[str, np.ndarray, int]]:
     """Title, wave and rate of the first sentence in each voice, the model's and flite's."""
     pairs = []
-    by_name = {speaker.name: speaker for speaker in speakers.make_speakers(0)}
     for voice in dict.fromkeys(case.voice for case in cases):
         text = next(case.text for case in cases if case.voice == voice)
-        pairs.append((f"model {voice}: {text}", *soundfile.read(folder / f"{voice}-000.wav", dtype="float32")))
-        pairs.append((f"flite {voice}: {text}", flite.speak(text, by_name[voice]).wave, flite.SAMPLE_RATE))
+        for who, name in (("model", f"{voice}-000.wav"), ("flite", f"{voice}-000-flite.wav")):
+            pairs.append((f"{who} {voice}: {text}", *soundfile.read(folder / name, dtype="float32")))
     return pairs
 
 

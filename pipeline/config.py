@@ -177,7 +177,8 @@ class VocoderConfig:
 
 @dataclass(frozen=True)
 class SynthesisConfig:
-    """Defaults of one synthesis; every one can be overridden by a request."""
+    """Defaults of one synthesis; a request can override all but mel_positions and noise_scale (standard deviation of
+    the noise the flow starts from: 1 is what it was trained with, less is steadier)."""
     temperature: float
     top_k: int
     top_p: float
@@ -188,6 +189,7 @@ class SynthesisConfig:
     mel_positions: str
     diffusion_steps: int
     cfg_rate: float
+    noise_scale: float
     segment_tokens: int
     segment_silence_ms: int
     speed: float

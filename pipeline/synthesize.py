@@ -83,7 +83,7 @@ class Synthesizer:
         latents = model.latent_projection(decoded.latents[None].to(dtype_of(model.latent_projection)))
         condition = model.regulator(model.codec.vq2emb(decoded.codes[None]) + latents, frames)
         conditions = torch.cat([voice.prompt_condition, condition], dim=1)
-        noise = draw_noise(config.audio.n_mels, conditions.shape[1], generator).to(model.device)
+        noise = draw_noise(config.audio.n_mels, conditions.shape[1], generator, options.noise_scale).to(model.device)
         dtype = dtype_of(model.dit)
         mel = solve(model.dit, noise.to(dtype), voice.reference_mel.to(dtype), conditions.to(dtype), voice.style.to(dtype),
                     options.diffusion_steps, options.cfg_rate,

@@ -89,8 +89,8 @@ class Chain:
             frames = int(config.s2mel.regulator.frames_per_code * codes.shape[1])
             condition = torch.cat([flow.length_regulator(embedding, mel.shape[-1]),
                                    flow.length_regulator(wanted, frames)], dim=1)
-            noise = draw_noise(config.audio.n_mels, condition.shape[1], torch.Generator().manual_seed(seed))
             options = config.synthesis
+            noise = draw_noise(config.audio.n_mels, condition.shape[1], torch.Generator().manual_seed(seed), options.noise_scale)
             made = solve(flow.cfm.estimator, noise, mel, condition, style, options.diffusion_steps, options.cfg_rate)
             return self.vocoder(made)[0].numpy()
 

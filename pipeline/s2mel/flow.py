@@ -12,9 +12,9 @@ from torch import Tensor
 from pipeline.s2mel.dit import DiT
 
 
-def draw_noise(channels: int, frames: int, generator: torch.Generator) -> Tensor:
-    """Start of the flow: standard normal [1, C, T] on the generator's device."""
-    return torch.randn(1, channels, frames, generator=generator, device=generator.device)
+def draw_noise(channels: int, frames: int, generator: torch.Generator, scale: float = 1.0) -> Tensor:
+    """Start of the flow: normal [1, C, T] with standard deviation `scale`, on the generator's device."""
+    return scale * torch.randn(1, channels, frames, generator=generator, device=generator.device)
 
 
 @torch.inference_mode()

@@ -37,6 +37,11 @@ def test_euler_steps_and_guidance(steps, cfg):
     assert dit.batches == [2 if cfg else 1] * steps
 
 
+def test_noise_is_scaled():
+    noise, smaller = (draw_noise(80, 50, torch.Generator().manual_seed(3), scale) for scale in (1.0, 0.5))
+    assert torch.equal(smaller, 0.5 * noise) and noise.std() == pytest.approx(1.0, abs=0.05)
+
+
 def test_null_half_has_no_prompt_style_or_condition():
     dit = KnownVelocity(0.0)
     solve(dit, steps=1, cfg_rate=0.7, **inputs())
