@@ -97,18 +97,21 @@ def measure_model(service: Service, texts: list[str], folder: Path) -> list[Case
 
 
 def summarize(cases: list[Case]) -> dict[str, float]:
-    """The figures of the whole and, for word errors, of each voice."""
+    """The figures of the whole and, for word errors and pitch, of each voice."""
     def rate(field: str, some: list[Case]) -> float:
         return sum(getattr(case, field) for case in some) / max(sum(case.words for case in some), 1)
+
+    def near(some: list[Case]) -> float:
+        return statistics.mean(abs(case.pitch / case.pitch_reference - 1) <= PITCH_TOLERANCE for case in some)
 
     summary = {"cases": len(cases), "word_error_rate": rate("errors", cases),
                "word_error_rate_flite": rate("errors_flite", cases)}
     for voice in dict.fromkeys(case.voice for case in cases):
         some = [case for case in cases if case.voice == voice]
-        summary |= {f"word_error_rate_{voice}": rate("errors", some), f"word_error_rate_flite_{voice}": rate("errors_flite", some)}
-    near = [abs(case.pitch / case.pitch_reference - 1) <= PITCH_TOLERANCE for case in cases]
+        summary |= {f"word_error_rate_{voice}": rate("errors", some), f"word_error_rate_flite_{voice}": rate("errors_flite", some),
+                    f"pitch_near_share_{voice}": near(some)}
     return summary | {
-        "pitch_near_share": statistics.mean(near),
+        "pitch_near_share": near(cases),
         "same_above_other_share": statistics.mean(case.similarity_same > case.similarity_other for case in cases),
         "stopped_share": statistics.mean(case.stopped for case in cases),
         "real_time_factor_median": statistics.median(case.real_time_factor for case in cases)}
