@@ -19,6 +19,7 @@ def test_the_summary_counts_words_not_sentences():
     summary = summarize(cases)
     assert summary["word_error_rate"] == 9 / 24 and summary["word_error_rate_flite"] == 3 / 24
     assert summary["word_error_rate_rms"] == 0.5 and summary["word_error_rate_flite_slt"] == 0
+    assert summary["pitch_near_share_rms"] == 0 and summary["pitch_near_share_slt"] == 2 / 3
     assert summary["pitch_near_share"] == 0.5 and summary["same_above_other_share"] == 0.75
     assert summary["stopped_share"] == 0.75 and summary["real_time_factor_median"] == 0.5
 
