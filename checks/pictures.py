@@ -71,7 +71,7 @@ def draw_alignment(service: Service, text: str, reference: Path, path: Path) -> 
     gpt = service.model.gpt
     with torch.inference_mode():
         decoded = service.synthesizer.codes(part.token_ids, voice, voice.emotion_vector, options,
-                                            torch.Generator().manual_seed(0), lambda stage, step, of: None)
+                                            torch.Generator().manual_seed(0))
         ids = torch.tensor([part.token_ids], device=service.model.device)
         prompt = gpt.prompt_inputs(voice.speaker_latents, voice.emotion_vector, ids)
     maps = attention_to_text(gpt, prompt, decoded.codes, len(part.token_ids))

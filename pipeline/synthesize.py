@@ -22,6 +22,10 @@ from pipeline.timing import Stopwatch
 OnProgress = Callable[[str, int, int], None]  # (stage, step, of); may raise to end the synthesis
 
 
+def no_progress(stage: str, step: int, of: int) -> None:
+    """Progress that nobody waits for."""
+
+
 @dataclass(frozen=True)
 class SegmentAudio:
     """One segment as the model made it: wave [T] in [-1, 1] on the CPU; codes is how many the GPT made;
@@ -50,7 +54,7 @@ class Synthesizer:
 
     @torch.inference_mode()
     def segment(self, text: TextSegment, voice: Voice, emotion_vector: Tensor, options: SynthesisConfig, seed: int,
-                stopwatch: Stopwatch, on_progress: OnProgress = lambda stage, step, of: None) -> SegmentAudio:
+                stopwatch: Stopwatch, on_progress: OnProgress = no_progress) -> SegmentAudio:
         """Speak one segment; the same arguments give the same wave. emotion_vector [1, D]:
         voice.emotion_vector, or another."""
         generator = torch.Generator().manual_seed(seed)
@@ -64,7 +68,7 @@ class Synthesizer:
         return SegmentAudio(wave, len(decoded.codes), decoded.stopped, seed)
 
     def codes(self, text_ids: list[int], voice: Voice, emotion_vector: Tensor, options: SynthesisConfig,
-              generator: torch.Generator, on_progress: OnProgress) -> Decoded:
+              generator: torch.Generator, on_progress: OnProgress = no_progress) -> Decoded:
         """Mel codes [n] and latents [n, D] of one segment."""
         gpt, dtype = self.model.gpt, dtype_of(self.model.gpt)
         ids = torch.tensor([text_ids], device=self.model.device)
@@ -73,7 +77,7 @@ class Synthesizer:
                       lambda step: on_progress("gpt", step, options.max_mel_tokens))
 
     def mel(self, decoded: Decoded, voice: Voice, options: SynthesisConfig, generator: torch.Generator,
-            on_progress: OnProgress) -> Tensor:
+            on_progress: OnProgress = no_progress) -> Tensor:
         """Mel [1, C, F] of one segment's codes; F = round-down(frames_per_code · n / speed), so that speed
         changes the length and not the pitch."""
         model, config = self.model, self.model.config

@@ -22,10 +22,6 @@ TOLERANCE = 2e-3  # relative L2; the arrays are kept in half precision
 STAGES = ("tokens", "prompt_codes", "style", "speaker_latents", "emotion_vector", "reference_mel", "codes", "latents", "mel", "wave")
 
 
-def nothing(stage: str, step: int, of: int) -> None:
-    """Progress nobody waits for."""
-
-
 def numbers() -> dict[str, np.ndarray]:
     """The output of every stage for one sentence in the example's voice, decoded without chance."""
     with locate("tiny-en") as source:
@@ -36,8 +32,8 @@ def numbers() -> dict[str, np.ndarray]:
     options = dataclasses.replace(model.config.synthesis, temperature=0.0)
     synthesizer, generator = Synthesizer(model), torch.Generator().manual_seed(0)
     with torch.inference_mode():
-        decoded = synthesizer.codes(text.token_ids, voice, voice.emotion_vector, options, generator, nothing)
-        mel = synthesizer.mel(decoded, voice, options, generator, nothing)
+        decoded = synthesizer.codes(text.token_ids, voice, voice.emotion_vector, options, generator)
+        mel = synthesizer.mel(decoded, voice, options, generator)
         wave = synthesizer.wave(mel)
     found = {"tokens": torch.tensor(text.token_ids), "prompt_codes": voice.prompt_codes, "style": voice.style,
              "speaker_latents": voice.speaker_latents, "emotion_vector": voice.emotion_vector,
