@@ -122,13 +122,14 @@ class AdversarialStage(VocoderStage):
         mel, wave = self.draw(rng)
         made = self.module.vocoder(mel).float()
         losses = self.distances(made, wave)
+        total = self.weighted(losses)
         wanted = discriminators(wave)
         losses["judged"] = discriminator_loss(wanted, discriminators(made.detach()))
         fixed = {name: parameter.detach() for name, parameter in discriminators.named_parameters()}
         judged = torch.func.functional_call(discriminators, fixed, (made,))
         losses["adversarial"], losses["feature"] = adversarial_loss(judged), feature_loss(wanted, judged)
-        total = self.weighted(losses) + losses["judged"]
-        total = total + options.adversarial_weight * losses["adversarial"] + options.feature_weight * losses["feature"]
+        total = total + losses["judged"] + options.adversarial_weight * losses["adversarial"]
+        total = total + options.feature_weight * losses["feature"]
         return {"loss": total, **losses}
 
 

@@ -1,8 +1,8 @@
-"""Error rates between stages: `python -m training.gate phones|vocoder|flow|gpt [--work FOLDER] [--sentences N]`.
+"""Errors between stages: `python -m training.gate phones|vocoder|flow|gpt [--work FOLDER] [--sentences N]`.
 
 Held-out sentences are spoken by flite's four voices; then each gate puts one more trained stage between that speech
-and the recognizer: the vocoder (true mels), the flow (true codes), the GPT (text). `phones` needs the GPT alone: it reads
-the phones off its codes and compares them with flite's.
+and the measures, a recognizer and the pitch: the vocoder (true mels), the flow (true codes), the GPT (text). `phones`
+needs the GPT alone: it reads the phones off its codes and compares them with flite's.
 """
 import argparse
 import functools
@@ -125,11 +125,12 @@ def phone_errors(chain: Chain, texts: list[str]) -> dict[str, float]:
 
 
 def run_gate(name: str, chain: Chain, texts: list[str]) -> dict[str, float]:
-    """Word error rates per voice and over all: flite's own, and with the gate's stages in between."""
-    rates, own_all, made_all, stops = {}, [], [], []
+    """Word error rates per voice and over all, flite's own and with the gate's stages in between; the mean distance of
+    the median pitch from that of flite's speech, as a share of it."""
+    rates, own_all, made_all, stops, pitches = {}, [], [], [], []
     for voice in pure_voices():
         reference = flite.speak(REFERENCE_TEXT, voice).wave
-        own, made = [], []
+        own, made, off = [], [], []
         for index, text in enumerate(texts):
             wave = flite.speak(text, voice).wave
             own.append(measure.transcribe(wave, flite.SAMPLE_RATE))
@@ -146,14 +147,19 @@ def run_gate(name: str, chain: Chain, texts: list[str]) -> dict[str, float]:
                 result = chain.spoken(decoded.codes[None], latents, reference, index) if len(decoded.codes) else \
                     np.zeros(flite.SAMPLE_RATE, np.float32)
             made.append(measure.transcribe(result, chain.config.audio.sample_rate))
+            pitch = measure.median_pitch(result, chain.config.audio.sample_rate)
+            off.append(abs(pitch / measure.median_pitch(wave, flite.SAMPLE_RATE) - 1) if pitch > 0 else 1.0)
             logger.info("%s: %s | %s", voice.name, text, made[-1])
         rates[voice.name] = measure.word_error_rate(texts, made)
         rates[f"{voice.name}_flite"] = measure.word_error_rate(texts, own)
+        rates[f"{voice.name}_pitch_off"] = float(np.mean(off))
+        pitches += off
         own_all += own
         made_all += made
     everything = texts * len(pure_voices())
     rates["all"] = measure.word_error_rate(everything, made_all)
     rates["all_flite"] = measure.word_error_rate(everything, own_all)
+    rates["all_pitch_off"] = float(np.mean(pitches))
     return rates | ({"stopped": float(np.mean(stops))} if stops else {})
 
 

@@ -17,6 +17,7 @@ from pipeline.gpt.model import UnifiedVoice
 from training.initialize import NARROW, initialize
 
 IGNORED = -100
+PACE_CODES = 25  # the pace is drawn anew every so many codes and changes steadily in between
 PERIODS = (6.0, 3000.0)  # in codes: shortest and longest of the sinusoids that positions start as
 
 
@@ -26,13 +27,15 @@ class GPTOptions:
 
     A batch takes clips of like length with at most `batch_tokens` text tokens and codes. `condition_frames` bounds the
     length of the conditioning crop (50 Hz). A share `code_noise` of the input codes is replaced at random, so that the
-    model leans on the text. Until step `short_until` the longest clip allowed grows, with the square of the step, from
+    model leans on the text, and each clip is heard at a pace that wanders (`pace`, standard deviation of its logarithm, see
+    `with_pace`), so that it follows the text rather than the clock. Until step `short_until` the longest clip allowed grows, with the square of the step, from
     `short_tokens`.
     """
     batch_tokens: int
     condition_frames: tuple[int, int]
     text_weight: float
     code_noise: float
+    pace: float
     short_tokens: int
     short_until: int
     seed: int
@@ -48,6 +51,21 @@ class Sample:
     @property
     def tokens(self) -> int:
         return len(self.ids) + len(self.codes)
+
+
+def with_pace(rng: np.random.Generator, codes: np.ndarray, deviation: float, longest: int) -> np.ndarray:
+    """Codes [n] drawn out in some places and hurried in others, by leaving out and repeating codes.
+
+    A free-running model dwells here and there; one that only saw clips at their own pace then skips text to be back on
+    time. At most `longest` codes: what would be longer stays as it is.
+    """
+    knots = rng.normal(0.0, deviation, len(codes) // PACE_CODES + 2)
+    durations = np.exp(np.interp(np.arange(len(codes)) / PACE_CODES, np.arange(len(knots)), knots))
+    ends = durations.cumsum()
+    count = max(round(ends[-1]), 1)
+    if count > longest:
+        return codes
+    return codes[np.searchsorted(ends, np.arange(count) + 0.5).clip(max=len(codes) - 1)]
 
 
 @torch.no_grad()
@@ -118,7 +136,9 @@ class GPTStage:
         self.lengths = np.array([sample.tokens for sample in self.samples])
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
-        samples = self.draw(rng, step)
+        pace, longest = self.options.pace, self.config.max_mel_tokens
+        samples = [dataclasses.replace(sample, codes=with_pace(rng, sample.codes, pace, longest))
+                   for sample in self.draw(rng, step)]
         condition = self.draw_conditions(rng, samples)
         latents, emotions = self.module.speaker_latents(condition), self.module.emotion_vector(condition)
         batch = build_sequences(self.module, samples, [self.with_noise(rng, s.codes) for s in samples], latents, emotions)

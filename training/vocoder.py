@@ -1,4 +1,4 @@
-"""Trains BigVGAN on crops of speech: log-mel L1 at several resolutions and spectral convergence.
+"""Trains BigVGAN on crops of speech: log-mel L1 at several resolutions, spectral convergence, and the harmonics.
 
 Axes: B batch, C mel channels, F mel frames, T samples.
 """
@@ -23,6 +23,11 @@ PCM_SCALE = 32_767.0
 LOG_FLOOR = 1e-5
 MEL_SCALES = ((256, 20), (512, 40), (1024, 80), (2048, 120))  # FFT size, mel bands; hop is a quarter
 STFT_SCALES = (320, 1024)
+STFT_FLOOR = 1e-3
+HARMONICS_SCALES = (1024, 2048)
+HARMONICS_LIMIT = 2000.0  # Hz
+HARMONICS_FLOOR = 1e-2    # added to magnitudes, so that what lies below is as good as silence
+HARMONICS_QUIET = 0.1     # norm below which a crop has no voice to speak of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +38,7 @@ class VocoderOptions:
     mel_weight: float
     scales_weight: float
     stft_weight: float
+    harmonics_weight: float
     seed: int
 
 
@@ -65,14 +71,32 @@ def scales_loss(made: Tensor, wanted: Tensor, rate: int) -> Tensor:
     return total / len(MEL_SCALES)
 
 
+def convergence(made: Tensor, wanted: Tensor, floor: float) -> Tensor:
+    """Distance of magnitudes [B, bins, frames] over the size of the wanted ones, which counts as `floor` at least."""
+    return (made - wanted).norm(dim=(1, 2)).div(wanted.norm(dim=(1, 2)).clamp(min=floor)).mean()
+
+
 def stft_loss(made: Tensor, wanted: Tensor) -> Tensor:
     """Mean spectral convergence at `STFT_SCALES`; waves [B, T]."""
     total = torch.zeros(())
     for size in STFT_SCALES:
         window = torch.hann_window(size)
-        a, b = magnitude(made, size, window), magnitude(wanted, size, window)
-        total = total + (a - b).norm(dim=(1, 2)).div(b.norm(dim=(1, 2)).clamp(min=1e-3)).mean()
+        total = total + convergence(magnitude(made, size, window), magnitude(wanted, size, window), STFT_FLOOR)
     return total / len(STFT_SCALES)
+
+
+def harmonics_loss(made: Tensor, wanted: Tensor, rate: int) -> Tensor:
+    """Log-magnitude L1 plus spectral convergence below `HARMONICS_LIMIT`, in windows that tell harmonics apart.
+
+    Without it a short training settles on a hum at the mel frame rate, whatever the voice's pitch. Waves [B, T].
+    """
+    total = torch.zeros(())
+    for size in HARMONICS_SCALES:
+        window, bins = torch.hann_window(size), int(HARMONICS_LIMIT * size / rate)
+        a, b = (magnitude(wave, size, window)[:, :bins] for wave in (made, wanted))
+        total = total + F.l1_loss((a + HARMONICS_FLOOR).log(), (b + HARMONICS_FLOOR).log())
+        total = total + convergence(a, b, HARMONICS_QUIET)
+    return total / len(HARMONICS_SCALES)
 
 
 class VocoderStage:
@@ -93,12 +117,14 @@ class VocoderStage:
 
     def distances(self, made: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         """How far waves [B, T] are from each other, by each measure."""
+        rate = self.audio.sample_rate
         with torch.autocast("cpu", enabled=False):
             return {"mel": F.l1_loss(log_mel(made, self.audio), log_mel(wanted, self.audio)),
-                    "scales": scales_loss(made, wanted, self.audio.sample_rate), "stft": stft_loss(made, wanted)}
+                    "scales": scales_loss(made, wanted, rate), "stft": stft_loss(made, wanted),
+                    "harmonics": harmonics_loss(made, wanted, rate)}
 
     def weighted(self, distances: Mapping[str, Tensor]) -> Tensor:
-        return sum(getattr(self.options, f"{name}_weight") * distances[name] for name in ("mel", "scales", "stft"))
+        return sum(getattr(self.options, f"{name}_weight") * distance for name, distance in distances.items())
 
     def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """mel [B, C, F] and wave [B, T], T = F · hop."""

@@ -100,7 +100,8 @@ def test_vocoder_learns(small_config, tmp_path):
     wave = 0.3 * np.sin(2 * np.pi * 220 * t) * (1 + np.sin(2 * np.pi * 3 * t))
     arrays = {"wave": (wave * vocoder.PCM_SCALE).astype(np.int16),
               "mel": vocoder.log_mel(torch.from_numpy(wave).float()[None], small_config.audio)[0].numpy()}
-    options = vocoder.VocoderOptions(batch=2, crop_frames=16, mel_weight=1.0, scales_weight=1.0, stft_weight=0.3, seed=0)
+    options = vocoder.VocoderOptions(batch=2, crop_frames=16, mel_weight=1.0, scales_weight=1.0, stft_weight=0.3,
+                                     harmonics_weight=1.0, seed=0)
     run = dataclasses.replace(RUN, steps=20, learning_rate=1e-3, log_every=5)
     first, last, state = losses_of(vocoder.VocoderStage(small_config, options, {0: arrays}), tmp_path, run)
     assert last < 0.9 * first
@@ -109,10 +110,21 @@ def test_vocoder_learns(small_config, tmp_path):
     options = discriminators.AdversarialOptions(**dataclasses.asdict(options), adversarial_weight=0.1, feature_weight=0.1)
     stage = discriminators.AdversarialStage(small_config, options, {0: arrays}, state)
     loop.train(stage, run, tmp_path / "adversarial")
-    names = {"loss", "mel", "scales", "stft", "judged", "adversarial", "feature"}
+    names = {"loss", "mel", "scales", "stft", "harmonics", "judged", "adversarial", "feature"}
     curves = plots.read_metrics(tmp_path / "adversarial" / loop.METRICS)
     assert names < set(curves) and curves["judged"][-1][1] < 0.9 * curves["judged"][0][1], "the judges learn to tell"
     vocoder.load_vocoder(small_config.vocoder, discriminators.vocoder_state(loop.averaged(tmp_path / "adversarial")))
+
+
+def test_a_hum_at_the_frame_rate_is_far_in_its_harmonics():
+    """86 Hz, the mel frame rate, instead of 125 Hz: what a short training falls into without this loss."""
+    t = np.arange(8192) / 22_050
+    voice, near, hum = (torch.from_numpy(sum(0.1 / k * np.sin(2 * np.pi * k * pitch * t) for k in range(1, 30)))[None].float()
+                        for pitch in (125, 127, 86.13))
+    far = vocoder.harmonics_loss(hum, voice, 22_050)
+    assert vocoder.harmonics_loss(voice, voice, 22_050) == 0
+    assert far > 2 and far > 2 * vocoder.harmonics_loss(near, voice, 22_050)
+    assert vocoder.harmonics_loss(hum, torch.zeros_like(hum), 22_050).isfinite()
 
 
 def test_each_side_of_an_adversarial_step_sees_the_other_as_constant(small_config):
@@ -140,8 +152,19 @@ def features(clips, speaker_of):
     return {name: [clip["features"] for index, clip in clips.items() if speaker_of[index] == name] for name in SPEAKERS}
 
 
-GPT_OPTIONS = gpt.GPTOptions(batch_tokens=250, condition_frames=(20, 40), text_weight=0.1, code_noise=0.05, short_tokens=40,
-                             short_until=5, seed=0)
+GPT_OPTIONS = gpt.GPTOptions(batch_tokens=250, condition_frames=(20, 40), text_weight=0.1, code_noise=0.05, pace=0.2,
+                             short_tokens=40, short_until=5, seed=0)
+
+
+def test_a_wandering_pace_keeps_the_order_of_the_codes(rng):
+    codes = np.arange(400)
+    drawn = gpt.with_pace(rng, codes, 0.3, 600)
+    steps = np.diff(drawn)
+    assert (steps >= 0).all() and (steps == 0).any() and (steps > 1).any() and drawn[-1] >= 395
+    assert 300 < len(drawn) < 550 and len({len(gpt.with_pace(rng, codes, 0.3, 600)) for _ in range(8)}) > 4
+    assert np.array_equal(gpt.with_pace(rng, codes, 0.0, 600), codes)
+    assert np.array_equal(gpt.with_pace(rng, codes, 1.0, 10), codes), "what does not fit stays as it is"
+    assert len(gpt.with_pace(rng, codes[:1], 0.3, 600)) >= 1
 
 
 def test_gpt_learns(small_config, samples, features, tmp_path):
@@ -176,7 +199,7 @@ def test_training_sequences_are_what_inference_runs(small_config, samples, featu
 def test_trained_gpt_decodes_and_stops(small_config, features, tmp_path, rng):
     """One text, learned by heart, comes back code by code."""
     sample = gpt.Sample(np.array([5, 9, 7]), np.array([1, 1, 4, 4, 4, 2]), "a")
-    options = dataclasses.replace(GPT_OPTIONS, code_noise=0.0)
+    options = dataclasses.replace(GPT_OPTIONS, code_noise=0.0, pace=0.0)
     stage = gpt.GPTStage(small_config.gpt, 32, options, [sample], features)
     state = loop.train(stage, dataclasses.replace(RUN, steps=60), tmp_path)
     model = gpt.load_gpt(small_config.gpt, 32, state)
