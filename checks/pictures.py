@@ -39,9 +39,9 @@ def draw_spectrograms(config: AudioConfig, waves: Sequence[tuple[str, np.ndarray
 
 
 @torch.inference_mode()
-def attention_to_text(gpt: UnifiedVoice, prompt: Tensor, codes: Tensor, tokens: int) -> Tensor:
-    """How much each code attends to each token: [layers · H, n, tokens], of a prompt [1, P, D] that ends in start,
-    the tokens and stop, and codes [n]."""
+def attention_to_text(gpt: UnifiedVoice, prompt: Tensor, codes: Tensor) -> Tensor:
+    """How much each code attends to each token: [layers · H, n, tokens], of a prompt [1, P, D] and codes [n]; as all heads
+    would without monotonic attention."""
     queries_keys_values: list[Tensor] = []
     hooks = [block.attn.c_attn.register_forward_hook(lambda module, inputs, output: queries_keys_values.append(output))
              for block in gpt.gpt.h]
@@ -52,13 +52,13 @@ def attention_to_text(gpt: UnifiedVoice, prompt: Tensor, codes: Tensor, tokens: 
     finally:
         for hook in hooks:
             hook.remove()
-    text = slice(prompt.shape[1] - tokens - 1, prompt.shape[1] - 1)
+    rows = gpt.text_rows(prompt.shape[1])
     maps = []
     for output in queries_keys_values:
         q, k, _ = (part[0].float().unflatten(-1, (gpt.config.heads, -1)).transpose(0, 1) for part in output.chunk(3, dim=-1))
         scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
-        maps.append(scores.masked_fill(future, -torch.inf).softmax(-1)[:, prompt.shape[1]:, text])
+        maps.append(scores.masked_fill(future, -torch.inf).softmax(-1)[:, prompt.shape[1]:, rows.start:rows.stop])
     return torch.cat(maps).cpu()
 
 
@@ -74,7 +74,7 @@ def draw_alignment(service: Service, text: str, reference: Path, path: Path) -> 
                                             torch.Generator().manual_seed(0))
         ids = torch.tensor([part.token_ids], device=service.model.device)
         prompt = gpt.prompt_inputs(voice.speaker_latents, voice.emotion_vector, ids)
-    maps = attention_to_text(gpt, prompt, decoded.codes, len(part.token_ids))
+    maps = attention_to_text(gpt, prompt, decoded.codes)
     sharpest = maps.amax(-1).mean(-1).argsort(descending=True)[:HEADS_SHOWN]
     figure, panels = pyplot.subplots(HEADS_SHOWN // 2, 2, squeeze=False, layout="constrained",
                                      figsize=(2 * PANEL_INCHES[0], HEADS_SHOWN // 2 * 2 * PANEL_INCHES[1]))

@@ -101,6 +101,16 @@ class ConformerConfig:
 
 
 @dataclass(frozen=True)
+class AlignmentConfig:
+    """The heads of the layer `layer` that follow the text, and how many tokens they may look `back` and `ahead` of their
+    place in it (pipeline/gpt/monotonic.py)."""
+    layer: int
+    heads: tuple[int, ...]
+    back: int
+    ahead: int
+
+
+@dataclass(frozen=True)
 class GPTConfig:
     model_dim: int
     layers: int
@@ -115,6 +125,7 @@ class GPTConfig:
     stop_text_token: int
     speaker: ConformerConfig
     emotion: ConformerConfig
+    alignment: AlignmentConfig | None  # None: not known
 
 
 @dataclass(frozen=True)
@@ -252,6 +263,11 @@ def check_consistent(config: ModelConfig) -> None:
     if hop != config.audio.hop_length:
         raise ConfigError(f"model configuration '{config.name}': the vocoder upsamples by {hop}, "
                           f"the mel hop is {config.audio.hop_length}")
+    gpt, alignment = config.gpt, config.gpt.alignment
+    if alignment is not None and not (0 <= alignment.layer < gpt.layers and alignment.heads and min(alignment.heads) >= 0
+                                      and max(alignment.heads) < gpt.heads and min(alignment.back, alignment.ahead) >= 0):
+        raise ConfigError(f"model configuration '{config.name}': gpt.alignment is {alignment}; allowed: a layer below "
+                          f"{gpt.layers}, one or more heads below {gpt.heads}, back and ahead 0 or more")
     if config.weights not in ("files", "deterministic"):
         raise ConfigError(f"model configuration '{config.name}': weights is '{config.weights}'; "
                           "allowed: files, deterministic")
@@ -281,7 +297,7 @@ def _convert(kind, value, where: str):
         if len(inner) != len(value):
             raise ConfigError(f"{where}: expected {len(inner)} values, got {len(value)}")
         return tuple(_convert(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(inner, value)))
-    if origin is types.UnionType:  # only `float | None` is used
+    if origin is types.UnionType:  # only `KIND | None` is used
         return None if value is None else _convert(arguments[0], value, where)
     if kind is float and type(value) is int:
         return float(value)

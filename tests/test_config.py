@@ -35,6 +35,9 @@ def test_unknown_and_missing_keys_are_named():
     ("vocoder", "upsample_rates", 4, "expected a list"),
     ("s2mel", "regulator", 7, "expected a mapping"),
     ("codec", "hidden_size", 999, "semantic.hidden_size = codec.hidden_size does not hold: 1024 and 999"),
+    ("gpt", "alignment", {"layer": 0, "heads": [0]}, "x.gpt.alignment: missing key ahead, back"),
+    *(("gpt", "alignment", {"layer": 0, "heads": [0], "back": 1, "ahead": 3} | wrong, "gpt.alignment is .*; allowed: a layer")
+      for wrong in ({"layer": 99}, {"heads": []}, {"heads": [99]}, {"heads": [-1]}, {"ahead": -1})),
     ("audio", "hop_length", 300, "the vocoder upsamples by 256, the mel hop is 300"),
 ])
 def test_wrong_values_are_named(section, key, value, message):

@@ -26,15 +26,16 @@ def test_the_summary_counts_words_not_sentences():
 
 def test_attention_is_the_models_own(mini_model, generator):
     gpt, ids, codes = mini_model.gpt, torch.tensor([[3, 4, 5]]), torch.tensor([7, 8, 9, 10])
-    latents, emotion = torch.randn(1, 4, gpt.config.model_dim, generator=generator), torch.zeros(1, gpt.config.model_dim)
+    width = gpt.config.model_dim
+    latents = torch.randn(1, gpt.config.speaker.perceiver_latents, width, generator=generator)
     with torch.inference_mode():
-        prompt = gpt.prompt_inputs(latents, emotion, ids)
-    maps = attention_to_text(gpt, prompt, codes, 3)
+        prompt = gpt.prompt_inputs(latents, torch.zeros(1, width), ids)
+    maps = attention_to_text(gpt, prompt, codes)
     assert maps.shape == (gpt.config.layers * gpt.config.heads, 4, 3)
     assert (maps >= 0).all() and (maps.sum(-1) < 1).all() and maps.sum() > 0
-    changed = attention_to_text(gpt, prompt, torch.tensor([7, 8, 9, 11]), 3)
+    changed = attention_to_text(gpt, prompt, torch.tensor([7, 8, 9, 11]))
     torch.testing.assert_close(changed, maps)  # the last code is never fed
-    changed = attention_to_text(gpt, prompt, torch.tensor([7, 8, 11, 10]), 3)
+    changed = attention_to_text(gpt, prompt, torch.tensor([7, 8, 11, 10]))
     torch.testing.assert_close(changed[:, :3], maps[:, :3])
     assert not torch.allclose(changed[:, 3], maps[:, 3])
 

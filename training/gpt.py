@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
@@ -17,7 +17,7 @@ from pipeline.gpt.model import UnifiedVoice
 from training.initialize import NARROW, initialize
 
 IGNORED = -100
-PACE_CODES = 25  # the pace is drawn anew every so many codes and changes steadily in between
+NEVER = -1e4  # attention score of "no token of the text"
 PERIODS = (6.0, 3000.0)  # in codes: shortest and longest of the sinusoids that positions start as
 
 
@@ -27,15 +27,15 @@ class GPTOptions:
 
     A batch takes clips of like length with at most `batch_tokens` text tokens and codes. `condition_frames` bounds the
     length of the conditioning crop (50 Hz). A share `code_noise` of the input codes is replaced at random, so that the
-    model leans on the text, and each clip is heard at a pace that wanders (`pace`, standard deviation of its logarithm, see
-    `with_pace`), so that it follows the text rather than the clock. Until step `short_until` the longest clip allowed grows, with the square of the step, from
-    `short_tokens`.
+    model leans on the text. The heads that `gpt.alignment` of the model's configuration names learn with weight
+    `alignment_weight` to go through the text in order (`alignment_loss`). Until step `short_until` the longest clip allowed
+    grows, with the square of the step, from `short_tokens`.
     """
     batch_tokens: int
     condition_frames: tuple[int, int]
     text_weight: float
     code_noise: float
-    pace: float
+    alignment_weight: float
     short_tokens: int
     short_until: int
     seed: int
@@ -51,21 +51,6 @@ class Sample:
     @property
     def tokens(self) -> int:
         return len(self.ids) + len(self.codes)
-
-
-def with_pace(rng: np.random.Generator, codes: np.ndarray, deviation: float, longest: int) -> np.ndarray:
-    """Codes [n] drawn out in some places and hurried in others, by leaving out and repeating codes.
-
-    A free-running model dwells here and there; one that only saw clips at their own pace then skips text to be back on
-    time. At most `longest` codes: what would be longer stays as it is.
-    """
-    knots = rng.normal(0.0, deviation, len(codes) // PACE_CODES + 2)
-    durations = np.exp(np.interp(np.arange(len(codes)) / PACE_CODES, np.arange(len(knots)), knots))
-    ends = durations.cumsum()
-    count = max(round(ends[-1]), 1)
-    if count > longest:
-        return codes
-    return codes[np.searchsorted(ends, np.arange(count) + 0.5).clip(max=len(codes) - 1)]
 
 
 @torch.no_grad()
@@ -117,8 +102,26 @@ def build_sequences(model: UnifiedVoice, samples: Sequence[Sample], inputs: Sequ
                      pad_sequence(text_targets, True, IGNORED))
 
 
+def alignment_loss(queries: Tensor, keys: Tensor, batch: Sequences) -> Tensor:
+    """How far heads are from going through the text token by token, in nats per code: CTC over their scores, no blanks.
+
+    queries, keys [B, H, T, d]. Against skipped and repeated words; after "One TTS Alignment To Rule Them All" (Badlani
+    et al. 2022) and "Improving Robustness of LLM-based Speech Synthesis by Learning Monotonic Alignment" (Neekhara et al.
+    2024).
+    """
+    losses = []
+    for q, k, codes, text in zip(queries, keys, batch.codes != IGNORED, batch.text != IGNORED, strict=True):
+        rows, tokens = codes.nonzero()[:-1, 0], text.nonzero()[1:, 0]  # without the end's row, and that of the text's start
+        scores = q[:, rows] @ k[:, tokens].transpose(-1, -2) / q.shape[-1] ** 0.5
+        steps = F.pad(scores, (1, 0), value=NEVER).log_softmax(-1).transpose(0, 1)
+        wanted = torch.arange(1, len(tokens) + 1).expand(len(q), -1)
+        lengths = (torch.full((len(q),), len(some)) for some in (rows, tokens))
+        losses.append(F.ctc_loss(steps, wanted, *lengths, reduction="none", zero_infinity=True).mean() / len(rows))
+    return torch.stack(losses).mean()
+
+
 class GPTStage:
-    """Cross-entropy of codes, and with a small weight of text."""
+    """Cross-entropy of codes, with small weights that of text, and the order in which heads attend to the text."""
 
     def __init__(self, config: GPTConfig, feature_size: int, options: GPTOptions, samples: Sequence[Sample],
                  features: Mapping[str, Sequence[np.ndarray]]):
@@ -132,13 +135,14 @@ class GPTStage:
         if not usable:
             raise ValueError(f"none of {len(samples)} clips fits the model and has a conditioning clip of its speaker")
         align_positions(self.module, usable)
+        self.projected = torch.empty(0)  # queries, keys and values of the alignment layer in the latest pass
+        if config.alignment is not None:
+            self.module.gpt.h[config.alignment.layer].attn.c_attn.register_forward_hook(self.keep_projected)
         self.samples = sorted(usable, key=lambda sample: sample.tokens)
         self.lengths = np.array([sample.tokens for sample in self.samples])
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
-        pace, longest = self.options.pace, self.config.max_mel_tokens
-        samples = [dataclasses.replace(sample, codes=with_pace(rng, sample.codes, pace, longest))
-                   for sample in self.draw(rng, step)]
+        samples = self.draw(rng, step)
         condition = self.draw_conditions(rng, samples)
         latents, emotions = self.module.speaker_latents(condition), self.module.emotion_vector(condition)
         batch = build_sequences(self.module, samples, [self.with_noise(rng, s.codes) for s in samples], latents, emotions)
@@ -150,7 +154,20 @@ class GPTStage:
             logits = head(hidden[wanted]).float()
             losses[name] = F.cross_entropy(logits, targets[wanted])
             hits[name] = (logits.argmax(-1) == targets[wanted]).float().mean()
-        return {"loss": losses["codes"] + self.options.text_weight * losses["text"], **losses, "accuracy": hits["codes"]}
+        loss = losses["codes"] + self.options.text_weight * losses["text"]
+        if self.config.alignment is not None:
+            losses["alignment"] = alignment_loss(*self.attended(), batch)
+            loss = loss + self.options.alignment_weight * losses["alignment"]
+        return {"loss": loss, **losses, "accuracy": hits["codes"]}
+
+    def keep_projected(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self.projected = output
+
+    def attended(self) -> tuple[Tensor, Tensor]:
+        """Queries and keys [B, H, T, d] of the alignment heads in the latest pass."""
+        heads = list(self.config.alignment.heads)
+        queries, keys, _ = self.projected.float().chunk(3, dim=-1)
+        return tuple(part.unflatten(-1, (self.config.heads, -1)).transpose(1, 2)[:, heads] for part in (queries, keys))
 
     def draw(self, rng: np.random.Generator, step: int) -> list[Sample]:
         """Neighbours in length around a random clip, as many as `batch_tokens` holds."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.gpt.model import KVCache, UnifiedVoice
+from pipeline.gpt.monotonic import ReadingPlace
 from pipeline.gpt.sampling import (POSITION_OFFSET, SamplingOptions, draw, filter_scores, forbid,
                                    penalize_repetition, seen_tokens)
 
@@ -67,6 +68,8 @@ def prepare(model: UnifiedVoice, prompt: Tensor, slots: int, max_codes: int, pos
     mask = torch.full((slots, capacity), -torch.inf, device=device, dtype=dtype)
     mask[:, :shared] = 0
     hidden = model.latents(inputs, cache)[0, -1:].expand(slots, -1)
+    if model.config.alignment is not None:
+        cache.reading = ReadingPlace(model.config.alignment, model.text_rows(prompt.shape[1]), slots, device)
     return DecodeState(model, slots, shared, POSITION_OFFSET[positions], cache, mask, hidden)
 
 
@@ -74,6 +77,8 @@ def advance(state: DecodeState, tokens: Tensor, parents: Tensor | None = None) -
     """Feed one token per slot [S]; `parents` [S] says which slot each one continues (None: itself)."""
     if parents is not None:
         state.mask.copy_(state.mask[parents])
+        if state.cache.reading is not None:
+            state.cache.reading.reorder(parents)
     rows = state.shared + state.step * state.slots
     state.mask[:, rows:rows + state.slots].fill_diagonal_(0)
     positions = torch.full_like(tokens, state.step + state.offset)

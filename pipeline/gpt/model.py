@@ -13,10 +13,14 @@ from torch.nn import functional as F
 
 from pipeline.config import GPTConfig
 from pipeline.gpt.conditioner import Conformer, PerceiverResampler
+from pipeline.gpt.monotonic import ReadingPlace
 
 NORM_EPS = 1e-5
 MLP_RATIO = 4
 DURATION_SLOTS = 2  # rows of speed_emb; the prompt holds row 1, then row 0
+
+
+LayerCache = tuple[Tensor, Tensor, int, ReadingPlace | None]  # keys and values [H, capacity, d], rows in use, place
 
 
 @dataclass
@@ -27,11 +31,17 @@ class KVCache:
     keys: Tensor    # [layers, H, capacity, d]
     values: Tensor  # [layers, H, capacity, d]
     length: int = 0
+    reading: ReadingPlace | None = None  # None: every head attends to all of the text
 
     @classmethod
     def empty(cls, config: GPTConfig, capacity: int, device: torch.device, dtype: torch.dtype) -> "KVCache":
         shape = (config.layers, config.heads, capacity, config.model_dim // config.heads)
         return cls(*(torch.empty(shape, device=device, dtype=dtype) for _ in range(2)))
+
+    def layer(self, index: int) -> LayerCache:
+        """What the attention of one layer needs."""
+        reading = self.reading if self.reading is not None and self.reading.layer == index else None
+        return self.keys[index], self.values[index], self.length, reading
 
 
 class Conv1D(nn.Module):
@@ -53,14 +63,16 @@ class Attention(nn.Module):
         self.c_attn = Conv1D(config.model_dim, 3 * config.model_dim)
         self.c_proj = Conv1D(config.model_dim, config.model_dim)
 
-    def forward(self, x: Tensor, cache: tuple[Tensor, Tensor, int] | None, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, cache: LayerCache | None, mask: Tensor | None) -> Tensor:
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.c_attn(x).chunk(3, dim=-1))
         if cache is None:  # [B, H, T, d]: teacher-forced, causal
             h = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:  # one sequence [1, H, T, d] behind what the cache holds
-            keys, values, start = cache
+            keys, values, start, reading = cache
             end = start + k.shape[2]
             keys[:, start:end], values[:, start:end] = k[0], v[0]
+            if reading is not None:
+                mask = reading.narrow(mask, q, keys[:, :end])
             h = F.scaled_dot_product_attention(q, keys[None, :, :end], values[None, :, :end], attn_mask=mask,
                                                is_causal=mask is None and q.shape[2] > 1)
         return self.c_proj(h.transpose(1, 2).flatten(2))
@@ -84,7 +96,7 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.model_dim, eps=NORM_EPS)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, cache: tuple[Tensor, Tensor, int] | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, cache: LayerCache | None = None, mask: Tensor | None = None) -> Tensor:
         x = x + self.attn(self.ln_1(x), cache, mask)
         return x + self.mlp(self.ln_2(x))
 
@@ -97,8 +109,7 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor, cache: KVCache | None = None, mask: Tensor | None = None) -> Tensor:
         for i, block in enumerate(self.h):
-            layer = None if cache is None else (cache.keys[i], cache.values[i], cache.length)
-            x = block(x, layer, mask)
+            x = block(x, None if cache is None else cache.layer(i), mask)
         if cache is not None:
             cache.length += x.shape[1]
         return self.ln_f(x)
@@ -165,6 +176,10 @@ class UnifiedVoice(nn.Module):
         conditioning = (speaker_latents + emotion_vector[:, None]).expand(batch, -1, -1)
         speed = self.speed_emb.weight.flip(0)[None].expand(batch, -1, -1)
         return torch.cat([conditioning, speed, self.text_inputs(text_ids)], dim=1)
+
+    def text_rows(self, prompt_rows: int) -> range:
+        """Where in a prompt of so many rows the text's tokens lie, without start and stop."""
+        return range(self.config.speaker.perceiver_latents + DURATION_SLOTS + 1, prompt_rows - 1)
 
     def mel_inputs(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Mel tokens and their positions, of one shape [...], -> embeddings [..., D]."""

@@ -12,7 +12,7 @@ SMALL = {
     "speaker": {"head_channels": 4, "tdnn_channels": 16, "growth": 4, "bottleneck": 8, "blocks": [[1, 1], [1, 2], [1, 2]],
                 "style_dim": 16},
     "gpt": {"model_dim": 32, "layers": 2, "heads": 2, "max_mel_tokens": 80, "max_text_tokens": 40, "number_mel_codes": 18,
-            "start_mel_token": 16, "stop_mel_token": 17},
+            "start_mel_token": 16, "stop_mel_token": 17, "alignment": {"layer": 1, "heads": [0, 1], "back": 1, "ahead": 3}},
     "vocoder": {"upsample_initial_channel": 64},
 }
 CONDITIONER = {"output_size": 16, "linear_units": 16, "attention_heads": 2, "num_blocks": 1, "perceiver_latents": 2}

@@ -152,26 +152,37 @@ def features(clips, speaker_of):
     return {name: [clip["features"] for index, clip in clips.items() if speaker_of[index] == name] for name in SPEAKERS}
 
 
-GPT_OPTIONS = gpt.GPTOptions(batch_tokens=250, condition_frames=(20, 40), text_weight=0.1, code_noise=0.05, pace=0.2,
-                             short_tokens=40, short_until=5, seed=0)
-
-
-def test_a_wandering_pace_keeps_the_order_of_the_codes(rng):
-    codes = np.arange(400)
-    drawn = gpt.with_pace(rng, codes, 0.3, 600)
-    steps = np.diff(drawn)
-    assert (steps >= 0).all() and (steps == 0).any() and (steps > 1).any() and drawn[-1] >= 395
-    assert 300 < len(drawn) < 550 and len({len(gpt.with_pace(rng, codes, 0.3, 600)) for _ in range(8)}) > 4
-    assert np.array_equal(gpt.with_pace(rng, codes, 0.0, 600), codes)
-    assert np.array_equal(gpt.with_pace(rng, codes, 1.0, 10), codes), "what does not fit stays as it is"
-    assert len(gpt.with_pace(rng, codes[:1], 0.3, 600)) >= 1
+GPT_OPTIONS = gpt.GPTOptions(batch_tokens=250, condition_frames=(20, 40), text_weight=0.1, code_noise=0.05,
+                             alignment_weight=0.2, short_tokens=40, short_until=5, seed=0)
 
 
 def test_gpt_learns(small_config, samples, features, tmp_path):
     stage = gpt.GPTStage(small_config.gpt, 32, GPT_OPTIONS, samples, features)
     first, last, state = losses_of(stage, tmp_path)
     assert last < 0.8 * first
+    curve = plots.read_metrics(tmp_path / loop.METRICS)["alignment"]
+    assert curve[-1][1] < 0.9 * curve[0][1]
     gpt.load_gpt(small_config.gpt, 32, state)
+
+
+def test_attention_in_order_and_to_every_token_is_best():
+    def loss(attended: list[int], tokens: int = 4) -> float:
+        """Of one head whose row i, of a code, attends to one token of the text."""
+        times = 2 + tokens + 2 + len(attended)  # what precedes the text, the text between its marks, the codes
+        first = times - len(attended)
+        text, codes = torch.full((1, times), gpt.IGNORED), torch.full((1, times), gpt.IGNORED)
+        text[0, 2:3 + tokens], codes[0, first - 1:] = 1, 1
+        queries, keys = torch.zeros(2, 1, 1, times, 8)
+        for token in range(tokens):
+            keys[0, 0, 3 + token, token] = 30.0
+        for row, token in enumerate(attended):
+            queries[0, 0, first - 1 + row, token] = 1.0
+        return float(gpt.alignment_loss(queries, keys, gpt.Sequences(torch.empty(0), codes, text)))
+    inorder = loss([0, 0, 1, 1, 2, 3, 3])
+    assert inorder < 0.01
+    for wrong in ([0, 0, 1, 1, 3, 3, 3], [0, 1, 2, 3, 0, 1, 2], [3, 3, 2, 2, 1, 1, 0], [0, 0, 0, 0, 0, 0, 0]):
+        assert loss(wrong) > inorder + 0.5
+    assert loss([0, 0]) == 0, "too short for its text: not counted"
 
 
 def test_training_sequences_are_what_inference_runs(small_config, samples, features):
@@ -199,7 +210,7 @@ def test_training_sequences_are_what_inference_runs(small_config, samples, featu
 def test_trained_gpt_decodes_and_stops(small_config, features, tmp_path, rng):
     """One text, learned by heart, comes back code by code."""
     sample = gpt.Sample(np.array([5, 9, 7]), np.array([1, 1, 4, 4, 4, 2]), "a")
-    options = dataclasses.replace(GPT_OPTIONS, code_noise=0.0, pace=0.0)
+    options = dataclasses.replace(GPT_OPTIONS, code_noise=0.0)
     stage = gpt.GPTStage(small_config.gpt, 32, options, [sample], features)
     state = loop.train(stage, dataclasses.replace(RUN, steps=60), tmp_path)
     model = gpt.load_gpt(small_config.gpt, 32, state)
