@@ -19,7 +19,7 @@ from training import measure
 VOICES = {"slt": "speaker.wav", "rms": "rms.flac", "awb": "awb.flac", "kal16": "kal16.flac"}
 TEXTS = ("Please leave your umbrella by the door before you come in.", "Does anyone know where the nearest pharmacy is?")
 MAX_WORD_ERROR_RATE = 0.45  # of so few words; script/quality measures many
-MIN_PITCH_NEAR = 0.6  # share of cases within 15 %: all but awb's, whose pitch is not near the vocoder's frame rate
+PITCH_TOLERANCE = 0.15
 MAX_MEGABYTES = 48
 
 
@@ -62,11 +62,10 @@ def test_it_ends_by_itself(spoken):
 
 
 def test_the_pitch_is_the_references(spoken):
-    near = 0
-    for (voice, _), (wave, rate, _) in spoken.items():
+    """Of all four voices; awb's is far from the vocoder's frame rate (86 Hz), at which a poor vocoder hums."""
+    for (voice, text), (wave, rate, _) in spoken.items():
         reference = measure.median_pitch(*soundfile.read(example(voice), dtype="float32"))
-        near += abs(measure.median_pitch(wave, rate) / reference - 1) <= 0.15
-    assert near >= MIN_PITCH_NEAR * len(spoken)
+        assert measure.median_pitch(wave, rate) == pytest.approx(reference, rel=PITCH_TOLERANCE), (voice, text)
 
 
 def test_a_speaker_is_closer_to_itself_than_to_others(service, spoken):
