@@ -54,8 +54,8 @@ def attention_to_text(gpt: UnifiedVoice, prompt: Tensor, codes: Tensor) -> Tenso
             hook.remove()
     rows = gpt.text_rows(prompt.shape[1])
     maps = []
-    for output in queries_keys_values:
-        q, k, _ = (part[0].float().unflatten(-1, (gpt.config.heads, -1)).transpose(0, 1) for part in output.chunk(3, dim=-1))
+    for block, output in zip(gpt.gpt.h, queries_keys_values, strict=True):
+        q, k, _ = (part[0].float() for part in block.attn.split(output))
         scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
         maps.append(scores.masked_fill(future, -torch.inf).softmax(-1)[:, prompt.shape[1]:, rows.start:rows.stop])

@@ -10,6 +10,7 @@ import soundfile
 import torch
 from torch.nn import functional as F
 
+from checks.quality import PITCH_TOLERANCE
 from pipeline.catalog import DEFAULT_MODEL, embedded_directory
 from pipeline.request import Request
 from pipeline.service import Service
@@ -19,7 +20,6 @@ from training import measure
 VOICES = {"slt": "speaker.wav", "rms": "rms.flac", "awb": "awb.flac", "kal16": "kal16.flac"}
 TEXTS = ("Please leave your umbrella by the door before you come in.", "Does anyone know where the nearest pharmacy is?")
 MAX_WORD_ERROR_RATE = 0.45  # of so few words; script/quality measures many
-PITCH_TOLERANCE = 0.15
 MAX_MEGABYTES = 48
 
 

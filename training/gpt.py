@@ -165,9 +165,9 @@ class GPTStage:
 
     def attended(self) -> tuple[Tensor, Tensor]:
         """Queries and keys [B, H, T, d] of the alignment heads in the latest pass."""
-        heads = list(self.config.alignment.heads)
-        queries, keys, _ = self.projected.float().chunk(3, dim=-1)
-        return tuple(part.unflatten(-1, (self.config.heads, -1)).transpose(1, 2)[:, heads] for part in (queries, keys))
+        alignment = self.config.alignment
+        queries, keys, _ = self.module.gpt.h[alignment.layer].attn.split(self.projected.float())
+        return queries[:, alignment.heads], keys[:, alignment.heads]
 
     def draw(self, rng: np.random.Generator, step: int) -> list[Sample]:
         """Neighbours in length around a random clip, as many as `batch_tokens` holds."""

@@ -40,7 +40,7 @@ class KVCache:
 
     def layer(self, index: int) -> LayerCache:
         """What the attention of one layer needs."""
-        reading = self.reading if self.reading is not None and self.reading.layer == index else None
+        reading = self.reading if self.reading is not None and self.reading.config.layer == index else None
         return self.keys[index], self.values[index], self.length, reading
 
 
@@ -63,8 +63,12 @@ class Attention(nn.Module):
         self.c_attn = Conv1D(config.model_dim, 3 * config.model_dim)
         self.c_proj = Conv1D(config.model_dim, config.model_dim)
 
+    def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Output of `c_attn` [B, T, 3 · D] -> queries, keys and values [B, H, T, d]."""
+        return tuple(part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in projected.chunk(3, dim=-1))
+
     def forward(self, x: Tensor, cache: LayerCache | None, mask: Tensor | None) -> Tensor:
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.c_attn(x).chunk(3, dim=-1))
+        q, k, v = self.split(self.c_attn(x))
         if cache is None:  # [B, H, T, d]: teacher-forced, causal
             h = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:  # one sequence [1, H, T, d] behind what the cache holds

@@ -18,7 +18,7 @@ class ReadingPlace:
 
     def __init__(self, config: AlignmentConfig, text: range, slots: int, device: torch.device):
         """`text`: the rows of the key cache that hold the text's tokens."""
-        self.config, self.text, self.layer = config, text, config.layer
+        self.config, self.text = config, slice(text.start, text.stop)
         self.heads = torch.tensor(config.heads, device=device)
         self.tokens = torch.arange(len(text), device=device)
         self.places = torch.zeros(slots, dtype=torch.long, device=device)
@@ -30,14 +30,13 @@ class ReadingPlace:
     def narrow(self, mask: Tensor | None, queries: Tensor, keys: Tensor) -> Tensor:
         """The additive mask [1, H, S, T] that keeps the heads near their place, on top of `mask` [1, 1, S, T]; then the
         place moves on. queries [1, H, S, d], one new code per slot; keys [H, T, d]."""
-        text = slice(self.text.start, self.text.stop)
         place = self.places[:, None]
-        near = (self.tokens >= place - self.config.back) & (self.tokens <= place + self.config.ahead)  # [S, m]
-        scores = queries[0, self.heads] @ keys[self.heads, text].transpose(-1, -2) / queries.shape[-1] ** 0.5
-        scores = scores.masked_fill(~near, -torch.inf)  # [h, S, m]
+        far = (self.tokens < place - self.config.back) | (self.tokens > place + self.config.ahead)
+        window = queries.new_zeros(far.shape).masked_fill(far, -torch.inf)  # [S, m]
+        scores = queries[0, self.heads] @ keys[self.heads, self.text].transpose(-1, -2) / queries.shape[-1] ** 0.5 + window
         self.places = torch.maximum(self.places, scores.float().softmax(-1).mean(0).argmax(-1))
         narrowed = queries.new_zeros(1, queries.shape[1], queries.shape[2], keys.shape[1])
         if mask is not None:
             narrowed += mask
-        narrowed[0, self.heads, :, text] += torch.zeros_like(scores).masked_fill(~near, -torch.inf)
+        narrowed[0, self.heads, :, self.text] += window
         return narrowed

@@ -4,6 +4,7 @@ import torch
 
 from pipeline.gpt.decode import advance, decode, latent_pass, prepare
 from pipeline.gpt.sampling import SamplingOptions
+from tests.gpt.conftest import random_prompt
 
 
 @pytest.fixture(scope="module")
@@ -13,10 +14,7 @@ def gpt(mini_model):
 
 @pytest.fixture(scope="module")
 def prompt(gpt):
-    width, latents = gpt.config.model_dim, gpt.config.speaker.perceiver_latents
-    generator = torch.Generator().manual_seed(1)
-    return gpt.prompt_inputs(torch.randn(1, latents, width, generator=generator),
-                             torch.randn(1, width, generator=generator), torch.tensor([[5, 9, 17, 30, 2]]))
+    return random_prompt(gpt, [5, 9, 17, 30, 2])
 
 
 def options(**changes) -> SamplingOptions:

@@ -8,6 +8,7 @@ from pipeline.config import AlignmentConfig
 from pipeline.gpt.decode import advance, decode, prepare
 from pipeline.gpt.monotonic import ReadingPlace
 from pipeline.gpt.sampling import SamplingOptions
+from tests.gpt.conftest import random_prompt
 
 TEXT = [5, 9, 17, 30, 2, 11, 8, 40]
 ALL = 1000  # more tokens than any text has
@@ -27,9 +28,7 @@ def gpt(mini_model, monkeypatch):
 
 @pytest.fixture
 def prompt(gpt):
-    width, generator = gpt.config.model_dim, torch.Generator().manual_seed(1)
-    latents = torch.randn(1, gpt.config.speaker.perceiver_latents, width, generator=generator)
-    return gpt.prompt_inputs(latents, torch.randn(1, width, generator=generator), torch.tensor([TEXT]))
+    return random_prompt(gpt, TEXT)
 
 
 def codes(gpt, prompt, beams: int, do_sample: bool) -> list[int]:
