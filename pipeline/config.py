@@ -188,8 +188,9 @@ class VocoderConfig:
 
 @dataclass(frozen=True)
 class SynthesisConfig:
-    """Defaults of one synthesis; a request can override all but mel_positions and noise_scale (standard deviation of
-    the noise the flow starts from: 1 is what it was trained with, less is steadier)."""
+    """Defaults of one synthesis; a request can override all but mel_positions, noise_scale (standard deviation of the
+    noise the flow starts from: 1 is what it was trained with, less is steadier) and time_sway (where the flow's steps
+    are dense: 0 even, -1 near the noise)."""
     temperature: float
     top_k: int
     top_p: float
@@ -201,6 +202,7 @@ class SynthesisConfig:
     diffusion_steps: int
     cfg_rate: float
     noise_scale: float
+    time_sway: float
     segment_tokens: int
     segment_silence_ms: int
     speed: float

@@ -90,7 +90,7 @@ class Synthesizer:
         noise = draw_noise(config.audio.n_mels, conditions.shape[1], generator, options.noise_scale).to(model.device)
         dtype = dtype_of(model.dit)
         mel = solve(model.dit, noise.to(dtype), voice.reference_mel.to(dtype), conditions.to(dtype), voice.style.to(dtype),
-                    options.diffusion_steps, options.cfg_rate,
+                    options.diffusion_steps, options.cfg_rate, options.time_sway,
                     lambda step: on_progress("s2mel", step, options.diffusion_steps))
         return mel
 

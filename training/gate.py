@@ -91,7 +91,8 @@ class Chain:
                                    flow.length_regulator(wanted, frames)], dim=1)
             options = config.synthesis
             noise = draw_noise(config.audio.n_mels, condition.shape[1], torch.Generator().manual_seed(seed), options.noise_scale)
-            made = solve(flow.cfm.estimator, noise, mel, condition, style, options.diffusion_steps, options.cfg_rate)
+            made = solve(flow.cfm.estimator, noise, mel, condition, style, options.diffusion_steps, options.cfg_rate,
+                         options.time_sway)
             return self.vocoder(made)[0].numpy()
 
     def read(self, text: str, reference: np.ndarray, seed: int) -> Decoded:

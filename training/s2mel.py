@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pipeline.config import ModelConfig
 from pipeline.s2mel.dit import FlowEstimator
+from pipeline.s2mel.flow import swayed
 from pipeline.s2mel.regulator import LengthRegulator, make_latent_projection
 from training.features import Arrays
 from training.initialize import initialize
@@ -23,13 +24,14 @@ class S2MelOptions:
     """The `stage` section of an s2mel training configuration.
 
     `crop_codes` and `reference_codes` bound target and reference. Conditions are dropped altogether with probability
-    `drop_condition` (for guidance), the GPT latents with `drop_latents`.
+    `drop_condition` (for guidance), the GPT latents with `drop_latents`. `time_sway` bends the times that are drawn.
     """
     batch: int
     crop_codes: tuple[int, int]
     reference_codes: tuple[int, int]
     drop_condition: float
     drop_latents: float
+    time_sway: float
     seed: int
 
 
@@ -95,7 +97,7 @@ class S2MelStage:
         prompt = clean.clone()
         prompt[..., prompt_frames:] = 0
         noise = torch.randn_like(clean)
-        t = torch.rand(options.batch)
+        t = swayed(torch.rand(options.batch), options.time_sway)
         noisy = t[:, None, None] * clean + (1 - t[:, None, None]) * noise
         noisy[..., :prompt_frames] = 0
         velocity = module.cfm.estimator(noisy, t, prompt * given, condition * given, style * given[:, 0])

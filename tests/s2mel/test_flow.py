@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from pipeline.s2mel.flow import draw_noise, solve
+from pipeline.s2mel.flow import draw_noise, solve, swayed
 
 
 class KnownVelocity:
@@ -35,6 +35,41 @@ def test_euler_steps_and_guidance(steps, cfg):
     expected = given["noise"][..., 3:] * (1 - 0.5 * (1 + cfg) / steps) ** steps
     torch.testing.assert_close(mel, expected)
     assert dit.batches == [2 if cfg else 1] * steps
+
+
+class Recorder(KnownVelocity):
+    """v = 1 everywhere, and the times it was asked at."""
+
+    def __init__(self):
+        super().__init__(0.0)
+        self.times = []
+
+    def velocity(self, x, t, static):
+        self.times += t.tolist()
+        return torch.ones_like(x)
+
+
+def test_sway_moves_the_steps_and_not_their_ends():
+    early, given = Recorder(), inputs()
+    mel = solve(early, steps=4, cfg_rate=0.0, sway=-1.0, **given)
+    # F5-TTS, eq. 7 with s = -1: 1 - cos(pi / 2 * u)
+    assert early.times == pytest.approx([0.0, 0.0761205, 0.2928932, 0.6173166], abs=1e-6)
+    torch.testing.assert_close(mel, given["noise"][..., 3:] + 1)
+    even = Recorder()
+    solve(even, steps=4, cfg_rate=0.0, **given)
+    assert even.times == [0.0, 0.25, 0.5, 0.75]
+
+
+@pytest.mark.parametrize("sway", [-1.0, -0.3, 0.0, 1.0])
+def test_swayed_times_never_go_back(sway):
+    times = swayed(torch.linspace(0, 1, 101), sway)
+    assert (times.diff() > 0).all() and times[0] == 0 and times[-1] == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("sway", [-1.1, 1.1, float("nan")])
+def test_sway_that_would_go_back_is_an_error(sway):
+    with pytest.raises(ValueError, match="time_sway is .*; allowed: -1 to 1"):
+        swayed(torch.linspace(0, 1, 3), sway)
 
 
 def test_noise_is_scaled():

@@ -230,8 +230,8 @@ def test_clips_that_do_not_fit_the_gpt_are_counted(small_config, features):
 
 @pytest.mark.parametrize("with_latents", (False, True))
 def test_flow_learns(small_config, clips, speaker_of, rng, tmp_path, with_latents):
-    options = s2mel.S2MelOptions(batch=4, crop_codes=(20, 40), reference_codes=(10, 20), drop_condition=0.1, drop_latents=0.2,
-                                 seed=0)
+    options = s2mel.S2MelOptions(batch=4, crop_codes=(20, 40), reference_codes=(10, 20), drop_condition=0.1,
+                                 drop_latents=0.2, time_sway=-1.0, seed=0)
     if not with_latents:
         clips = {index: {k: v for k, v in clip.items() if k != "latents"} for index, clip in clips.items()}
     styles = {index: np.eye(16)[0 if name == "a" else 1].astype(np.float32) for index, name in speaker_of.items()}
