@@ -21,7 +21,7 @@ def draw_noise(channels: int, frames: int, generator: torch.Generator, scale: fl
 def swayed(u: Tensor, sway: float) -> Tensor:
     """Even times u in [0, 1] bent towards the noise (`sway` below 0, −1 at most) or towards the mel (above, 1 at most).
 
-    Sway sampling of F5-TTS (arXiv 2410.06885, eq. 7): u + sway · (cos(π/2 · u) − 1 + u); 0 leaves them even."""
+    Sway sampling of F5-TTS (arXiv 2410.06885): u + sway · (cos(π/2 · u) − 1 + u); 0 leaves them even."""
     if not -1 <= sway <= 1:
         raise ValueError(f"time_sway is {sway}; allowed: -1 to 1")
     return u + sway * (torch.cos(math.pi / 2 * u) - 1 + u)
@@ -34,7 +34,8 @@ def solve(dit: DiT, noise: Tensor, reference_mel: Tensor, condition: Tensor, sty
 
     noise [1, C, T]; reference_mel [1, C, R]; condition [1, T, content_dim]; style [1, style_dim].
     v = (1 + cfg_rate) · v(conditional) − cfg_rate · v(null), null being zero prompt, style and condition.
-    cfg_rate 0 evaluates the conditional half alone; `sway` bends the steps' times (`swayed`). `on_step` is called before every step and may raise."""
+    cfg_rate 0 evaluates the conditional half alone; `sway` bends the steps' times (`swayed`). `on_step` is called
+    before every step and may raise."""
     if steps < 1:
         raise ValueError(f"diffusion_steps is {steps}; allowed: 1 or more")
     reference = reference_mel.shape[-1]

@@ -52,7 +52,7 @@ class Recorder(KnownVelocity):
 def test_sway_moves_the_steps_and_not_their_ends():
     early, given = Recorder(), inputs()
     mel = solve(early, steps=4, cfg_rate=0.0, sway=-1.0, **given)
-    # F5-TTS, eq. 7 with s = -1: 1 - cos(pi / 2 * u)
+    # F5-TTS with s = -1: 1 - cos(pi / 2 * u)
     assert early.times == pytest.approx([0.0, 0.0761205, 0.2928932, 0.6173166], abs=1e-6)
     torch.testing.assert_close(mel, given["noise"][..., 3:] + 1)
     even = Recorder()
