@@ -1,7 +1,7 @@
 """Cog predictors for IndexTTS2: text and a few seconds of a voice in, that voice saying the text out.
 
 `Predictor` returns a file, `StreamingPredictor` the segments as they are done. Both are shells over
-`pipeline.service`; importing this module imports everything a request needs.
+`service.service`; importing this module imports everything a request needs.
 """
 import logging
 import os
@@ -14,9 +14,9 @@ import cog
 from cog import BaseRunner, Input, Path
 
 from pipeline.config import load_config
-from pipeline.request import CHOICES, LIMITS, Request
-from pipeline.service import Service
-from pipeline.workspace import Inbox
+from service.request import CHOICES, LIMITS, Request
+from service.service import Service
+from service.workspace import Inbox
 
 logging.basicConfig(level=os.environ.get("INDEXTTS_LOG_LEVEL", "INFO"), format="%(levelname)s %(name)s: %(message)s")
 

@@ -20,10 +20,15 @@ from fetching.fetch import Fetch
 from fetching.files import directory_lock, is_writable
 from fetching.manifest import GROUPS, LOCK, MANIFEST, WeightsError
 from fetching.store import COMPLETE, Store
+from pipeline.checkpoints import CHECKPOINTS, Section
 
 __all__ = ["WeightsError", "ensure", "status"]
 
 logger = logging.getLogger(__name__)
+
+# What is in each pickle, by the name that configs/weights.yaml has for it.
+RULES = {name: tuple(checkpoint.sections.values()) for name, checkpoint in CHECKPOINTS.items()}
+RULES["denoiser"] = (Section(path=("model",), optional_path=True),)  # its file's own name is not fixed
 
 
 def ensure(model: str, groups: Sequence[str] = ("core",), directory: Path | str | None = None, *,
@@ -43,7 +48,7 @@ def ensure(model: str, groups: Sequence[str] = ("core",), directory: Path | str 
             with directory_lock(store.directory):
                 store.reload()
                 Fetch(store, will_convert=True).run(groups)
-                convert(store, groups, dtype)
+                convert(store, groups, dtype, RULES)
         else:
             logger.warning("%s is read-only: its files are hashed at every start, and its pickles stay as they are",
                            store.directory)
@@ -66,4 +71,4 @@ def is_ready(store: Store, groups: Sequence[str], dtype: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(RULES))

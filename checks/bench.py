@@ -21,14 +21,14 @@ from pathlib import Path
 
 import torch
 
-from pipeline.catalog import Source, locate
-from pipeline.conditioning.voice import make_voice
 from pipeline.config import load_config
 from pipeline.deterministic import tone, write_model
 from pipeline.gpt.decode import decode, prepare
 from pipeline.gpt.sampling import SamplingOptions
 from pipeline.model import Model, load_model
 from pipeline.s2mel.flow import solve
+from pipeline.voice import make_voice
+from service.catalog import Source, locate
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = {"mini": "mini", "full": "indextts2"}

@@ -13,8 +13,20 @@ from pathlib import Path
 
 import soundfile
 
-from checks.hostile_values import (BAD_PATHS, BROKEN_BODIES, DOUBTFUL_TEXTS, GOOD_PATHS, NO_FILES, ODD_SURROUNDINGS,
-                                   OTHER_STRINGS, QUICK, REFUSED_TEXTS, SPOKEN_TEXTS, TEXT, WRONG_TYPES)
+from checks.hostile_values import (
+    BAD_PATHS,
+    BROKEN_BODIES,
+    DOUBTFUL_TEXTS,
+    GOOD_PATHS,
+    NO_FILES,
+    ODD_SURROUNDINGS,
+    OTHER_STRINGS,
+    QUICK,
+    REFUSED_TEXTS,
+    SPOKEN_TEXTS,
+    TEXT,
+    WRONG_TYPES,
+)
 from checks.server import data_uri
 
 REJECTED = frozenset({"http_400", "http_415", "http_422"})  # by the server, before the predictor sees it

@@ -18,17 +18,19 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.audio import kaldi_fbank, log_mel, resample
+from pipeline.checkpoints import BARE_TENSOR, CHECKPOINTS
 from pipeline.conditioning.emotion import blend, from_weights
 from pipeline.conditioning.semantic import SemanticEncoder
-from pipeline.config import ModelConfig, build, load_config, read_yaml, to_dict
-from pipeline.deterministic import (deterministic_state, noise, published_shapes, tables, tone)
+from pipeline.config import ModelConfig, load_config
+from pipeline.deterministic import deterministic_state, noise, published_shapes, tables, tone
 from pipeline.gpt.decode import decode, latent_pass, prepare
 from pipeline.gpt.model import UnifiedVoice
 from pipeline.gpt.sampling import SamplingOptions
-from pipeline.loading import BARE_TENSOR, CHECKPOINTS, State, load_module
+from pipeline.loading import State, load_module
 from pipeline.model import MODULES
 from pipeline.published import VOCODER, apply_main_config
 from pipeline.s2mel.flow import solve
+from pipeline.strict import build, read_yaml, to_dict
 
 LIMIT = 2e-5  # relative L2 error of float32 arrays
 REFERENCE_CLIP = 24  # mel frames of bigvgan.wave_from_reference_mel

@@ -12,10 +12,10 @@ from torch import Tensor
 from pipeline.audio import log_mel, resample
 from pipeline.config import AudioConfig
 from pipeline.gpt.model import UnifiedVoice
-from pipeline.request import Request
-from pipeline.service import Service
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.script import prepare_script
+from service.request import Request
+from service.service import Service
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402

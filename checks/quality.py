@@ -24,17 +24,17 @@ from torch.nn import functional as F
 
 from checks import pictures
 from pipeline.audio import kaldi_fbank, resample
-from pipeline.catalog import embedded_directory
 from pipeline.model import Model
-from pipeline.request import Request
-from pipeline.service import Service
+from service.catalog import embedded_directory
+from service.request import Request
+from service.service import Service
 from training import corpus, flite, measure, plots, speakers
 from training.export import LOGS
 
 REFERENCE_TEXT = ("This is how my voice sounds when I read a few lines aloud. I try to speak clearly, and I pause "
                   "between the sentences.")
 PITCH_TOLERANCE = 0.15
-UNENDED = "without an end of speech"  # of the warning pipeline.finish gives
+UNENDED = "without an end of speech"  # of the warning service.finish gives
 logger = logging.getLogger(__name__)
 
 

@@ -54,7 +54,7 @@ class CogServer:
             self.process = subprocess.Popen([ROOT / "script/serve", *arguments, "--host", "127.0.0.1"], env=variables,
                                             stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
-    def __enter__(self) -> "CogServer":
+    def __enter__(self) -> CogServer:
         try:
             return self.wait_until_ready()
         except BaseException:
@@ -74,7 +74,7 @@ class CogServer:
         except (requests.ConnectionError, requests.Timeout):
             return "UNREACHABLE"
 
-    def wait_until_ready(self) -> "CogServer":
+    def wait_until_ready(self) -> CogServer:
         end = time.monotonic() + START_SECONDS
         while (status := self.health()) != "READY":
             assert time.monotonic() < end and self.process.poll() is None and status != "SETUP_FAILED", (

@@ -64,7 +64,7 @@ class Look:
     files: int
 
     @staticmethod
-    def at(server: CogServer, requests: int) -> "Look":
+    def at(server: CogServer, requests: int) -> Look:
         worker = server.worker()
         return Look(requests, resident_mb(worker), resident_mb(server.process.pid), len(os.listdir(f"/proc/{worker}/fd")),
                     len(os.listdir(f"/proc/{worker}/task")), len(server.left_behind()))

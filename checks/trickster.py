@@ -24,7 +24,7 @@ class Trickster(ThreadingHTTPServer):
         self.clip = clip
         self.url = f"http://127.0.0.1:{self.server_port}"
 
-    def __enter__(self) -> "Trickster":
+    def __enter__(self) -> Trickster:
         threading.Thread(target=self.serve_forever, daemon=True).start()
         return self
 

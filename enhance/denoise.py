@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.audio import resample
-from pipeline.loading import Checkpoint, CheckpointError, Section, check_keys, is_constant, read_file
+from pipeline.checkpoints import Checkpoint, Section
+from pipeline.loading import check_keys, is_constant, read_file
+from pipeline.state_dict import CheckpointError
 
 with warnings.catch_warnings():  # the package switches all warnings off as it is imported
     from clearvoice.models.mossformer2_se.mossformer2 import MossFormer_MaskNet

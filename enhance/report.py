@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from enhance.audio_input.read import Audio
 from enhance.levels import SILENCE, decibels, frame_power
 from enhance.speech import noise_and_snr, speech_blocks
 from enhance.window import choose_window
-from pipeline.audio_input import Audio
 
 __all__ = ["ReferenceReport", "bandwidth", "choose_window", "judge"]
 

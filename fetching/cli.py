@@ -6,7 +6,7 @@ import logging
 import sys
 from pathlib import Path
 
-from fetching.convert import DTYPES, convert, copy_path, is_converted
+from fetching.convert import DTYPES, Rules, convert, copy_path, is_converted
 from fetching.fetch import Fetch
 from fetching.files import directory_lock
 from fetching.lock import write_lock
@@ -40,12 +40,12 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command. Returns the exit status: 0, or 1 with a message on standard error."""
+def main(rules: Rules, arguments: list[str] | None = None) -> int:
+    """Run one command; rules: what is in each pickle. Returns the exit status: 0, or 1 with a message on standard error."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        return run(options)
+        return run(options, rules)
     except (WeightsError, OSError) as e:
         sys.stderr.write(f"weights.py: {e}\n")
     except KeyboardInterrupt:
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 1
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, rules: Rules) -> int:
     manifest = load_manifest(options.manifest)
     model = options.model or next(iter(manifest.models))
     groups = options.group or GROUPS
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         if options.command == "fetch":
             Fetch(store).run(groups, retry_absent=True)
         elif options.command == "convert":
-            convert(store, groups, options.dtype, options.remove_sources)
+            convert(store, groups, options.dtype, rules, options.remove_sources)
         else:
             wrong = store.verify(groups)
             for path, reason in wrong.items():

@@ -12,18 +12,15 @@ import json
 import resource
 import struct
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from pipeline.loading import CHECKPOINTS, CheckpointError, Section, fold_weight_norm, listing, select_section, unpickle
+from pipeline.checkpoints import Section
+from pipeline.state_dict import CheckpointError, fold_weight_norm, listing, select_section, unpickle
 
-# Files that the checkpoint table does not name, because their own names are not fixed.
-OTHER_SECTIONS: Mapping[str, Mapping[str, Section]] = {
-    "denoiser": {"": Section(path=("model",), optional_path=True)},
-}
 # The names safetensors has for dtypes.
 CODES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
          torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8",
@@ -34,15 +31,14 @@ ALIGNMENT = 64
 LENGTH = "<Q"  # a safetensors file begins with its header's length
 
 
-def rewrite(source: Path, target: Path, rule: str, dtype: torch.dtype, metadata: dict[str, str]) -> str:
+def rewrite(source: Path, target: Path, sections: Sequence[Section], dtype: torch.dtype,
+            metadata: dict[str, str]) -> str:
     """Write the tensors of the pickle at `source` to the safetensors file `target`: `module.` stripped,
     weight norm folded, floating-point tensors as `dtype`. Returns what was left out, for a log.
 
-    rule: a key of the checkpoint table; its sections are read, under their prefixes.
-    Raises CheckpointError."""
-    sections = OTHER_SECTIONS[rule] if rule in OTHER_SECTIONS else CHECKPOINTS[rule].sections
+    sections: the state dicts to read; each is written under its prefix. Raises CheckpointError."""
     content = unpickle(source)
-    modules = [module for section in sections.values()
+    modules = [module for section in sections
                for module in by_module(select_section(content, section, source.name), section.prefix)]
     blanks = {key: cast(tensor, dtype, key) for module in modules
               for key, tensor in fold_weight_norm({k: v.to("meta") for k, v in module.items()}).items()}
@@ -53,7 +49,7 @@ def rewrite(source: Path, target: Path, rule: str, dtype: torch.dtype, metadata:
             for key, tensor in fold_weight_norm(module).items():
                 file.seek(len(header) + offsets[key])
                 file.write(raw(cast(tensor, dtype, key)))
-    used = {section.path[0] for section in sections.values() if section.path}
+    used = {section.path[0] for section in sections if section.path}
     if not used or not isinstance(content, Mapping) or not used <= set(content):
         return ""
     return listing([str(key) for key in content if key not in used])
@@ -106,7 +102,8 @@ def main() -> None:
     for line in sys.stdin:
         task = json.loads(line)
         try:
-            unused = rewrite(Path(task["source"]), Path(task["target"]), task["rule"], getattr(torch, task["dtype"]),
+            sections = [Section(tuple(section.pop("path")), **section) for section in task["sections"]]
+            unused = rewrite(Path(task["source"]), Path(task["target"]), sections, getattr(torch, task["dtype"]),
                              task["metadata"])
             report = {"unused": unused, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
         except (CheckpointError, OSError) as e:

@@ -14,8 +14,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fetching.files import READ_ONLY, temporaries, write_json
-from fetching.manifest import (GROUPS, LOCK, MANIFEST, ROOT, Entry, Manifest, WeightsError, apply_lock, load_manifest,
-                               named_entry, read_lock)
+from fetching.manifest import (
+    GROUPS,
+    LOCK,
+    MANIFEST,
+    ROOT,
+    Entry,
+    Manifest,
+    apply_lock,
+    load_manifest,
+    named_entry,
+    read_lock,
+)
 from fetching.verify import Received, hash_file
 
 logger = logging.getLogger(__name__)

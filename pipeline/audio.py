@@ -1,6 +1,6 @@
 """Waveform arithmetic: resampling, the vocoder's mel, the speaker encoder's filter bank, WAV writing.
 
-Waves are float32 [B, T] in [-1, 1]. Reading files is `pipeline.audio_input`.
+Waves are float32 [B, T] in [-1, 1]. Reading files is `enhance.audio_input`.
 """
 from __future__ import annotations
 

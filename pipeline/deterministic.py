@@ -19,8 +19,9 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pipeline.checkpoints import BARE_TENSOR, CHECKPOINTS
 from pipeline.config import ModelConfig
-from pipeline.loading import BARE_TENSOR, CHECKPOINTS, is_constant
+from pipeline.loading import is_constant
 from pipeline.published import SEMANTIC, VOCODER, to_published
 
 QUIET = {"conv_post.weight_g": 0.02}  # keeps most of a random vocoder's output inside [-1, 1]

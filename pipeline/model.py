@@ -13,15 +13,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pipeline.checkpoints import BARE_TENSOR, CHECKPOINTS
 from pipeline.conditioning.codec import SemanticCodec
 from pipeline.conditioning.semantic import SemanticEncoder, make_semantic_model
 from pipeline.conditioning.speaker import CAMPPlus
 from pipeline.config import ModelConfig
 from pipeline.gpt.model import UnifiedVoice
-from pipeline.loading import (BARE_TENSOR, CHECKPOINTS, CheckpointError, State, is_constant, checkpoint_path,
-                              load_module, read_checkpoint)
+from pipeline.loading import State, checkpoint_path, is_constant, load_module, read_checkpoint
 from pipeline.s2mel.dit import DiT, FlowEstimator
 from pipeline.s2mel.regulator import LengthRegulator, make_latent_projection
+from pipeline.state_dict import CheckpointError
 from pipeline.vocoder.bigvgan import BigVGAN
 
 logger = logging.getLogger(__name__)
@@ -145,3 +146,7 @@ def update_digest(digest, state: State) -> None:
         sample = flat[::max(1, len(flat) // FINGERPRINT_SAMPLES)][:FINGERPRINT_SAMPLES]
         digest.update(key.encode())
         digest.update(sample.to(torch.float16).numpy().tobytes())
+
+
+def dtype_of(module: torch.nn.Module) -> torch.dtype:
+    return next(module.parameters()).dtype

@@ -10,7 +10,8 @@ import json
 import logging
 from pathlib import Path
 
-from pipeline.config import ConfigError, ModelConfig, build, load_config, read_yaml, to_dict
+from pipeline.config import ModelConfig, load_config
+from pipeline.strict import ConfigError, build, read_yaml, to_dict
 
 logger = logging.getLogger(__name__)
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.conditioning.voice import Voice, dtype_of
 from pipeline.config import SynthesisConfig
 from pipeline.gpt.decode import Decoded, decode
 from pipeline.gpt.sampling import SamplingOptions
-from pipeline.model import Model
+from pipeline.model import Model, dtype_of
 from pipeline.s2mel.flow import draw_noise, solve
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import Stopwatch
+from pipeline.voice import Voice
 
 OnProgress = Callable[[str, int, int], None]  # (stage, step, of); may raise to end the synthesis
 

@@ -6,12 +6,14 @@ import pytest
 import torch
 import yaml
 
-from pipeline.catalog import locate
-from pipeline.config import ConfigError, ModelConfig, build, config_names, load_config, to_dict
+from pipeline.checkpoints import CHECKPOINTS
+from pipeline.config import ModelConfig, config_names, load_config
 from pipeline.deterministic import published_shapes, values
-from pipeline.loading import CHECKPOINTS, is_constant
+from pipeline.loading import is_constant
 from pipeline.model import MODULES
 from pipeline.published import apply_main_config, published_config
+from pipeline.strict import ConfigError, build, to_dict
+from service.catalog import locate
 from tests.conftest import GOLDEN
 
 

@@ -7,10 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from pipeline.checkpoints import Section
 from pipeline.config import load_config
-from pipeline.loading import (OWN_FILE, CheckpointError, Section, State, fold_weight_norm, load_module, read_checkpoint,
-                              unpickle)
+from pipeline.loading import OWN_FILE, State, load_module, read_checkpoint
 from pipeline.model import load_model
+from pipeline.state_dict import CheckpointError, fold_weight_norm, unpickle
 
 
 @pytest.fixture

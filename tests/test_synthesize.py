@@ -4,11 +4,11 @@ import dataclasses
 import pytest
 import torch
 
-from pipeline.conditioning.voice import make_voice
 from pipeline.deterministic import tone
 from pipeline.synthesize import Synthesizer, sampling_options
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import Stopwatch
+from pipeline.voice import make_voice
 
 TEXT = TextSegment("one", [10, 20, 30])
 

@@ -11,9 +11,9 @@ import torch
 from torch.nn import functional as F
 
 from checks.quality import PITCH_TOLERANCE
-from pipeline.catalog import DEFAULT_MODEL, embedded_directory
-from pipeline.request import Request
-from pipeline.service import Service
+from service.catalog import DEFAULT_MODEL, embedded_directory
+from service.request import Request
+from service.service import Service
 from tests.conftest import ROOT
 from training import measure
 

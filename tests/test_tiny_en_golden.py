@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.audio_input import read_audio
-from pipeline.catalog import locate
-from pipeline.conditioning.voice import make_voice
+from enhance.audio_input.read import read_audio
 from pipeline.model import load_model
 from pipeline.synthesize import Synthesizer
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.prepare import prepare_text
 from pipeline.text.tokenize import Tokenizer
+from pipeline.voice import make_voice
+from service.catalog import locate
 from tests.conftest import GOLDEN, ROOT
 
 FILE = GOLDEN / "tiny_en.npz"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pipeline.audio_input import AudioError, AudioLimits, read_audio
+from enhance.audio_input.read import AudioError, AudioLimits, read_audio
 
 LIMITS = AudioLimits(min_seconds=0.3, max_seconds=40.0)
 SILENT_PEAK = 0.003        # about -50 dBFS

@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline.loading import BARE_TENSOR, CHECKPOINTS, OWN_FILE, converted_path, is_constant
+from pipeline.checkpoints import BARE_TENSOR, CHECKPOINTS
+from pipeline.loading import OWN_FILE, converted_path, is_constant
 from training import discriminators, features, gpt, loop, speaker
 from training.workspace import Workspace
 

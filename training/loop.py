@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from pipeline.config import build, read_yaml
+from pipeline.strict import build, read_yaml
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.txt"

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from enhance.audio_input.read import read_audio
 from enhance.levels import frame_power
 from enhance.speech import speech_blocks
 from enhance.trim import trim_silence
 from pipeline.audio import write_wav
-from pipeline.audio_input import read_audio
 from pipeline.text.normalize import TextNormalizer
 from training.data import LIMITS, Clip, Rejection, usable_clips
 from training.speech import MANIFEST

@@ -8,8 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.catalog import embedded_directory
-from training import codec, discriminators, export, features, gpt, loop, s2mel, semantic, speaker, speech, vocoder
+from service.catalog import embedded_directory
+from training import (
+    codec,
+    discriminators,
+    export,
+    features,
+    gpt,
+    loop,
+    s2mel,
+    semantic,
+    speaker,
+    speech,
+    vocoder,
+)
 from training.workspace import Workspace
 
 MODEL = "tiny-en"

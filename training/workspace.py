@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from pipeline.conditioning.codec import SemanticCodec
-from pipeline.config import ModelConfig, build, read_yaml
+from pipeline.config import ModelConfig
+from pipeline.strict import build, read_yaml
 from pipeline.text.tokenize import Tokenizer
 from training import codec, data, features, gpt, loop, semantic, speech, tokens
 

@@ -14,8 +14,15 @@ from torch import Tensor
 
 from pipeline.gpt.model import KVCache, UnifiedVoice
 from pipeline.gpt.monotonic import ReadingPlace
-from pipeline.gpt.sampling import (POSITION_OFFSET, SamplingOptions, draw, filter_scores, forbid,
-                                   penalize_repetition, seen_tokens)
+from pipeline.gpt.sampling import (
+    POSITION_OFFSET,
+    SamplingOptions,
+    draw,
+    filter_scores,
+    forbid,
+    penalize_repetition,
+    seen_tokens,
+)
 
 UNREACHABLE = -1e9  # score of beams and hypotheses that do not exist yet
 OnStep = Callable[[int], None]

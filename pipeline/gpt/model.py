@@ -34,7 +34,7 @@ class KVCache:
     reading: ReadingPlace | None = None  # None: every head attends to all of the text
 
     @classmethod
-    def empty(cls, config: GPTConfig, capacity: int, device: torch.device, dtype: torch.dtype) -> "KVCache":
+    def empty(cls, config: GPTConfig, capacity: int, device: torch.device, dtype: torch.dtype) -> KVCache:
         shape = (config.layers, config.heads, capacity, config.model_dim // config.heads)
         return cls(*(torch.empty(shape, device=device, dtype=dtype) for _ in range(2)))
 

@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from torch.nn import functional as F  # noqa: E402
 
-from pipeline.conditioning.voice_file import SUFFIX, is_voice_file, read_info, write_voice  # noqa: E402
-from pipeline.reference import ReferenceOptions  # noqa: E402
-from pipeline.service import Service  # noqa: E402
+from pipeline.voice_file import SUFFIX, is_voice_file, read_info, write_voice  # noqa: E402
+from service.reference import ReferenceOptions  # noqa: E402
+from service.service import Service  # noqa: E402
 
 
 def create(options: argparse.Namespace) -> None:

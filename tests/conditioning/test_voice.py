@@ -2,9 +2,9 @@
 import pytest
 import torch
 
-from pipeline.conditioning.voice import make_emotion, make_voice
-from tests.counting import count_calls
 from pipeline.deterministic import tone
+from pipeline.voice import make_emotion, make_voice
+from tests.counting import count_calls
 
 RATE = 24000
 

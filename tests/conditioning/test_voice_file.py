@@ -5,10 +5,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from pipeline.conditioning.voice import make_voice
-from pipeline.conditioning.voice_file import FORMAT, is_voice_file, read_info, read_voice, write_voice
 from pipeline.config import load_config
 from pipeline.deterministic import tone
+from pipeline.voice import make_voice
+from pipeline.voice_file import FORMAT, is_voice_file, read_info, read_voice, write_voice
 
 RATE = 22050
 

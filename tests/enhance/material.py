@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.audio_input import Audio, read_audio
+from enhance.audio_input.read import Audio, read_audio
 
 SPEECH = sorted((Path(__file__).parent / "speech").glob("*.ogg"))
 RATE = 16_000

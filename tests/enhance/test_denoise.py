@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from enhance.denoise import DIRECTORY, POINTER, Denoiser, MaskNetwork, Recipe, apply_mask, crossfade, windows
 from pipeline.audio import resample
 from pipeline.deterministic import deterministic_state
-from pipeline.loading import CheckpointError
+from pipeline.state_dict import CheckpointError
 from tests.enhance.material import RATE, speech, talk, white
 
 SMALL = Recipe(channels=32, blocks=2)

@@ -4,9 +4,9 @@ import pytest
 import soundfile
 import torch
 
+from enhance.audio_input.read import read_audio
 from enhance.report import bandwidth, judge
 from pipeline.audio import resample
-from pipeline.audio_input import read_audio
 from tests.enhance.material import RATE, as_audio, mix, speech, talk, white
 
 

@@ -1,8 +1,12 @@
 """Score processors against the library whose semantics they follow."""
 import pytest
 import torch
-from transformers.generation.logits_process import (RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper,
-                                                    TopKLogitsWarper, TopPLogitsWarper)
+from transformers.generation.logits_process import (
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from pipeline.gpt.sampling import SamplingOptions, draw, filter_scores, penalize_repetition, seen_tokens
 

@@ -2,7 +2,7 @@
 import logging
 from contextlib import contextmanager
 
-import pipeline.service
+import service.service
 from pipeline.timing import Stopwatch
 from predict import Predictor as Served
 
@@ -20,4 +20,4 @@ class Announcer(Stopwatch):
 class Predictor(Served):
     def setup(self) -> None:
         super().setup()
-        pipeline.service.Stopwatch = Announcer
+        service.service.Stopwatch = Announcer

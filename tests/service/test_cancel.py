@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from checks.hostile import body_of, clip_of, valid_inputs
 from checks.hostile import SPEAKER as EXAMPLE
+from checks.hostile import body_of, clip_of, valid_inputs
 from tests.conftest import MODELS
 from tests.service.server import ANSWER_SECONDS, CogServer, data_uri, wave_of
 

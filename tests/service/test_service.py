@@ -8,8 +8,8 @@ import torch
 
 from pipeline.audio import write_wav
 from pipeline.deterministic import tone
-from pipeline.request import Request
-from pipeline.service import Service
+from service.request import Request
+from service.service import Service
 from tests.conftest import MODELS
 
 QUICK = dict(max_mel_tokens=50, diffusion_steps=1, num_beams=1, seed=7)

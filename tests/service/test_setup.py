@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from pipeline.catalog import wanted_features
-from pipeline.config import ConfigError
+from pipeline.strict import ConfigError
+from service.catalog import wanted_features
 from tests.conftest import ROOT
 from tests.service.server import free_port
 

@@ -4,7 +4,8 @@ import copy
 import numpy as np
 import pytest
 
-from pipeline.config import ModelConfig, build, load_config, to_dict
+from pipeline.config import ModelConfig, load_config
+from pipeline.strict import build, to_dict
 
 SMALL = {
     "semantic": {"hidden_size": 32, "hidden_layer": 1, "intermediate_size": 32, "heads": 2},

@@ -5,20 +5,21 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.conditioning.voice import make_voice
+from pipeline.checkpoints import CHECKPOINTS
 from pipeline.deterministic import tone
 from pipeline.gpt.model import UnifiedVoice
-from pipeline.loading import CHECKPOINTS, CheckpointError
 from pipeline.model import load_model
+from pipeline.state_dict import CheckpointError
 from pipeline.synthesize import Synthesizer
-from pipeline.timing import Stopwatch
-from pipeline.text.prepare import prepare_text
 from pipeline.text.normalize import TextNormalizer
+from pipeline.text.prepare import prepare_text
+from pipeline.timing import Stopwatch
+from pipeline.vocoder.bigvgan import BigVGAN
+from pipeline.voice import make_voice
 from training import codec, export, features, loop, s2mel, semantic, speaker
 from training.fused import fuse
 from training.initialize import initialize
 from training.workspace import Workspace
-from pipeline.vocoder.bigvgan import BigVGAN
 
 CLIPS = 40
 

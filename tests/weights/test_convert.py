@@ -1,6 +1,7 @@
 """Pickles to safetensors: the same tensors as read directly, nothing executed, little memory."""
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 import shutil
@@ -14,12 +15,13 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from fetching.convert import ENVIRONMENT, Rewriter, copy_path
 from fetching.manifest import GROUPS, Entry, load_manifest
-from fetching.rewrite import OTHER_SECTIONS
 from fetching.verify import hash_file, safetensors_defect
-from pipeline.loading import CHECKPOINTS, converted_path, fold_weight_norm, read_checkpoint
+from pipeline.checkpoints import CHECKPOINTS
+from pipeline.loading import converted_path, read_checkpoint
+from pipeline.state_dict import fold_weight_norm
 from tests.weights.conftest import Project
 from tests.weights.test_cli import run_cli
-from weights import WeightsError, ensure
+from weights import RULES, WeightsError, ensure
 
 PICKLES = ["gpt", "s2mel", "semantic_stats", "speaker_matrix", "vocoder"]
 
@@ -82,8 +84,8 @@ def rewriter() -> Iterator[Rewriter]:
 
 def rewrite(rewriter: Rewriter, source: Path, rule: str, dtype: str = "float32") -> dict:
     """Convert one pickle in the converting process; its report."""
-    task = {"source": str(source), "target": str(source.with_suffix(".safetensors")), "rule": rule, "dtype": dtype,
-            "metadata": {}}
+    task = {"source": str(source), "target": str(source.with_suffix(".safetensors")), "dtype": dtype,
+            "sections": [dataclasses.asdict(section) for section in RULES[rule]], "metadata": {}}
     return rewriter.run(task, Entry(source.name, "org/model", "main", source.name, "core"))
 
 
@@ -279,4 +281,4 @@ def test_every_published_pickle_is_converted_as_the_loader_reads_it():
     for entry in entries:
         if entry.rule:
             assert Path(copy_path(entry)) == converted_path(Path(entry.path))
-    assert {entry.convert for entry in entries if entry.names_checkpoint} <= OTHER_SECTIONS.keys()
+    assert {entry.convert for entry in entries if entry.names_checkpoint} <= RULES.keys()

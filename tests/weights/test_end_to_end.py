@@ -7,10 +7,11 @@ import pytest
 
 from fetching.manifest import MANIFEST, load_manifest
 from pipeline.audio import write_wav
+from pipeline.checkpoints import CHECKPOINTS
 from pipeline.deterministic import tone
-from pipeline.loading import CHECKPOINTS, converted_path
-from pipeline.request import Request
-from pipeline.service import Service
+from pipeline.loading import converted_path
+from service.request import Request
+from service.service import Service
 from tests.weights.server import Server
 from weights import ensure
 

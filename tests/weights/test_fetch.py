@@ -9,7 +9,7 @@ import os
 import pytest
 
 from tests.weights.conftest import BIG, SMALL, Project, content
-from tests.weights.server import COMMIT, Fault, Server
+from tests.weights.server import COMMIT, Fault
 from weights import WeightsError, ensure
 
 
