@@ -1,4 +1,5 @@
 """The command line of weights.py."""
+
 from __future__ import annotations
 
 import argparse
@@ -36,7 +37,9 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--lock", type=Path, default=LOCK, help="default: weights.lock.json")
         if name == "convert":
             command.add_argument("--dtype", choices=DTYPES, default=DTYPES[0])
-            command.add_argument("--remove-sources", action="store_true", help="delete each pickle once converted")
+            command.add_argument(
+                "--remove-sources", action="store_true", help="delete each pickle once converted"
+            )
     return parser
 
 
@@ -63,7 +66,11 @@ def run(options: argparse.Namespace, rules: Rules) -> int:
     store = Store(model, options.dir, options.manifest, options.lock)
     if options.command == "status":
         sys.stdout.write(status_table(store, groups) + "\n")
-        return 0 if all(store.state(entry) in COMPLETE or entry.optional for entry in store.entries(groups)) else 1
+        return (
+            0
+            if all(store.state(entry) in COMPLETE or entry.optional for entry in store.entries(groups))
+            else 1
+        )
     with directory_lock(store.directory):
         store.reload()
         if options.command == "fetch":
@@ -84,16 +91,33 @@ def status_table(store: Store, groups: list[str] | tuple[str, ...]) -> str:
     for entry in store.entries(groups):
         path, record, state = store.path(entry), store.files.get(entry.path), store.state(entry)
         present = path.is_file()
-        expected = f"sha256 {entry.sha256[:SHORT_HASH]}" if entry.sha256 else "optional" if entry.optional else "any"
+        expected = (
+            f"sha256 {entry.sha256[:SHORT_HASH]}" if entry.sha256 else "optional" if entry.optional else "any"
+        )
         size = path.stat().st_size if present else entry.size
-        rows.append((entry.path, entry.group, expected, "yes" if present else "no",
-                     f"by {record.trust}" if state == "verified" else state if state != "missing" else "",
-                     in_bytes(size) if size is not None else ""))
+        rows.append(
+            (
+                entry.path,
+                entry.group,
+                expected,
+                "yes" if present else "no",
+                f"by {record.trust}" if state == "verified" else state if state != "missing" else "",
+                in_bytes(size) if size is not None else "",
+            )
+        )
         if entry.rule and copy_path(entry) in store.converted:
             copy = store.converted[copy_path(entry)]
             good = is_converted(store, entry, copy.dtype)
-            rows.append((copy_path(entry), entry.group, f"from {entry.path}", "yes" if good else "no",
-                         copy.dtype if good else "outdated", in_bytes(copy.size)))
+            rows.append(
+                (
+                    copy_path(entry),
+                    entry.group,
+                    f"from {entry.path}",
+                    "yes" if good else "no",
+                    copy.dtype if good else "outdated",
+                    in_bytes(copy.size),
+                )
+            )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))

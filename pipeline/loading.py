@@ -4,6 +4,7 @@ A checkpoint is one file of the published layout (`pipeline.checkpoints`). It is
 file beside it when there is one (`python weights.py convert` writes those), else from the pickle
 (`pipeline.state_dict`).
 """
+
 from __future__ import annotations
 
 import abc
@@ -32,8 +33,9 @@ logger = logging.getLogger(__name__)
 
 # Tensors whose last name part is one of these are computed by their module, so a file may hold
 # them or not.
-CONSTANTS = frozenset({"filter", "freqs", "freqs_cis", "pe", "input_pos", "causal_mask", "masked_bias",
-                       "num_batches_tracked"})
+CONSTANTS = frozenset(
+    {"filter", "freqs", "freqs_cis", "pe", "input_pos", "causal_mask", "masked_bias", "num_batches_tracked"}
+)
 # safetensors metadata of files written by this project's training: extra keys there are an error.
 OWN_FILE = {"producer": "indextts2-cog"}
 
@@ -52,6 +54,7 @@ def checkpoint_path(directory: Path, name: str) -> Path:
 @dataclass(frozen=True)
 class State:
     """A section's tensors with what is known about their file."""
+
     tensors: dict[str, Tensor]
     source: str
     section: Section
@@ -75,10 +78,15 @@ def read_file(directory: Path, checkpoint: Checkpoint) -> dict[str, State]:
     content = unpickle(path)
     used = {section.path[0] for section in checkpoint.sections.values() if section.path}
     if used and isinstance(content, Mapping) and used <= set(content) and len(content) > len(used):
-        logger.info("%s: entries not used: %s", checkpoint.file,
-                    listing([str(key) for key in content if key not in used]))
-    return {name: State(select_section(content, section, checkpoint.file), checkpoint.file, section, own=False)
-            for name, section in checkpoint.sections.items()}
+        logger.info(
+            "%s: entries not used: %s",
+            checkpoint.file,
+            listing([str(key) for key in content if key not in used]),
+        )
+    return {
+        name: State(select_section(content, section, checkpoint.file), checkpoint.file, section, own=False)
+        for name, section in checkpoint.sections.items()
+    }
 
 
 def _read_safetensors(path: Path, checkpoint: Checkpoint) -> dict[str, State]:
@@ -90,8 +98,11 @@ def _read_safetensors(path: Path, checkpoint: Checkpoint) -> dict[str, State]:
         raise CheckpointError(f"{path.name}: not a readable safetensors file: {e}") from e
     states = {}
     for name, section in checkpoint.sections.items():
-        part = {key.removeprefix(section.prefix): tensor for key, tensor in tensors.items()
-                if key.startswith(section.prefix)}
+        part = {
+            key.removeprefix(section.prefix): tensor
+            for key, tensor in tensors.items()
+            if key.startswith(section.prefix)
+        }
         if not part:
             raise CheckpointError(f"{path.name}: no keys that start with '{section.prefix}'")
         states[name] = State(part, path.name, section, own)
@@ -112,8 +123,12 @@ class Constants(nn.Module, abc.ABC):
             self.register_buffer(name, value if device is None else value.to(device), persistent=False)
 
 
-def load_module(make: Callable[[], nn.Module], state: State, device: torch.device | str = "cpu",
-                dtype: torch.dtype = torch.float32) -> nn.Module:
+def load_module(
+    make: Callable[[], nn.Module],
+    state: State,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> nn.Module:
     """A module in eval mode, built on meta and filled from `state` on `device`.
 
     Raises CheckpointError listing every missing and misshapen key. Extra keys are a warning for a
@@ -146,11 +161,19 @@ def is_constant(key: str) -> bool:
 
 def check_keys(wanted: Mapping[str, Tensor], offered: Mapping[str, Tensor], state: State) -> None:
     missing = sorted(set(wanted) - set(offered))
-    misshapen = [f"{key} is {list(offered[key].shape)}, expected {list(blank.shape)}"
-                 for key, blank in wanted.items() if key in offered and offered[key].shape != blank.shape]
-    extra = sorted(key for key in set(offered) - set(wanted)
-                   if not any(re.match(pattern, key) for pattern in state.section.unused))
-    problems = [f"{what}: {listing(keys)}" for what, keys in (("missing", missing), ("misshapen", misshapen)) if keys]
+    misshapen = [
+        f"{key} is {list(offered[key].shape)}, expected {list(blank.shape)}"
+        for key, blank in wanted.items()
+        if key in offered and offered[key].shape != blank.shape
+    ]
+    extra = sorted(
+        key
+        for key in set(offered) - set(wanted)
+        if not any(re.match(pattern, key) for pattern in state.section.unused)
+    )
+    problems = [
+        f"{what}: {listing(keys)}" for what, keys in (("missing", missing), ("misshapen", misshapen)) if keys
+    ]
     if extra and state.own:
         problems.append(f"unexpected: {listing(extra)}")
     elif extra:

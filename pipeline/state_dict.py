@@ -1,4 +1,5 @@
 """State dicts out of published pickles: read without running anything, unwrapped, weight norm folded."""
+
 from __future__ import annotations
 
 import pickle
@@ -45,8 +46,10 @@ def select_section(content: object, section: Section, source: str) -> dict[str, 
         if isinstance(content, Mapping) and key in content:
             content = content[key]
         elif not section.optional_path:
-            raise CheckpointError(f"{source}: no entry '{'.'.join(section.path)}'; it has "
-                                  f"{', '.join(map(str, content)) if isinstance(content, Mapping) else type(content)}")
+            raise CheckpointError(
+                f"{source}: no entry '{'.'.join(section.path)}'; it has "
+                f"{', '.join(map(str, content)) if isinstance(content, Mapping) else type(content)}"
+            )
     if isinstance(content, Tensor):
         content = {BARE_TENSOR: content}
     if not isinstance(content, Mapping) or not content:

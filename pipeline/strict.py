@@ -1,4 +1,5 @@
 """Frozen dataclasses from YAML, strictly: an unknown, missing or mistyped key is an error that names it."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -21,8 +22,14 @@ def build(cls, values, where: str):
     unknown = sorted(set(values) - set(fields))
     missing = sorted(set(fields) - set(values))
     if unknown or missing:
-        raise ConfigError(f"{where}: " + "; ".join(
-            f"{what} {', '.join(keys)}" for what, keys in (("unknown key", unknown), ("missing key", missing)) if keys))
+        raise ConfigError(
+            f"{where}: "
+            + "; ".join(
+                f"{what} {', '.join(keys)}"
+                for what, keys in (("unknown key", unknown), ("missing key", missing))
+                if keys
+            )
+        )
     return cls(**{key: _convert(fields[key], value, f"{where}.{key}") for key, value in values.items()})
 
 
@@ -48,10 +55,12 @@ def _convert(kind, value, where: str):
 
 def to_dict(config) -> dict:
     """Plain nested dicts and lists, as `build` takes them and YAML writes them."""
+
     def plain(value):
         if isinstance(value, dict):
             return {k: plain(v) for k, v in value.items()}
         return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
     return plain(dataclasses.asdict(config))
 
 

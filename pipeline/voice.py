@@ -2,6 +2,7 @@
 
 Axes: L speaker latents, D GPT width, S style width, C mel channels, R reference mel frames.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -23,6 +24,7 @@ class Voice:
     """speaker_latents [1, L, D]; style [1, S]; reference_mel [1, C, R]; prompt_codes [1, T50], the
     clip's semantic codes; prompt_condition [1, R, content_dim], made of them; emotion_vector [1, D],
     the clip's own; seconds of reference used."""
+
     speaker_latents: Tensor
     style: Tensor
     reference_mel: Tensor
@@ -32,8 +34,11 @@ class Voice:
     seconds: float
 
     def tensors(self) -> dict[str, Tensor]:
-        return {field.name: value for field in dataclasses.fields(self)
-                if isinstance(value := getattr(self, field.name), Tensor)}
+        return {
+            field.name: value
+            for field in dataclasses.fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
 
     def nbytes(self) -> int:
         return sum(tensor.nbytes for tensor in self.tensors().values())
@@ -46,15 +51,21 @@ def check_clip(samples: Tensor, rate: int, model: Model, what: str = "reference"
     limits = model.config.reference
     seconds = samples.shape[-1] / rate
     if seconds < limits.min_seconds:
-        raise ValueError(f"the {what} audio is {seconds:.2f} s long; at least {limits.min_seconds:g} s of speech "
-                         f"is needed, 5 to {limits.max_seconds:g} s is best")
+        raise ValueError(
+            f"the {what} audio is {seconds:.2f} s long; at least {limits.min_seconds:g} s of speech "
+            f"is needed, 5 to {limits.max_seconds:g} s is best"
+        )
     if seconds > limits.max_seconds:
-        logger.info("%s audio is %.1f s long; only the first %g s are used", what, seconds, limits.max_seconds)
-        samples = samples[:, :int(limits.max_seconds * rate)]
+        logger.info(
+            "%s audio is %.1f s long; only the first %g s are used", what, seconds, limits.max_seconds
+        )
+        samples = samples[:, : int(limits.max_seconds * rate)]
     peak = float(samples.abs().max())
     if peak < 10 ** (limits.silence_dbfs / 20):
         level = f"{20 * math.log10(peak):.0f} dBFS" if peak > 0 else "digital silence"
-        raise ValueError(f"the {what} audio is silent (peak {level}); it must reach {limits.silence_dbfs:g} dBFS")
+        raise ValueError(
+            f"the {what} audio is silent (peak {level}); it must reach {limits.silence_dbfs:g} dBFS"
+        )
     return samples
 
 
@@ -70,9 +81,14 @@ def make_voice(model: Model, samples: Tensor, rate: int) -> Voice:
     codes = model.codec.encode(features)
     bank = kaldi_fbank(wave_16k, config.speaker.sample_rate, config.speaker.mel_bins)
     return Voice(
-        speaker_latents=model.gpt.speaker_latents(gpt_features), style=model.speaker(bank), reference_mel=mel,
-        prompt_codes=codes, prompt_condition=prompt_condition(model, codes, mel.shape[-1]),
-        emotion_vector=model.gpt.emotion_vector(gpt_features), seconds=samples.shape[-1] / rate)
+        speaker_latents=model.gpt.speaker_latents(gpt_features),
+        style=model.speaker(bank),
+        reference_mel=mel,
+        prompt_codes=codes,
+        prompt_condition=prompt_condition(model, codes, mel.shape[-1]),
+        emotion_vector=model.gpt.emotion_vector(gpt_features),
+        seconds=samples.shape[-1] / rate,
+    )
 
 
 @torch.inference_mode()

@@ -1,4 +1,5 @@
 """The time a request may take, and word of how far it is."""
+
 from __future__ import annotations
 
 import logging
@@ -41,12 +42,21 @@ class Budget:
         now = time.monotonic()
         elapsed = now - self.start
         if elapsed > self.seconds:
-            raise TimeLimitError(f"the request took longer than {self.seconds:g} s ({stage}, segment {self.segment + 1} of "
-                                 f"{self.segments}); send a shorter text, or fewer num_beams and diffusion_steps")
+            raise TimeLimitError(
+                f"the request took longer than {self.seconds:g} s ({stage}, segment {self.segment + 1} of "
+                f"{self.segments}); send a shorter text, or fewer num_beams and diffusion_steps"
+            )
         if now - self.reported >= REPORT_SECONDS:
             self.reported = now
             low, high = STAGES.get(stage, (0.0, 0.0))
             done = (self.segment + low + (high - low) * step / of) / self.segments
             left = f", about {elapsed * (1 - done) / done:.0f} s left" if done > 0 else ""
-            logger.info("segment %d of %d, %s %.0f %%, %.0f %% of all%s", self.segment + 1, self.segments, stage,
-                        100 * step / of, 100 * done, left)
+            logger.info(
+                "segment %d of %d, %s %.0f %%, %.0f %% of all%s",
+                self.segment + 1,
+                self.segments,
+                stage,
+                100 * step / of,
+                100 * done,
+                left,
+            )

@@ -1,4 +1,5 @@
 """What was made of a content is kept under the content's hash."""
+
 from __future__ import annotations
 
 import threading
@@ -38,4 +39,6 @@ class ContentCache:
         return self._values.get(key)
 
     def nbytes(self) -> int:
-        return sum(value.nbytes() if callable(value.nbytes) else value.nbytes for value in self._values.values())
+        return sum(
+            value.nbytes() if callable(value.nbytes) else value.nbytes for value in self._values.values()
+        )

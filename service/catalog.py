@@ -1,4 +1,5 @@
 """Which model is served: a name in configs/ or a directory in the published layout."""
+
 from __future__ import annotations
 
 import os
@@ -24,6 +25,7 @@ DEFAULT_MODEL = "tiny-en"
 @dataclass(frozen=True)
 class Source:
     """Where a model comes from: its configuration and the directory of its files."""
+
     config: ModelConfig
     directory: Path
 
@@ -37,10 +39,16 @@ def wanted_features() -> list[str]:
     """The features to fetch and load: all, or those INDEXTTS_FEATURES lists (it may be empty).
 
     Raises ConfigError for one that does not exist."""
-    listed = [name.strip() for name in os.environ.get(FEATURES_VARIABLE, ",".join(FEATURES)).split(",") if name.strip()]
+    listed = [
+        name.strip()
+        for name in os.environ.get(FEATURES_VARIABLE, ",".join(FEATURES)).split(",")
+        if name.strip()
+    ]
     unknown = sorted(set(listed) - set(FEATURES))
     if unknown:
-        raise ConfigError(f"{FEATURES_VARIABLE} names {', '.join(unknown)}; allowed: {', '.join(FEATURES)}, or nothing")
+        raise ConfigError(
+            f"{FEATURES_VARIABLE} names {', '.join(unknown)}; allowed: {', '.join(FEATURES)}, or nothing"
+        )
     return listed
 
 
@@ -54,11 +62,17 @@ def locate(model: str) -> Iterator[Source]:
         config = load_config(model)
         if config.weights == "deterministic":
             with tempfile.TemporaryDirectory(prefix="indextts-model-") as folder:
-                yield Source(config, write_model(Path(folder), config, embedded_directory(model) / "bpe.model"))
+                yield Source(
+                    config, write_model(Path(folder), config, embedded_directory(model) / "bpe.model")
+                )
         else:
             embedded = embedded_directory(model)
-            yield Source(config, embedded if embedded.is_dir() else weights.ensure(model, ["core", *wanted_features()]))
+            yield Source(
+                config, embedded if embedded.is_dir() else weights.ensure(model, ["core", *wanted_features()])
+            )
     elif Path(model).is_dir():
         yield Source(published_config(Path(model)), Path(model))
     else:
-        raise ConfigError(f"{MODEL_VARIABLE} is '{model}'; allowed: {', '.join(config_names())}, or a model directory")
+        raise ConfigError(
+            f"{MODEL_VARIABLE} is '{model}'; allowed: {', '.join(config_names())}, or a model directory"
+        )

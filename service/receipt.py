@@ -2,6 +2,7 @@
 
 Times are seconds from the start of the file.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -19,6 +20,7 @@ VTT_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 @dataclass(frozen=True)
 class SegmentReceipt:
     """One segment. text: as it was spoken; start, end: of its sound, in seconds; seed: makes it again alone."""
+
     index: int
     text: str
     start: float
@@ -32,6 +34,7 @@ class SegmentReceipt:
 class Receipt:
     """One synthesis. fingerprint: of the weights; text: normalized; timings: seconds by stage; real_time_factor:
     seconds it took per second of audio."""
+
     seed: int
     model: str
     fingerprint: str
@@ -45,20 +48,26 @@ class Receipt:
 
 def to_json(receipt: Receipt) -> str:
     """A JSON object with the fields' names, floats rounded. Raises ValueError for one that is not finite."""
-    return json.dumps(_plain(dataclasses.asdict(receipt)), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    return (
+        json.dumps(_plain(dataclasses.asdict(receipt)), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    )
 
 
 def to_srt(segments: Sequence[SegmentReceipt]) -> str:
     """SubRip: a numbered cue per segment that sounds for at least 1 ms and has text; empty without any."""
-    cues = (f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text.translate(SRT_TEXT)}\n"
-            for number, (start, end, text) in enumerate(_cues(segments), 1))
+    cues = (
+        f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text.translate(SRT_TEXT)}\n"
+        for number, (start, end, text) in enumerate(_cues(segments), 1)
+    )
     return "\n".join(cues)
 
 
 def to_vtt(segments: Sequence[SegmentReceipt]) -> str:
     """WebVTT with the same cues as `to_srt`."""
-    cues = (f"\n{_clock(start, '.')} --> {_clock(end, '.')}\n{text.translate(VTT_TEXT)}\n"
-            for start, end, text in _cues(segments))
+    cues = (
+        f"\n{_clock(start, '.')} --> {_clock(end, '.')}\n{text.translate(VTT_TEXT)}\n"
+        for start, end, text in _cues(segments)
+    )
     return "WEBVTT\n" + "".join(cues)
 
 
@@ -68,8 +77,10 @@ def _cues(segments: Sequence[SegmentReceipt]) -> Iterator[tuple[int, int, str]]:
     Rounding to the nearest keeps the order of times: what does not overlap in samples does not here."""
     for segment in segments:
         if not (0 <= segment.start <= segment.end and math.isfinite(segment.end)):
-            raise ValueError(f"segment {segment.index} is from {segment.start} to {segment.end} s;"
-                             " allowed: 0 or more, in order")
+            raise ValueError(
+                f"segment {segment.index} is from {segment.start} to {segment.end} s;"
+                " allowed: 0 or more, in order"
+            )
         start, end = round(segment.start * 1000), round(segment.end * 1000)
         text = " ".join(_encodable("".join(c if c.isprintable() else " " for c in segment.text)).split())
         if text and end > start:

@@ -3,6 +3,7 @@
 The order is window, denoise, trim: what is dropped costs nothing to denoise, and silence is told from
 speech better when it is clean.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -25,9 +26,11 @@ from service.cache import ContentCache
 
 logger = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True)
 class ReferenceOptions:
     """What is done to a clip before it is used."""
+
     denoise: bool = False
     trim: bool = True
     window: str = "best"
@@ -40,6 +43,7 @@ class ReferenceOptions:
 class Reference:
     """A speaker: the Voice, what can be said of its clip (None for a voice file), and the hash of the
     clip's samples (empty for a voice file)."""
+
     voice: Voice
     report: ReferenceReport | None
     source_sha256: str
@@ -59,8 +63,10 @@ class References:
         """The speaker of an audio file or a voice file. Raises ValueError saying what is wrong with it."""
         if is_voice_file(path):
             if options.denoise:
-                raise ValueError("denoise does not apply to a voice file: it holds no audio any more; "
-                                 "denoise when the voice is made")
+                raise ValueError(
+                    "denoise does not apply to a voice file: it holds no audio any more; "
+                    "denoise when the voice is made"
+                )
             return Reference(read_voice(path, self.model), None, "")
         audio = read_audio(path)
         source = hash_samples(audio)
@@ -70,6 +76,7 @@ class References:
             for warning in report.warnings:
                 logger.debug("reference: %s", warning)
             return Reference(make_voice(self.model, samples, audio.sample_rate), report, source)
+
         return self.cache.get(self.key("speaker", source, options), make)
 
     def emotion(self, path: Path, options: ReferenceOptions) -> Tensor:
@@ -82,14 +89,18 @@ class References:
         known = self.cache.peek(self.key("speaker", source, options))
         if isinstance(known, Reference):
             return known.voice.emotion_vector
-        return self.cache.get(self.key("emotion", source, options), lambda: make_emotion(
-            self.model, self.clean(audio, options)[0], audio.sample_rate))
+        return self.cache.get(
+            self.key("emotion", source, options),
+            lambda: make_emotion(self.model, self.clean(audio, options)[0], audio.sample_rate),
+        )
 
     def clean(self, audio: Audio, options: ReferenceOptions) -> tuple[Tensor, ReferenceReport]:
         """The samples [1, T] to use of a clip, and what can be said of them before denoising."""
         if options.denoise and self.denoiser is None:
-            raise ValueError("denoise needs the denoiser's weights (MossFormer2_SE_48K), which this model directory does "
-                             "not hold; send the request without denoise")
+            raise ValueError(
+                "denoise needs the denoiser's weights (MossFormer2_SE_48K), which this model directory does "
+                "not hold; send the request without denoise"
+            )
         limits = self.model.config.reference
         window = choose_window(audio.samples, audio.sample_rate, limits.max_seconds, options.window)
         report, samples = judge(audio, window), audio.samples[:, slice(*window)]

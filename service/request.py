@@ -3,6 +3,7 @@
 The limits are the ones the Cog inputs declare, checked again here because a server without a schema
 passes anything through.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -18,12 +19,13 @@ from service.audio_output.loudness import MAX_TARGET as MAX_LOUDNESS
 from service.audio_output.loudness import MIN_TARGET as MIN_LOUDNESS
 from service.reference import ReferenceOptions
 
-MAX_SEED = 2 ** 32 - 1
+MAX_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
 class Limit:
     """A number's kind and closed range."""
+
     kind: type
     low: float
     high: float
@@ -74,6 +76,7 @@ EMOTION_SOURCES = ("emotion_audio", "emotion_vector", "emotion_text", "emotion_f
 class Request:
     """text and speaker are needed; None elsewhere means the default, the model's or this class's own (seed:
     a random one). What each field does is said by its input in predict.py."""
+
     text: str
     speaker: Path
     emotion_audio: Path | None = None
@@ -121,7 +124,9 @@ class Request:
                 values[name] = limit.check(name, values[name])
         for name, choices in CHOICES.items():
             if values[name] is not None and (isinstance(values[name], bool) or values[name] not in choices):
-                raise ValueError(f"{name} is {str(values[name])[:40]!r}; allowed: {', '.join(map(str, choices))}")
+                raise ValueError(
+                    f"{name} is {str(values[name])[:40]!r}; allowed: {', '.join(map(str, choices))}"
+                )
         for name in SWITCHES:
             if not isinstance(values[name], bool):
                 raise ValueError(f"{name} is {str(values[name])[:40]!r}; allowed: true, false")
@@ -129,7 +134,9 @@ class Request:
             if values[name] is not None and not isinstance(values[name], str):
                 raise ValueError(f"{name} is not a text")
             values[name] = (values[name] or "").strip() or None
-        check_output(format=values["output_format"], sample_rate=values["sample_rate"], loudness=values["loudness"])
+        check_output(
+            format=values["output_format"], sample_rate=values["sample_rate"], loudness=values["loudness"]
+        )
         if values["seed"] is None:
             values["seed"] = secrets.randbelow(MAX_SEED + 1)
         checked = Request(**values)
@@ -142,16 +149,21 @@ class Request:
         if len(sources) > 1:
             raise ValueError(f"{' and '.join(sources)} are given; give at most one source of emotion")
         if self.emotion_random and sources in ([], ["emotion_audio"]):
-            raise ValueError("emotion_random picks the voices behind emotion weights; give emotion_vector, emotion_text or "
-                             "emotion_from_text with it")
+            raise ValueError(
+                "emotion_random picks the voices behind emotion weights; give emotion_vector, emotion_text or "
+                "emotion_from_text with it"
+            )
 
     def reference_options(self) -> ReferenceOptions:
         return ReferenceOptions(self.denoise, self.trim, self.reference_window)
 
     def synthesis(self, defaults: SynthesisConfig) -> SynthesisConfig:
         """The model's synthesis defaults with what this request sets."""
-        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(SynthesisConfig)
-                 if getattr(self, field.name, None) is not None}
+        given = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(SynthesisConfig)
+            if getattr(self, field.name, None) is not None
+        }
         return dataclasses.replace(defaults, **given)
 
     def terms(self) -> Glossary:

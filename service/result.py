@@ -1,4 +1,5 @@
 """What a request gives back: the audio, the files asked for beside it, and the metrics."""
+
 from __future__ import annotations
 
 import time
@@ -27,6 +28,7 @@ SUBTITLES = {"srt": to_srt, "vtt": to_vtt}
 @dataclass(frozen=True)
 class Part:
     """A stretch of the result: its samples and what was spoken in it, or the pause it is."""
+
     chunk: Chunk
     spoken: Spoken | Pause
 
@@ -35,33 +37,66 @@ class Part:
 class Result:
     """path: the audio file, or a ZIP file of it and what was asked for beside it; metrics: what
     `record_metric` takes, by name."""
+
     path: Path
     metrics: dict[str, object]
 
 
-def write_result(folder: Path, model: Model, request: Request, reference: Reference, parts: list[Part],
-                 stopwatch: Stopwatch, started: float, setup: dict[str, object]) -> Result:
+def write_result(
+    folder: Path,
+    model: Model,
+    request: Request,
+    reference: Reference,
+    parts: list[Part],
+    stopwatch: Stopwatch,
+    started: float,
+    setup: dict[str, object],
+) -> Result:
     """Write the result of `request` into `folder`. started: of the request, by time.perf_counter.
 
     Raises ValueError when nothing was spoken or the format cannot hold what was asked for."""
     rate = model.config.audio.sample_rate
     wave = torch.cat([part.chunk.wave for part in parts])
-    segments = [SegmentReceipt(index, part.spoken.text, part.chunk.start / rate, part.chunk.end / rate,
-                               part.spoken.codes, part.spoken.seed, part.spoken.warnings)
-                for index, part in enumerate(part for part in parts if isinstance(part.spoken, Spoken))]
+    segments = [
+        SegmentReceipt(
+            index,
+            part.spoken.text,
+            part.chunk.start / rate,
+            part.chunk.end / rate,
+            part.spoken.codes,
+            part.spoken.seed,
+            part.spoken.warnings,
+        )
+        for index, part in enumerate(part for part in parts if isinstance(part.spoken, Spoken))
+    ]
     if not any(segment.codes for segment in segments):
         raise ValueError("the model made no sound of this text; try another seed or another reference")
     with stopwatch("encode"):
-        audio = encode(wave, rate, folder / NAME, format=request.output_format, sample_rate=request.sample_rate,
-                       loudness=request.loudness)
-    warnings = [*(reference.report.warnings if reference.report else []),
-                *(warning for segment in segments for warning in segment.warnings), *audio.notes]
+        audio = encode(
+            wave,
+            rate,
+            folder / NAME,
+            format=request.output_format,
+            sample_rate=request.sample_rate,
+            loudness=request.loudness,
+        )
+    warnings = [
+        *(reference.report.warnings if reference.report else []),
+        *(warning for segment in segments for warning in segment.warnings),
+        *audio.notes,
+    ]
     seconds, elapsed = len(wave) / rate, time.perf_counter() - started
     receipt = Receipt(
-        seed=request.seed, model=model.config.name, fingerprint=model.fingerprint,
-        text=" ".join(segment.text for segment in segments), segments=tuple(segments),
-        timings={stage: round(value, 4) for stage, value in stopwatch.seconds.items()}, audio_seconds=round(seconds, 3),
-        real_time_factor=round(elapsed / seconds, 3), warnings=tuple(warnings))
+        seed=request.seed,
+        model=model.config.name,
+        fingerprint=model.fingerprint,
+        text=" ".join(segment.text for segment in segments),
+        segments=tuple(segments),
+        timings={stage: round(value, 4) for stage, value in stopwatch.seconds.items()},
+        audio_seconds=round(seconds, 3),
+        real_time_factor=round(elapsed / seconds, 3),
+        warnings=tuple(warnings),
+    )
     extras: dict[str, str | Path] = {}
     if request.receipt:
         extras[f"{NAME}.json"] = to_json(receipt)
@@ -78,9 +113,16 @@ def write_result(folder: Path, model: Model, request: Request, reference: Refere
 def metrics_of(receipt: Receipt, reference: Reference) -> dict[str, object]:
     """The receipt's numbers under metric names; texts of the request are not among them."""
     metrics: dict[str, object] = {f"timing.{stage}": value for stage, value in receipt.timings.items()}
-    metrics |= {"audio_seconds": receipt.audio_seconds, "real_time_factor": receipt.real_time_factor, "seed": receipt.seed,
-                "segments": len(receipt.segments), "codes": sum(segment.codes for segment in receipt.segments),
-                "model": receipt.model, "fingerprint": receipt.fingerprint, "warnings": list(receipt.warnings)}
+    metrics |= {
+        "audio_seconds": receipt.audio_seconds,
+        "real_time_factor": receipt.real_time_factor,
+        "seed": receipt.seed,
+        "segments": len(receipt.segments),
+        "codes": sum(segment.codes for segment in receipt.segments),
+        "model": receipt.model,
+        "fingerprint": receipt.fingerprint,
+        "warnings": list(receipt.warnings),
+    }
     if reference.report is not None:
         metrics |= {f"reference.{name}": value for name, value in reference.report.metrics().items()}
     return metrics

@@ -2,6 +2,7 @@
 
 `predict.py` is a Cog shell over this.
 """
+
 from __future__ import annotations
 
 import logging
@@ -50,6 +51,7 @@ CHECK_CODES, CHECK_STEPS = 2, 1  # of a health check
 @dataclass(frozen=True)
 class Prepared:
     """A request ready to be spoken."""
+
     request: Request
     options: SynthesisConfig
     script: Sequence[TextSegment | Pause]
@@ -76,10 +78,16 @@ class Service:
             self.tokenizer = Tokenizer(source.directory / "bpe.model")
             glossary = source.directory / "glossary.yaml"
             self.glossary = Glossary.from_file(glossary) if glossary.is_file() else Glossary()
-            self.denoiser = (Denoiser(source.directory, device)
-                             if "denoise" in features and denoiser_available(source.directory) else None)
-            self.emotion_reader = (EmotionReader(source.directory, source.config.emotion, device)
-                                   if "emotion_text" in features and EmotionReader.available(source.directory) else None)
+            self.denoiser = (
+                Denoiser(source.directory, device)
+                if "denoise" in features and denoiser_available(source.directory)
+                else None
+            )
+            self.emotion_reader = (
+                EmotionReader(source.directory, source.config.emotion, device)
+                if "emotion_text" in features and EmotionReader.available(source.directory)
+                else None
+            )
         self.check_vocabulary()
         TextNormalizer().warm_up()
         self.synthesizer = Synthesizer(self.model)
@@ -108,8 +116,14 @@ class Service:
     def say_briefly(self, text: TextSegment, voice: Voice, codes: int) -> Tensor:
         """A wave of at most `codes` codes in as few steps as there can be."""
         request = Request(text.text, Path(), num_beams=1, diffusion_steps=CHECK_STEPS, max_mel_tokens=codes)
-        return self.synthesizer.segment(text, voice, voice.emotion_vector, request.synthesis(self.model.config.synthesis), 0,
-                                        Stopwatch(self.model.device)).wave
+        return self.synthesizer.segment(
+            text,
+            voice,
+            voice.emotion_vector,
+            request.synthesis(self.model.config.synthesis),
+            0,
+            Stopwatch(self.model.device),
+        ).wave
 
     def healthy(self) -> bool:
         """Whether two codes still become finite sound."""
@@ -123,8 +137,16 @@ class Service:
         try:
             prepared = self.prepare(request)
             parts = [Part(chunk, spoken) for chunk, spoken in self.parts(prepared)]
-            return write_result(folder, self.model, prepared.request, prepared.reference, parts, prepared.stopwatch,
-                                prepared.started, {"setup.seconds": round(self.load_seconds, 2), "setup.bytes": self.load_bytes})
+            return write_result(
+                folder,
+                self.model,
+                prepared.request,
+                prepared.reference,
+                parts,
+                prepared.stopwatch,
+                prepared.started,
+                {"setup.seconds": round(self.load_seconds, 2), "setup.bytes": self.load_bytes},
+            )
         except BaseException:  # a cancellation is one
             self.workspace.clear()
             raise
@@ -152,21 +174,37 @@ class Service:
         options = request.synthesis(self.model.config.synthesis)
         with stopwatch("text"):
             normalizer = TextNormalizer(self.glossary.merged(request.terms()))
-            script = prepare_script(request.text, normalizer, self.tokenizer, language=self.language(request.language),
-                                    max_segment_tokens=min(options.segment_tokens, self.model.config.gpt.max_text_tokens),
-                                    quick_start_tokens=request.quick_start_tokens)
+            script = prepare_script(
+                request.text,
+                normalizer,
+                self.tokenizer,
+                language=self.language(request.language),
+                max_segment_tokens=min(options.segment_tokens, self.model.config.gpt.max_text_tokens),
+                quick_start_tokens=request.quick_start_tokens,
+            )
         with stopwatch("voice"):
             reference = self.references.speaker(request.speaker, request.reference_options())
         with stopwatch("emotion"):
             emotion = self.emotion_vector(request, reference.voice)
         segments = sum(isinstance(part, TextSegment) for part in script)
-        return Prepared(request, options, script, reference, emotion, stopwatch, Budget(self.time_limit, segments), started)
+        return Prepared(
+            request,
+            options,
+            script,
+            reference,
+            emotion,
+            stopwatch,
+            Budget(self.time_limit, segments),
+            started,
+        )
 
     def language(self, asked: str) -> str:
         """How to read a text: as asked, if the model speaks that; its only language where it has one."""
         spoken = self.model.config.languages
         if asked != "auto" and asked not in spoken:
-            raise ValueError(f"language is {asked}; the model {self.model.config.name} speaks {', '.join(spoken)}")
+            raise ValueError(
+                f"language is {asked}; the model {self.model.config.name} speaks {', '.join(spoken)}"
+            )
         return spoken[0] if len(spoken) == 1 else asked
 
     def parts(self, prepared: Prepared):
@@ -174,10 +212,19 @@ class Service:
         spoken: list[Spoken | Pause] = []
 
         def waves():
-            for part in speak(self.synthesizer, prepared.script, prepared.reference.voice, prepared.emotion_vector,
-                              prepared.options, prepared.request.seed, prepared.stopwatch, prepared.budget):
+            for part in speak(
+                self.synthesizer,
+                prepared.script,
+                prepared.reference.voice,
+                prepared.emotion_vector,
+                prepared.options,
+                prepared.request.seed,
+                prepared.stopwatch,
+                prepared.budget,
+            ):
                 spoken.append(part)
                 yield part.seconds if isinstance(part, Pause) else part.wave
+
         gap = prepared.options.segment_silence_ms / 1000
         for index, chunk in enumerate(chunks(waves(), self.synthesizer.sample_rate, gap)):
             yield chunk, spoken[index]
@@ -198,11 +245,20 @@ class Service:
             return voice.emotion_vector
         scaled = [request.emotion_alpha * weight for weight in temper(weights, config)]
         generator = torch.Generator().manual_seed(request.seed) if request.emotion_random else None
-        return from_weights(scaled, voice.emotion_vector, voice.style, self.model.speaker_matrix,
-                            self.model.emotion_matrix, config, generator)
+        return from_weights(
+            scaled,
+            voice.emotion_vector,
+            voice.style,
+            self.model.speaker_matrix,
+            self.model.emotion_matrix,
+            config,
+            generator,
+        )
 
     def read_emotion(self, text: str) -> list[float]:
         if self.emotion_reader is None:
-            raise ValueError("reading the emotion of a text needs the text emotion model, which this model directory does not "
-                             "hold; use emotion_vector or emotion_audio")
+            raise ValueError(
+                "reading the emotion of a text needs the text emotion model, which this model directory does not "
+                "hold; use emotion_vector or emotion_audio"
+            )
         return self.emotion_reader.weights(text)

@@ -1,4 +1,5 @@
 """Where a request's files live."""
+
 from __future__ import annotations
 
 import atexit

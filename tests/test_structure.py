@@ -1,4 +1,5 @@
 """The house rules that can be read off the source: who may import whom, what the builds install."""
+
 import ast
 import re
 from functools import cache
@@ -10,7 +11,15 @@ import yaml
 from tests.conftest import ROOT
 
 # Top to bottom: a floor imports only floors below it.
-FLOORS = (("checks", "training"), ("predict", "train"), ("gateway",), ("service",), ("weights",), ("enhance", "fetching"), ("pipeline",))
+FLOORS = (
+    ("checks", "training"),
+    ("predict", "train"),
+    ("gateway",),
+    ("service",),
+    ("weights",),
+    ("enhance", "fetching"),
+    ("pipeline",),
+)
 LIBRARY = ("service", "enhance", "fetching", "pipeline")
 SHELLS = {"predict", "train"}  # the only ones that know Cog
 
@@ -48,10 +57,17 @@ def graph() -> dict[str, set[str]]:
 
 def test_imports_only_go_down():
     height = {name: len(FLOORS) - index for index, floor in enumerate(FLOORS) for name in floor}
-    wrong = [f"{name} imports {other}" for name, others in graph().items() for other in others
-             if height[other.split(".")[0]] > height[name.split(".")[0]]
-             or (height[other.split(".")[0]] == height[name.split(".")[0]] and other.split(".")[0] != name.split(".")[0]
-                 and name.split(".")[0] != "checks")]
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in graph().items()
+        for other in others
+        if height[other.split(".")[0]] > height[name.split(".")[0]]
+        or (
+            height[other.split(".")[0]] == height[name.split(".")[0]]
+            and other.split(".")[0] != name.split(".")[0]
+            and name.split(".")[0] != "checks"
+        )
+    ]
     assert not wrong
 
 
@@ -89,7 +105,13 @@ def test_only_the_shells_import_cog():
 
 def test_enhance_and_fetching_know_no_model():
     """Waveforms in and out, files moved: neither needs a stage, a configuration of a model or the wiring of stages."""
-    allowed = {"pipeline.audio", "pipeline.loading", "pipeline.state_dict", "pipeline.checkpoints", "pipeline.strict"}
+    allowed = {
+        "pipeline.audio",
+        "pipeline.loading",
+        "pipeline.state_dict",
+        "pipeline.checkpoints",
+        "pipeline.strict",
+    }
     for name in modules():
         if name.split(".")[0] in ("enhance", "fetching"):
             assert {o for o in graph()[name] if o.startswith("pipeline.")} <= allowed, name
@@ -106,7 +128,9 @@ def test_init_files_hold_no_logic():
     for name, path in modules().items():
         if path.name == "__init__.py":
             body = ast.parse(path.read_text()).body
-            assert all(isinstance(node, (ast.Import, ast.ImportFrom, ast.Assign, ast.Expr)) for node in body), name
+            assert all(
+                isinstance(node, (ast.Import, ast.ImportFrom, ast.Assign, ast.Expr)) for node in body
+            ), name
 
 
 @pytest.fixture(scope="module")

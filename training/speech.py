@@ -1,4 +1,5 @@
 """Writes the speech corpus: `python -m training.speech FOLDER --count 28000`. Run again, it goes on where it stopped."""
+
 import argparse
 import json
 import logging
@@ -10,7 +11,7 @@ import soundfile
 from training import corpus, flite, speakers
 
 MANIFEST = "manifest.jsonl"
-PURE_WEIGHT = 4          # a pure flite voice speaks this many times as much as a variant
+PURE_WEIGHT = 4  # a pure flite voice speaks this many times as much as a variant
 LOG_EVERY = 500
 logger = logging.getLogger(__name__)
 

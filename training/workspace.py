@@ -1,4 +1,5 @@
 """The work folder of a recipe: corpus, caches and checkpoints, and what later stages are fed from them."""
+
 import functools
 from collections.abc import Iterable
 from pathlib import Path
@@ -101,8 +102,11 @@ class Workspace:
     def sample(self, index: int) -> gpt.Sample:
         """Text tokens and codes of a clip. The corpus is written as it is spoken and needs no normalizing."""
         clip = self.clips[index]
-        return gpt.Sample(np.array(self.tokenizer.encode(clip.text)), self.codes[index]["codes"].astype(np.int64),
-                          clip.speaker)
+        return gpt.Sample(
+            np.array(self.tokenizer.encode(clip.text)),
+            self.codes[index]["codes"].astype(np.int64),
+            clip.speaker,
+        )
 
     @functools.cached_property
     def conditions(self) -> dict[str, list[np.ndarray]]:

@@ -3,6 +3,7 @@
 The answer names one decoder, and for ffmpeg one demuxer: nothing that ffmpeg would guess by itself (playlists,
 image sequences, scripts) is ever chosen.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -3,6 +3,7 @@
 The child reads the already opened file on its standard input, by one named demuxer, with only the file and pipe
 protocols and limits on address space and wall clock; what decodes has audio decoders only.
 """
+
 from __future__ import annotations
 
 import json
@@ -22,12 +23,14 @@ from enhance.audio_input.limits import AudioError, AudioLimits, Header
 
 INPUT = "file:/dev/stdin"  # opened anew, so that it can seek: MP4 may keep its index at the end
 PROTOCOLS = "file,pipe"
-CODECS = ",".join((
-    "aac,aac_latm,aac_fixed,alac,mp1,mp1float,mp2,mp2float,mp3,mp3float,ac3,eac3,flac",
-    "opus,libopus,vorbis,libvorbis,speex,libspeex,amrnb,amrwb,libopencore_amrnb,libopencore_amrwb",
-    "pcm_s8,pcm_u8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be",
-    "pcm_alaw,pcm_mulaw,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms",
-))
+CODECS = ",".join(
+    (
+        "aac,aac_latm,aac_fixed,alac,mp1,mp1float,mp2,mp2float,mp3,mp3float,ac3,eac3,flac",
+        "opus,libopus,vorbis,libvorbis,speex,libspeex,amrnb,amrwb,libopencore_amrnb,libopencore_amrwb",
+        "pcm_s8,pcm_u8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be",
+        "pcm_alaw,pcm_mulaw,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms",
+    )
+)
 READ_BYTES = 2**18
 REASON_BYTES = 4096  # of the child's messages, the last are kept
 REASON_CHARACTERS = 120  # of the last line of them
@@ -70,15 +73,32 @@ class FfmpegSource:
 
 
 @contextmanager
-def open_ffmpeg(descriptor: int, demuxer: str, limits: AudioLimits, deadline: float) -> Iterator[FfmpegSource]:
+def open_ffmpeg(
+    descriptor: int, demuxer: str, limits: AudioLimits, deadline: float
+) -> Iterator[FfmpegSource]:
     """Probe the file behind `descriptor` (left open); `deadline` is of `time.monotonic()`. Raises AudioError."""
     yield FfmpegSource(descriptor, demuxer, _probe(descriptor, demuxer, limits, deadline), limits, deadline)
 
 
 def _probe(descriptor: int, demuxer: str, limits: AudioLimits, deadline: float) -> Header:
     entries = "stream=codec_name,sample_rate,channels,duration:format=format_name,duration"
-    command = ["ffprobe", "-hide_banner", "-loglevel", "error", "-protocol_whitelist", PROTOCOLS, "-f", demuxer,
-               "-select_streams", "a:0", "-show_entries", entries, "-of", "json", INPUT]
+    command = [
+        "ffprobe",
+        "-hide_banner",
+        "-loglevel",
+        "error",
+        "-protocol_whitelist",
+        PROTOCOLS,
+        "-f",
+        demuxer,
+        "-select_streams",
+        "a:0",
+        "-show_entries",
+        entries,
+        "-of",
+        "json",
+        INPUT,
+    ]
     answer = json.loads(b"".join(_output(command, descriptor, limits, deadline)) or b"{}")
     if not answer.get("streams"):
         raise limits.error("it holds no audio stream")

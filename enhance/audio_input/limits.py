@@ -1,4 +1,5 @@
 """What an audio file may be, and the one error that says it is not."""
+
 from __future__ import annotations
 
 import math

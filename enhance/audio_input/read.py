@@ -1,4 +1,5 @@
 """Reading an audio file that a stranger sent: any common format in, mono samples or a one-line error out."""
+
 from __future__ import annotations
 
 import math
@@ -91,8 +92,9 @@ def _regular_file(path: str | os.PathLike, limits: AudioLimits) -> Iterator[int]
         os.close(descriptor)
 
 
-def _open_source(descriptor: int, container: Container, limits: AudioLimits,
-                 deadline: float) -> AbstractContextManager[SoundfileSource | FfmpegSource]:
+def _open_source(
+    descriptor: int, container: Container, limits: AudioLimits, deadline: float
+) -> AbstractContextManager[SoundfileSource | FfmpegSource]:
     if container.demuxer is None:
         return open_soundfile(descriptor, container.name, limits)
     return open_ffmpeg(descriptor, container.demuxer, limits, deadline)
@@ -110,7 +112,9 @@ def _collect(header: Header, blocks: Iterator[np.ndarray], limits: AudioLimits, 
             raise limits.error("it holds samples that are not finite numbers (NaN or infinity)")
         peak = max(-low, high)
         if peak > limits.max_peak:
-            raise limits.error(f"its samples reach {peak:.3g}, allowed is up to {limits.max_peak:g} (full scale is 1)")
+            raise limits.error(
+                f"its samples reach {peak:.3g}, allowed is up to {limits.max_peak:g} (full scale is 1)"
+            )
         if peak >= CLIP_LEVEL:
             clipped += int(np.count_nonzero(np.abs(block) >= CLIP_LEVEL))
         if frames + len(block) > most:

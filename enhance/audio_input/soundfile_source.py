@@ -1,4 +1,5 @@
 """Samples of a WAV, FLAC, Ogg Vorbis, MP3 or AIFF file, block by block, through libsndfile."""
+
 from __future__ import annotations
 
 import os

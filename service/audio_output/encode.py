@@ -3,6 +3,7 @@
 WAV and FLAC are written by soundfile; the lossy formats by ffmpeg, because libsndfile draws a random serial
 number for every Ogg stream. Axes: T samples.
 """
+
 from __future__ import annotations
 
 import subprocess
@@ -33,6 +34,7 @@ class OutputError(ValueError):
 @dataclass(frozen=True)
 class Format:
     """container: soundfile's name of it, or None for ffmpeg with these options. peak: what a wave may reach."""
+
     rates: tuple[int, ...] = SAMPLE_RATES
     container: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
@@ -52,6 +54,7 @@ FORMATS: Mapping[str, Format] = {  # the name is also the file's suffix
 class EncodedAudio:
     """sample_rate: of the samples that went in; loudness: in LUFS, where a target was given and it could be measured;
     notes: what could not be done as asked, in plain words."""
+
     path: Path
     sample_rate: int
     loudness: float | None
@@ -77,8 +80,15 @@ def output_rate(format: str, sample_rate: int | None, rate: int) -> int:
     return next((possible for possible in rates if possible >= rate), rates[-1])
 
 
-def encode(wave: Tensor, rate: int, stem: Path, *, format: str = "wav", sample_rate: int | None = None,
-           loudness: float | None = None) -> EncodedAudio:
+def encode(
+    wave: Tensor,
+    rate: int,
+    stem: Path,
+    *,
+    format: str = "wav",
+    sample_rate: int | None = None,
+    loudness: float | None = None,
+) -> EncodedAudio:
     """Write wave [T] at `rate` Hz to `stem` + "." + format, mono; nothing is clipped, what is over is scaled down.
 
     sample_rate in Hz: see `output_rate`. loudness: a target in LUFS, or None to leave it. Raises OutputError for what
@@ -110,16 +120,28 @@ def encode(wave: Tensor, rate: int, stem: Path, *, format: str = "wav", sample_r
 def _write_lossy(path: Path, wave: Tensor, rate: int, format: str) -> None:
     stream = ffmpeg.input("pipe:0", f="f32le", ar=rate, ac=1)
     # bitexact: no version of ffmpeg in the file, and Ogg serial numbers that are counted instead of drawn
-    stream = stream.output(f"file:{path.absolute()}", **FORMATS[format].options, ar=rate, ac=1, threads=1, map_metadata=-1,
-                           fflags="+bitexact", **{"flags:a": "+bitexact"})
+    stream = stream.output(
+        f"file:{path.absolute()}",
+        **FORMATS[format].options,
+        ar=rate,
+        ac=1,
+        threads=1,
+        map_metadata=-1,
+        fflags="+bitexact",
+        **{"flags:a": "+bitexact"},
+    )
     command = stream.global_args("-hide_banner", "-loglevel", "error", "-y").compile()
     try:
         samples = wave.numpy().astype("<f4").tobytes()
         done = subprocess.run(command, input=samples, capture_output=True, timeout=ENCODE_SECONDS)
     except FileNotFoundError as e:
-        raise OutputError(f"output_format {format} needs ffmpeg, which is not installed; wav and flac do not") from e
+        raise OutputError(
+            f"output_format {format} needs ffmpeg, which is not installed; wav and flac do not"
+        ) from e
     except subprocess.TimeoutExpired as e:
         raise OutputError(f"the {format} file was not encoded within {ENCODE_SECONDS:g} s") from e
     if done.returncode:
         reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"])[-1]
-        raise OutputError(f"the {format} file could not be encoded ({reason.rpartition(': ')[2]})")  # the path is before it
+        raise OutputError(
+            f"the {format} file could not be encoded ({reason.rpartition(': ')[2]})"
+        )  # the path is before it

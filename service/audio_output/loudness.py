@@ -2,6 +2,7 @@
 
 Axes: T samples.
 """
+
 from __future__ import annotations
 
 import math
@@ -19,13 +20,14 @@ MAX_GAIN_DB = 30.0  # what is quieter than this under the target is noise
 BLOCK_SECONDS = 0.4  # the standard's; nothing shorter can be measured
 
 OVERSAMPLING = 4  # the standard's, for true peaks
-PEAK_BLOCK = 2 ** 20  # samples that are oversampled at a time
+PEAK_BLOCK = 2**20  # samples that are oversampled at a time
 PEAK_MARGIN = 64  # samples on each side, more than the filter reaches
 
 
 @dataclass(frozen=True)
 class Leveled:
     """wave [T]; loudness: what it has now in LUFS, None if it cannot be measured; note: why that is not the target."""
+
     wave: Tensor
     loudness: float | None
     note: str | None
@@ -59,11 +61,16 @@ def to_loudness(wave: Tensor, rate: int, target: float) -> Leveled:
     MAX_GAIN_DB. What cannot be measured stays as it is."""
     measured = loudness(wave, rate)
     if measured is None:
-        return Leveled(wave, None, "the audio is too quiet for its loudness to be measured; it was left as it is")
+        return Leveled(
+            wave, None, "the audio is too quiet for its loudness to be measured; it was left as it is"
+        )
     room = TRUE_PEAK_DB - 20 * math.log10(true_peak(wave, rate))
-    gain, reason = min((target - measured, None),
-                       (room, f"more would put its peaks over {TRUE_PEAK_DB:g} dB"),
-                       (MAX_GAIN_DB, f"the gain is at most {MAX_GAIN_DB:g} dB"), key=lambda choice: choice[0])
+    gain, reason = min(
+        (target - measured, None),
+        (room, f"more would put its peaks over {TRUE_PEAK_DB:g} dB"),
+        (MAX_GAIN_DB, f"the gain is at most {MAX_GAIN_DB:g} dB"),
+        key=lambda choice: choice[0],
+    )
     reached = measured + gain
     note = None if reason is None else f"the loudness is {reached:.1f} LUFS instead of {target:g}: {reason}"
     return Leveled(wave * 10 ** (gain / 20), reached, note)

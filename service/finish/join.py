@@ -2,6 +2,7 @@
 
 Axes: T samples.
 """
+
 from __future__ import annotations
 
 import math
@@ -16,6 +17,7 @@ from torch import Tensor
 class Chunk:
     """What one part adds to the whole: wave [T]. The part's own sound is the samples start to end of the whole;
     a gap before it is not."""
+
     wave: Tensor
     start: int
     end: int
@@ -41,7 +43,9 @@ def chunks(parts: Iterable[Tensor | float], rate: int, gap_seconds: float = 0.0)
         yield Chunk(torch.cat([lead, own]), start, position)
 
 
-def join(parts: Iterable[Tensor | float], rate: int, gap_seconds: float = 0.0) -> tuple[Tensor, list[tuple[int, int]]]:
+def join(
+    parts: Iterable[Tensor | float], rate: int, gap_seconds: float = 0.0
+) -> tuple[Tensor, list[tuple[int, int]]]:
     """All of `chunks`: the whole wave [T], and for each part its first sample and one past its last."""
     done = list(chunks(parts, rate, gap_seconds))
     wave = torch.cat([chunk.wave for chunk in done]) if done else torch.zeros(0)

@@ -2,6 +2,7 @@
 
 Axes: T samples, N frames of 10 ms.
 """
+
 from __future__ import annotations
 
 import math

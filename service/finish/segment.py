@@ -3,6 +3,7 @@
 Everything is done to one segment without knowing the others, so that a stream of segments and the whole file
 have the same samples. Waves are float32 [T] in [-1, 1] on the CPU.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -15,13 +16,26 @@ from service.finish.join import Chunk, chunks, join
 from service.finish.shape import fade_ends, limit_peak, remove_dc
 from service.finish.tail import trim_noisy_tail
 
-__all__ = ["Chunk", "Finished", "SegmentLimits", "check_segment", "chunks", "fade_ends", "finish_segment", "join",
-           "limit_peak", "long_silences", "remove_dc", "trim_noisy_tail"]
+__all__ = [
+    "Chunk",
+    "Finished",
+    "SegmentLimits",
+    "check_segment",
+    "chunks",
+    "fade_ends",
+    "finish_segment",
+    "join",
+    "limit_peak",
+    "long_silences",
+    "remove_dc",
+    "trim_noisy_tail",
+]
 
 
 @dataclass(frozen=True)
 class Finished:
     """wave [T'] that joins to silence without a click; trimmed_seconds of noise were cut off its end."""
+
     wave: Tensor
     trimmed_seconds: float
 

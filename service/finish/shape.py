@@ -1,4 +1,5 @@
 """Small changes to a whole wave: DC taken out, ends faded, peaks held. Waves are float32 [T] on the CPU."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -2,6 +2,7 @@
 
 The rules are careful: what might be speech stays, and a tail that is silent anyway is left as it is.
 """
+
 from __future__ import annotations
 
 import torch
@@ -55,7 +56,7 @@ def last_speech(levels: Tensor, wave: Tensor, rate: int) -> int | None:
 
 def _hiss_start(contour: Tensor, loud: float, wave: Tensor, rate: int) -> int | None:
     """The frame where the hiss begins that levels [N] end with; None if they do not."""
-    level = float(contour[-round(HISS_LAST_SECONDS / FRAME_SECONDS):].median())
+    level = float(contour[-round(HISS_LAST_SECONDS / FRAME_SECONDS) :].median())
     if not SILENCE_DB < level <= loud - HISS_UNDER_LOUD_DB:
         return None
     outside = torch.nonzero((contour - level).abs() > HISS_BAND_DB)

@@ -1,4 +1,5 @@
 """The Voice of a clip, what is refused, and the cache by content."""
+
 import pytest
 import torch
 

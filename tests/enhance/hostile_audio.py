@@ -1,4 +1,5 @@
 """Makes the hostile and odd audio files of tests/enhance/test_hostile_audio.py, each with the outcome it must have."""
+
 from __future__ import annotations
 
 import os
@@ -26,14 +27,28 @@ def ffmpeg(*arguments: str | Path) -> None:
     subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, arguments)], check=True)
 
 
-def wav(body: bytes, rate: int = RATE, channels: int = 1, bits: int = 16, kind: int = 1,
-        claimed: int | None = None) -> bytes:
+def wav(
+    body: bytes,
+    rate: int = RATE,
+    channels: int = 1,
+    bits: int = 16,
+    kind: int = 1,
+    claimed: int | None = None,
+) -> bytes:
     """A WAV file with any header around `body`; kind 1 is PCM, 3 float."""
     size = len(body) if claimed is None else claimed
     align = channels * bits // 8
     form = struct.pack("<HHIIHH", kind, channels, rate, rate * align & 0xFFFFFFFF, align & 0xFFFF, bits)
-    return (b"RIFF" + struct.pack("<I", min(size + 36, 0xFFFFFFFF)) + b"WAVEfmt " + struct.pack("<I", 16) + form
-            + b"data" + struct.pack("<I", size) + body)
+    return (
+        b"RIFF"
+        + struct.pack("<I", min(size + 36, 0xFFFFFFFF))
+        + b"WAVEfmt "
+        + struct.pack("<I", 16)
+        + form
+        + b"data"
+        + struct.pack("<I", size)
+        + body
+    )
 
 
 def tone(seconds: float = 1.0) -> np.ndarray:
@@ -60,7 +75,17 @@ class Maker:
 
 def make_cases(folder: Path) -> list[Case]:
     maker = Maker(folder)
-    for part in (formats, truncated, headers, samples, strangers, claims, long_files, not_files, ffmpeg_hostile):
+    for part in (
+        formats,
+        truncated,
+        headers,
+        samples,
+        strangers,
+        claims,
+        long_files,
+        not_files,
+        ffmpeg_hostile,
+    ):
         part(maker)
     return maker.cases
 
@@ -68,12 +93,27 @@ def make_cases(folder: Path) -> list[Case]:
 def formats(maker: Maker) -> None:
     """Odd but fine encodings, made by ffmpeg and read."""
     encodings = {
-        "8-bit.wav": "pcm_u8", "24-bit.wav": "pcm_s24le", "32-bit.wav": "pcm_s32le", "float.wav": "pcm_f32le",
-        "float64.wav": "pcm_f64le", "ima-adpcm.wav": "adpcm_ima_wav", "ms-adpcm.wav": "adpcm_ms",
-        "mu-law.wav": "pcm_mulaw", "speech.flac": "flac", "speech.mp3": "libmp3lame", "speech.m4a": "aac",
-        "speech.opus": "libopus", "speech.webm": "libopus", "speech.aac": "aac", "alac.m4a": "alac",
-        "speech.caf": "pcm_s16be", "speech.aiff": "pcm_s16be", "speex.ogg": "libspeex", "flac.ogg": "flac",
-        "speech.mp2": "mp2", "speech.mkv": "libvorbis",
+        "8-bit.wav": "pcm_u8",
+        "24-bit.wav": "pcm_s24le",
+        "32-bit.wav": "pcm_s32le",
+        "float.wav": "pcm_f32le",
+        "float64.wav": "pcm_f64le",
+        "ima-adpcm.wav": "adpcm_ima_wav",
+        "ms-adpcm.wav": "adpcm_ms",
+        "mu-law.wav": "pcm_mulaw",
+        "speech.flac": "flac",
+        "speech.mp3": "libmp3lame",
+        "speech.m4a": "aac",
+        "speech.opus": "libopus",
+        "speech.webm": "libopus",
+        "speech.aac": "aac",
+        "alac.m4a": "alac",
+        "speech.caf": "pcm_s16be",
+        "speech.aiff": "pcm_s16be",
+        "speex.ogg": "libspeex",
+        "flac.ogg": "flac",
+        "speech.mp2": "mp2",
+        "speech.mkv": "libvorbis",
     }
     arguments: list = ["-i", SPEECH]
     for name, codec in encodings.items():
@@ -82,10 +122,26 @@ def formats(maker: Maker) -> None:
     for name in encodings:
         maker.add(name, READ)
     video, one_frame = ("-map", "1:v", "-c:v", "mpeg4"), ("-map", "1:v", "-frames:v", "1")
-    ffmpeg("-i", SPEECH, "-f", "lavfi", "-i", "color=size=64x64:rate=5:duration=1",
-           *video, "-map", "0:a", "-c:a", "aac", maker.path("video-with-sound.mp4"),
-           *video, maker.path("video-without-sound.mp4"),
-           *one_frame, maker.path("picture.png"), *one_frame, maker.path("photo.jpg"))
+    ffmpeg(
+        "-i",
+        SPEECH,
+        "-f",
+        "lavfi",
+        "-i",
+        "color=size=64x64:rate=5:duration=1",
+        *video,
+        "-map",
+        "0:a",
+        "-c:a",
+        "aac",
+        maker.path("video-with-sound.mp4"),
+        *video,
+        maker.path("video-without-sound.mp4"),
+        *one_frame,
+        maker.path("picture.png"),
+        *one_frame,
+        maker.path("photo.jpg"),
+    )
     maker.add("video-with-sound.mp4", READ)
     maker.add("video-without-sound.mp4", "no audio stream")
     maker.add("picture.png", "no audio format")
@@ -141,7 +197,12 @@ def headers(maker: Maker) -> None:
 
 
 def samples(maker: Maker) -> None:
-    for name, value in (("nan", np.nan), ("infinite", np.inf), ("minus-infinite", -np.inf), ("1e300-double", 1e300)):
+    for name, value in (
+        ("nan", np.nan),
+        ("infinite", np.inf),
+        ("minus-infinite", -np.inf),
+        ("1e300-double", 1e300),
+    ):
         wave = tone().astype("<f8")
         wave[len(wave) // 2] = value
         maker.add(f"{name}.wav", "not finite", wav(wave.tobytes(), bits=64, kind=3))
@@ -166,7 +227,11 @@ def strangers(maker: Maker) -> None:
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n{entries}#EXT-X-ENDLIST\n".encode()
     maker.add("playlist.m3u8", "no audio format", playlist)
     maker.add("playlist-named.wav", "no audio format", playlist)
-    maker.add("concat.ffconcat", "no audio format", f"ffconcat version 1.0\nfile {maker.path('speech.mp3')}\n".encode())
+    maker.add(
+        "concat.ffconcat",
+        "no audio format",
+        f"ffconcat version 1.0\nfile {maker.path('speech.mp3')}\n".encode(),
+    )
     maker.add("dash.mpd", "no audio format", b'<?xml version="1.0"?><MPD><Period></Period></MPD>')
     maker.add("session.sdp", "no audio format", b"v=0\no=- 0 0 IN IP4 127.0.0.1\nm=audio 9 RTP/AVP 0\n")
     maker.add("script-named.wav", "no audio format", b"#!/bin/sh\necho hello\n")
@@ -174,7 +239,9 @@ def strangers(maker: Maker) -> None:
     maker.add("text.wav", "no audio format", "Привет".encode() * 1000)
     maker.add("program.wav", "no audio format", b"\x7fELF\x02\x01\x01" + bytes(4096))
     maker.add("archive.zip", "no audio format", b"PK\x03\x04" + bytes(4096))
-    maker.add("bomb.gz", "no audio format", b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + zlib.compress(bytes(10_000_000)))
+    maker.add(
+        "bomb.gz", "no audio format", b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + zlib.compress(bytes(10_000_000))
+    )
     maker.add("document.pdf", "no audio format", b"%PDF-1.7\n" + bytes(1000))
     maker.add("photo.heic", "no audio format", struct.pack(">I4s4sI", 24, b"ftyp", b"heic", 0) + bytes(1000))
     maker.add("tune.mid", "no audio format", b"MThd\0\0\0\x06\0\x01\0\x01\0\x60" + bytes(100))
@@ -183,8 +250,15 @@ def strangers(maker: Maker) -> None:
     maker.add("20-mb-of-junk.bin", None, junk)
     maker.add("junk-after-mp3-sync.mp3", None, b"\xff\xfb\x90\x64" + junk)
     maker.add("nothing-but-mp3-sync.mp3", None, b"\xff\xfb\x90\x64" * 5_000_000)
-    magic = {"flac": b"fLaC\0\0\0\x22", "ogg": b"OggS\0\x02", "amr": b"#!AMR\n", "aac": b"\xff\xf1\x50\x80",
-             "caf": b"caff\0\x01\0\0", "webm": b"\x1aE\xdf\xa3", "m4a": b"\0\0\0\x20ftypM4A "}
+    magic = {
+        "flac": b"fLaC\0\0\0\x22",
+        "ogg": b"OggS\0\x02",
+        "amr": b"#!AMR\n",
+        "aac": b"\xff\xf1\x50\x80",
+        "caf": b"caff\0\x01\0\0",
+        "webm": b"\x1aE\xdf\xa3",
+        "m4a": b"\0\0\0\x20ftypM4A ",
+    }
     for name, start in magic.items():
         maker.add(f"junk-after-magic.{name}", None, start + junk[:1_000_000])
 
@@ -205,13 +279,26 @@ def claims(maker: Maker) -> None:
     maker.add("claims-1-second.flac", None, lying(RATE))
     maker.add("claims-rate-1.flac", None, lying(RATE, rate=1))
     maker.add("claims-no-length.flac", READ, lying(0))
-    rf64 = b"RF64\xff\xff\xff\xffWAVEds64" + struct.pack("<IQQQI", 28, 2**62, 2**62, 2**61, 0) + wav(pcm(tone()))[12:]
+    rf64 = (
+        b"RF64\xff\xff\xff\xffWAVEds64"
+        + struct.pack("<IQQQI", 28, 2**62, 2**62, 2**61, 0)
+        + wav(pcm(tone()))[12:]
+    )
     maker.add("claims-an-exabyte.rf64", None, rf64)
 
 
 def long_files(maker: Maker) -> None:
     def silence(name: str, hours: float, rate: int, *options: str) -> None:
-        ffmpeg("-f", "lavfi", "-i", f"anullsrc=r={rate}:cl=mono", "-t", str(hours * 3600), *options, maker.path(name))
+        ffmpeg(
+            "-f",
+            "lavfi",
+            "-i",
+            f"anullsrc=r={rate}:cl=mono",
+            "-t",
+            str(hours * 3600),
+            *options,
+            maker.path(name),
+        )
 
     silence("4-hours-in-300-kb.flac", 4, 8_000, "-c:a", "flac", "-frame_size", "4608")
     size = maker.path("4-hours-in-300-kb.flac").stat().st_size
@@ -219,7 +306,9 @@ def long_files(maker: Maker) -> None:
     maker.add("4-hours-in-300-kb.flac", "its header says 14400.0 s")
     content = maker.path("4-hours-in-300-kb.flac").read_bytes()
     hidden = int.from_bytes(content[18:26], "big") & ~(2**36 - 1)
-    maker.add("4-hours-that-hide.flac", "longer than 600 s", content[:18] + hidden.to_bytes(8, "big") + content[26:])
+    maker.add(
+        "4-hours-that-hide.flac", "longer than 600 s", content[:18] + hidden.to_bytes(8, "big") + content[26:]
+    )
     modest = hidden | 8_000
     maker.add("4-hours-that-say-1-s.flac", None, content[:18] + modest.to_bytes(8, "big") + content[26:])
     silence("11-minutes.mp3", 11 / 60, 8_000, "-c:a", "libmp3lame", "-b:a", "8k")
@@ -251,7 +340,12 @@ def not_files(maker: Maker) -> None:
 def ffmpeg_hostile(maker: Maker) -> None:
     """Containers that ask ffmpeg for memory, time or other files."""
     m4a = maker.path("speech.m4a").read_bytes()
-    for atom, shift in {"stsz": 12, "stts": 8, "stco": 8, "stsc": 8}.items():  # where they say how many entries follow
+    for atom, shift in {
+        "stsz": 12,
+        "stts": 8,
+        "stco": 8,
+        "stsc": 8,
+    }.items():  # where they say how many entries follow
         where = m4a.index(atom.encode()) + shift
         maker.add(f"4-billion-in-{atom}.m4a", None, m4a[:where] + b"\xff\xff\xff\xff" + m4a[where + 4 :])
     where = m4a.index(b"mp4a") + 20
@@ -270,7 +364,20 @@ def ffmpeg_hostile(maker: Maker) -> None:
 def write_longest_allowed(folder: Path) -> list[Path]:
     """Ten minutes at the highest rate, for soundfile and for ffmpeg."""
     flac, mkv = folder / "longest.flac", folder / "longest.mkv"
-    ffmpeg("-f", "lavfi", "-i", "anullsrc=r=192000:cl=mono", "-t", "600", "-c:a", "flac", "-compression_level", "0",
-           "-frame_size", "65535", flac)
+    ffmpeg(
+        "-f",
+        "lavfi",
+        "-i",
+        "anullsrc=r=192000:cl=mono",
+        "-t",
+        "600",
+        "-c:a",
+        "flac",
+        "-compression_level",
+        "0",
+        "-frame_size",
+        "65535",
+        flac,
+    )
     ffmpeg("-i", flac, "-c", "copy", mkv)
     return [flac, mkv]

@@ -2,6 +2,7 @@
 
 Its peak memory is the process's own, set back before each file, plus that of the children running at that moment.
 """
+
 from __future__ import annotations
 
 import json
@@ -70,8 +71,14 @@ def measure(path: str, limits: AudioLimits) -> dict:
     seconds = time.perf_counter() - start
     watcher.ended.set()
     watcher.join()
-    return {"outcome": outcome, "audio_seconds": audio_seconds, "seconds": seconds, "own": resident_peak("self"),
-            "children": watcher.peak, "left": children()}
+    return {
+        "outcome": outcome,
+        "audio_seconds": audio_seconds,
+        "seconds": seconds,
+        "own": resident_peak("self"),
+        "children": watcher.peak,
+        "left": children(),
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """Reading audio files: every format against the samples it was made of, and what is said of a file."""
+
 import os
 import shutil
 import subprocess
@@ -163,8 +164,14 @@ def test_no_descriptor_is_left_open(folder, tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"\0\0\0\x10ftypisom")
 
     def read_all():
-        for path in (folder / "sound.mp3", folder / "index-last.m4a", tmp_path / "bad.wav", tmp_path / "bad.mp4",
-                     tmp_path / "none", tmp_path):
+        for path in (
+            folder / "sound.mp3",
+            folder / "index-last.m4a",
+            tmp_path / "bad.wav",
+            tmp_path / "bad.mp4",
+            tmp_path / "none",
+            tmp_path,
+        ):
             try:
                 read_audio(path)
             except AudioError:

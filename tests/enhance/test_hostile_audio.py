@@ -1,4 +1,5 @@
 """Hostile and odd audio files, read in one worker process. The table: `pytest tests/enhance/test_hostile_audio.py -s`."""
+
 import json
 import os
 import subprocess
@@ -19,9 +20,15 @@ class Worker:
     def __init__(self, temp: Path, decode_seconds: float):
         self.temp = temp
         environment = os.environ | {"TMPDIR": str(temp), "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen([sys.executable, str(ROOT / "tests/hostile_worker.py"), str(decode_seconds)],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                        text=True, cwd=temp, env=environment)
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "tests/hostile_worker.py"), str(decode_seconds)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=temp,
+            env=environment,
+        )
 
     def read(self, path: Path) -> dict:
         self.process.stdin.write(json.dumps(str(path)) + "\n")
@@ -43,7 +50,9 @@ def test_every_file_is_read_or_refused_in_bounds(tmp_path_factory):
         result = worker.read(case.path)
         outcome, peak = result["outcome"], result["own"] + result["children"]
         refused = result["audio_seconds"] is None
-        print(f"{case.name[:36]!r:40} {result['seconds']:5.2f} s {peak / 1e6:5.0f} MB  {outcome.split('; allowed')[0]}")
+        print(
+            f"{case.name[:36]!r:40} {result['seconds']:5.2f} s {peak / 1e6:5.0f} MB  {outcome.split('; allowed')[0]}"
+        )
         faults = {
             "time": result["seconds"] > MAX_SECONDS,
             "memory": peak > MAX_BYTES,
@@ -51,7 +60,8 @@ def test_every_file_is_read_or_refused_in_bounds(tmp_path_factory):
             "left running": result["left"],
             "more than a line": "\n" in outcome,
             "no word on what is allowed": refused and "allowed" not in outcome,
-            "outcome": case.outcome is not None and (refused if case.outcome == READ else case.outcome not in outcome),
+            "outcome": case.outcome is not None
+            and (refused if case.outcome == READ else case.outcome not in outcome),
         }
         wrong += [f"{case.name}: {fault}: {outcome}" for fault, holds in faults.items() if holds]
     worker.close()

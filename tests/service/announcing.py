@@ -1,4 +1,5 @@
 """The service's predictor, which also logs the start of every stage: how a test knows where a request is."""
+
 import logging
 from contextlib import contextmanager
 

@@ -1,4 +1,5 @@
 """Files in every format and rate, as ffprobe and ffmpeg see them; loudness as ffmpeg measures it."""
+
 import json
 import math
 import re
@@ -28,7 +29,10 @@ from tests.conftest import ROOT
 
 RATE = 22050
 SEEN = {  # container and codec as ffprobe names them, samples of a codec frame
-    "wav": ("wav", "pcm_s16le", 1), "flac": ("flac", "flac", 1), "mp3": ("mp3", "mp3", 1152), "ogg": ("ogg", "vorbis", 2048),
+    "wav": ("wav", "pcm_s16le", 1),
+    "flac": ("flac", "flac", 1),
+    "mp3": ("mp3", "mp3", 1152),
+    "ogg": ("ogg", "vorbis", 2048),
     "opus": ("ogg", "opus", 960),
 }
 EVERY = [(name, rate) for name, kind in FORMATS.items() for rate in kind.rates]
@@ -43,7 +47,9 @@ def speech() -> Tensor:
 
 
 def probe(path: Path) -> dict:
-    entries = "stream=codec_name,sample_rate,channels,duration:format=format_name,duration:format_tags:stream_tags"
+    entries = (
+        "stream=codec_name,sample_rate,channels,duration:format=format_name,duration:format_tags:stream_tags"
+    )
     command = ["ffprobe", "-v", "error", "-show_entries", entries, "-of", "json", str(path)]
     return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
 
@@ -60,8 +66,10 @@ def ffmpeg_loudness(path: Path) -> tuple[float, float]:
     """Integrated loudness in LUFS and true peak in dB, by ffmpeg's ebur128."""
     command = ["ffmpeg", "-nostats", "-i", str(path), "-af", "ebur128=peak=true", "-f", "null", "-"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    said = said[said.rindex("Summary:"):]
-    return float(re.search(r"I: +(-?[\d.]+) LUFS", said)[1]), float(re.search(r"Peak: +(-?[\d.]+) dBFS", said)[1])
+    said = said[said.rindex("Summary:") :]
+    return float(re.search(r"I: +(-?[\d.]+) LUFS", said)[1]), float(
+        re.search(r"Peak: +(-?[\d.]+) dBFS", said)[1]
+    )
 
 
 @pytest.mark.parametrize(("name", "rate"), EVERY)
@@ -70,7 +78,7 @@ def test_every_format_and_rate(tmp_path, speech, name, rate):
     assert encoded.path == tmp_path / f"speech.{name}" and encoded.sample_rate == rate and encoded.notes == ()
     container, codec, frame = SEEN[name]
     whole = probe(encoded.path)
-    seen, = whole["streams"]
+    (seen,) = whole["streams"]
     assert whole["format"]["format_name"] == container
     assert (seen["codec_name"], seen["channels"]) == (codec, 1)
     heard = 48000 if name == "opus" else rate
@@ -79,24 +87,35 @@ def test_every_format_and_rate(tmp_path, speech, name, rate):
     seconds, decoded = len(speech) / RATE, decode(encoded.path)
     assert abs(len(decoded) / heard - seconds) <= (frame / heard if name == "ogg" else 1 / rate)
     # MP3: ffprobe counts the encoder's delay and padding too, which a player leaves out
-    assert 0 <= float(seen["duration"]) - seconds + 1 / rate <= (3.5 if name == "mp3" else 1) * (frame + 1) / heard
+    assert (
+        0
+        <= float(seen["duration"]) - seconds + 1 / rate
+        <= (3.5 if name == "mp3" else 1) * (frame + 1) / heard
+    )
 
     expected = resample(resample(speech, RATE, rate), rate, heard).numpy()
     length = min(len(decoded), len(expected))
     likeness = np.corrcoef(decoded[:length], expected[:length])[0, 1]
     late = np.corrcoef(decoded[8:length], expected[: length - 8])[0, 1]
-    assert likeness > (0.9999 if name in LOSSLESS else 0.98) and likeness > late, "neither distorted nor shifted"
+    assert likeness > (0.9999 if name in LOSSLESS else 0.98) and likeness > late, (
+        "neither distorted nor shifted"
+    )
 
 
 def test_lossless_files_hold_the_same_16_bits(tmp_path, speech):
-    wav, flac = (soundfile.read(encode(speech, RATE, tmp_path / "a", format=name).path, dtype="int16")[0] for name in LOSSLESS)
+    wav, flac = (
+        soundfile.read(encode(speech, RATE, tmp_path / "a", format=name).path, dtype="int16")[0]
+        for name in LOSSLESS
+    )
     assert (wav == flac).all() and (wav == np.round(speech.numpy() * 32767)).all()
     assert soundfile.info(tmp_path / "a.flac").subtype == "PCM_16"
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_same_samples_same_bytes(tmp_path, speech, name):
-    one, two = (encode(speech, RATE, tmp_path / stem, format=name, loudness=-20).path.read_bytes() for stem in "ab")
+    one, two = (
+        encode(speech, RATE, tmp_path / stem, format=name, loudness=-20).path.read_bytes() for stem in "ab"
+    )
     assert one == two
     assert encode(speech * 0.5, RATE, tmp_path / "c", format=name).path.read_bytes() != one
 
@@ -123,25 +142,43 @@ def test_own_reader_reads_every_format(tmp_path, speech):
         assert audio.seconds == pytest.approx(len(speech) / RATE, abs=0.05)
 
 
-@pytest.mark.parametrize(("name", "native", "expected"), [
-    ("wav", 22050, 22050), ("mp3", 24000, 24000), ("opus", 22050, 24000), ("opus", 16000, 16000), ("opus", 44100, 48000),
-    ("wav", 32000, 44100), ("wav", 96000, 48000)])
+@pytest.mark.parametrize(
+    ("name", "native", "expected"),
+    [
+        ("wav", 22050, 22050),
+        ("mp3", 24000, 24000),
+        ("opus", 22050, 24000),
+        ("opus", 16000, 16000),
+        ("opus", 44100, 48000),
+        ("wav", 32000, 44100),
+        ("wav", 96000, 48000),
+    ],
+)
 def test_without_a_sample_rate_the_nearest_that_loses_nothing(name, native, expected):
     assert output_rate(name, None, native) == expected
     assert output_rate(name, 8000, native) == 8000
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"format": "aac"}, "output_format is 'aac'; allowed: wav, flac, mp3, ogg, opus"),
-    ({"format": "x" * 1000}, "output_format is 'xxxxxxxxxxxxxxxxxxxx'; allowed"),
-    ({"format": ["wav"]}, r"output_format is \"\['wav'\]\"; allowed"),
-    ({"format": "../wav"}, r"output_format is '../wav'; allowed"),
-    ({"format": "wav", "sample_rate": 11025}, "sample_rate is 11025; allowed for wav: 8000, 16000, 22050, 24000, 44100, 48000"),
-    ({"format": "opus", "sample_rate": 22050}, "sample_rate is 22050; allowed for opus: 8000, 16000, 24000, 48000"),
-    ({"format": "wav", "loudness": 0.0}, "loudness is 0; allowed: -40 to -8 LUFS"),
-    ({"format": "wav", "loudness": math.nan}, "loudness is nan; allowed"),
-    ({"format": "wav", "loudness": -math.inf}, "loudness is -inf; allowed"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "aac"}, "output_format is 'aac'; allowed: wav, flac, mp3, ogg, opus"),
+        ({"format": "x" * 1000}, "output_format is 'xxxxxxxxxxxxxxxxxxxx'; allowed"),
+        ({"format": ["wav"]}, r"output_format is \"\['wav'\]\"; allowed"),
+        ({"format": "../wav"}, r"output_format is '../wav'; allowed"),
+        (
+            {"format": "wav", "sample_rate": 11025},
+            "sample_rate is 11025; allowed for wav: 8000, 16000, 22050, 24000, 44100, 48000",
+        ),
+        (
+            {"format": "opus", "sample_rate": 22050},
+            "sample_rate is 22050; allowed for opus: 8000, 16000, 24000, 48000",
+        ),
+        ({"format": "wav", "loudness": 0.0}, "loudness is 0; allowed: -40 to -8 LUFS"),
+        ({"format": "wav", "loudness": math.nan}, "loudness is nan; allowed"),
+        ({"format": "wav", "loudness": -math.inf}, "loudness is -inf; allowed"),
+    ],
+)
 def test_what_is_not_allowed_is_refused_before_anything_is_written(tmp_path, speech, options, message):
     with pytest.raises(OutputError, match=message) as caught:
         check_output(**options)
@@ -163,13 +200,17 @@ def test_no_samples_and_no_numbers_are_refused(tmp_path, name):
 
 def test_without_ffmpeg_the_lossless_formats_still_work(tmp_path, speech, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(OutputError, match="output_format mp3 needs ffmpeg, which is not installed; wav and flac do not"):
+    with pytest.raises(
+        OutputError, match="output_format mp3 needs ffmpeg, which is not installed; wav and flac do not"
+    ):
         encode(speech, RATE, tmp_path / "a", format="mp3")
     assert encode(speech, RATE, tmp_path / "a", format="flac").path.stat().st_size > 10_000
 
 
 def test_what_ffmpeg_says_comes_without_the_path(tmp_path, speech):
-    with pytest.raises(OutputError, match=r"^the ogg file could not be encoded \(No such file or directory\)$"):
+    with pytest.raises(
+        OutputError, match=r"^the ogg file could not be encoded \(No such file or directory\)$"
+    ):
         encode(speech, RATE, tmp_path / "missing" / "a", format="ogg")
 
 
@@ -182,7 +223,9 @@ def test_any_folder_name_works(tmp_path, speech, name):
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("samples", [1, 2, 100])
 def test_shortest_files(tmp_path, name, samples):
-    decoded = decode(encode(torch.full((samples,), 0.5), RATE, tmp_path / "a", format=name, loudness=-16).path)
+    decoded = decode(
+        encode(torch.full((samples,), 0.5), RATE, tmp_path / "a", format=name, loudness=-16).path
+    )
     assert len(decoded) <= 2048
 
 
@@ -200,9 +243,17 @@ def test_samples_are_not_changed_for_the_caller(tmp_path, speech):
     assert torch.equal(speech, before)
 
 
-@pytest.mark.parametrize(("name", "rate", "target"), [
-    ("wav", 22050, -30.0), ("wav", 8000, -23.0), ("flac", 48000, -19.0), ("mp3", 44100, -23.0), ("ogg", 22050, -20.0),
-    ("opus", 24000, -19.0)])
+@pytest.mark.parametrize(
+    ("name", "rate", "target"),
+    [
+        ("wav", 22050, -30.0),
+        ("wav", 8000, -23.0),
+        ("flac", 48000, -19.0),
+        ("mp3", 44100, -23.0),
+        ("ogg", 22050, -20.0),
+        ("opus", 24000, -19.0),
+    ],
+)
 def test_loudness_is_what_ffmpeg_measures(tmp_path, speech, name, rate, target):
     encoded = encode(speech, RATE, tmp_path / "a", format=name, sample_rate=rate, loudness=target)
     measured, peak = ffmpeg_loudness(encoded.path)
@@ -215,13 +266,15 @@ def test_a_target_out_of_reach_stops_at_the_peak_and_is_told(tmp_path, speech):
     measured, peak = ffmpeg_loudness(encoded.path)
     assert encoded.loudness == pytest.approx(measured, abs=0.3) and measured < -9
     assert peak == pytest.approx(-1.0, abs=0.15)
-    assert re.fullmatch(r"the loudness is -1\d\.\d LUFS instead of -8: more would put its peaks over -1 dB", *encoded.notes)
+    assert re.fullmatch(
+        r"the loudness is -1\d\.\d LUFS instead of -8: more would put its peaks over -1 dB", *encoded.notes
+    )
 
 
 def test_noise_is_not_raised_without_end(speech):
-    leveled = to_loudness(speech * 10 ** -2.2, RATE, -16)
+    leveled = to_loudness(speech * 10**-2.2, RATE, -16)
     assert leveled.note.endswith("the gain is at most 30 dB")
-    assert float(leveled.wave.abs().max() / (speech * 10 ** -2.2).abs().max()) == pytest.approx(10 ** 1.5)
+    assert float(leveled.wave.abs().max() / (speech * 10**-2.2).abs().max()) == pytest.approx(10**1.5)
 
 
 @pytest.mark.parametrize("wave", [torch.zeros(RATE), torch.zeros(10), torch.full((RATE,), 1e-6)])

@@ -1,4 +1,5 @@
 """References by content: what is computed, what is remembered, what is refused."""
+
 import dataclasses
 
 import pytest
@@ -30,7 +31,9 @@ def save(path, samples, kind="WAV", rate=RATE):
     return path
 
 
-def test_a_second_use_computes_nothing_whatever_the_name_or_container(mini_model, references, clip, tmp_path, monkeypatch):
+def test_a_second_use_computes_nothing_whatever_the_name_or_container(
+    mini_model, references, clip, tmp_path, monkeypatch
+):
     first = references.speaker(clip, PLAIN)
     calls = count_calls(mini_model, monkeypatch)
     assert references.speaker(clip, PLAIN) is first
@@ -54,7 +57,9 @@ def test_other_options_and_other_models_miss(references, clip, mini_model):
     assert references.key("speaker", "x", PLAIN) != other.key("speaker", "x", PLAIN)
 
 
-def test_a_voice_file_gives_the_same_voice_and_computes_none_of_it(mini_model, references, clip, tmp_path, monkeypatch):
+def test_a_voice_file_gives_the_same_voice_and_computes_none_of_it(
+    mini_model, references, clip, tmp_path, monkeypatch
+):
     reference = references.speaker(clip, PLAIN)
     path = tmp_path / "someone"
     write_voice(path, reference.voice, mini_model, reference.source_sha256, str(PLAIN))

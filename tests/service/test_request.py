@@ -1,4 +1,5 @@
 """Requests are held to their limits, whoever sends them."""
+
 import dataclasses
 from pathlib import Path
 
@@ -54,8 +55,12 @@ def test_texts(name):
 
 
 def test_nothing_given_is_the_default_and_the_seed_is_drawn():
-    nothing = dataclasses.replace(PLAIN, **{field.name: None for field in dataclasses.fields(Request)
-                                            if field.name not in ("text", "speaker")}).checked()
+    nothing = dataclasses.replace(
+        PLAIN,
+        **{
+            field.name: None for field in dataclasses.fields(Request) if field.name not in ("text", "speaker")
+        },
+    ).checked()
     assert dataclasses.replace(nothing, seed=None) == PLAIN
     assert nothing.seed != PLAIN.checked().seed
     defaults = load_config("mini").synthesis
@@ -63,8 +68,11 @@ def test_nothing_given_is_the_default_and_the_seed_is_drawn():
 
 
 def test_two_emotions_and_an_option_of_none_are_errors():
-    for pair in ({"emotion_vector": "sad=1", "emotion_text": "sad"}, {"emotion_vector": "sad=1", "emotion_from_text": True},
-                 {"emotion_audio": Path("x"), "emotion_text": "sad"}):
+    for pair in (
+        {"emotion_vector": "sad=1", "emotion_text": "sad"},
+        {"emotion_vector": "sad=1", "emotion_from_text": True},
+        {"emotion_audio": Path("x"), "emotion_text": "sad"},
+    ):
         with pytest.raises(ValueError, match=" and ".join(pair) + " are given; give at most one"):
             dataclasses.replace(PLAIN, **pair).checked()
     for pair in ({}, {"emotion_audio": Path("x")}):

@@ -1,4 +1,5 @@
 """A whole script spoken: order, seeds, a second attempt, too little memory, too little time."""
+
 import dataclasses
 import time
 
@@ -29,8 +30,16 @@ def options(mini_model):
 
 
 def say(model, voice, options, script, seed=0, budget=None):
-    return speak(Synthesizer(model), script, voice, voice.emotion_vector, options, seed, Stopwatch(model.device),
-                 budget or Budget(600, len(script)))
+    return speak(
+        Synthesizer(model),
+        script,
+        voice,
+        voice.emotion_vector,
+        options,
+        seed,
+        Stopwatch(model.device),
+        budget or Budget(600, len(script)),
+    )
 
 
 def test_parts_come_one_by_one_in_order(mini_model, voice, options):
@@ -42,24 +51,28 @@ def test_parts_come_one_by_one_in_order(mini_model, voice, options):
 
 def test_a_segment_is_made_again_alone_by_its_own_seed(mini_model, voice, options):
     _, second = say(mini_model, voice, options, [ONE, TWO], seed=5)
-    alone, = say(mini_model, voice, options, [TWO], seed=second.seed)
+    (alone,) = say(mini_model, voice, options, [TWO], seed=second.seed)
     if not second.warnings and not alone.warnings:
         assert torch.equal(alone.wave, second.wave)
     assert second.seed in {segment_seed(5, 1, attempt) for attempt in (0, 1)}
 
 
 def test_seeds_are_per_segment_and_attempt_and_distinct():
-    seeds = [segment_seed(seed, index, attempt) for seed in range(10) for index in range(10) for attempt in (0, 1)]
+    seeds = [
+        segment_seed(seed, index, attempt) for seed in range(10) for index in range(10) for attempt in (0, 1)
+    ]
     assert len(set(seeds)) == 200 and all(0 <= seed <= MAX_SEED for seed in seeds)
     assert segment_seed(7, 0) == 7
 
 
-def test_a_failed_segment_is_made_once_more_with_another_seed_and_then_told(mini_model, voice, options, caplog):
+def test_a_failed_segment_is_made_once_more_with_another_seed_and_then_told(
+    mini_model, voice, options, caplog
+):
     bias, stop = mini_model.gpt.mel_head.bias, mini_model.config.gpt.stop_mel_token
     saved = bias.clone()
     bias[stop] = -100
     try:
-        spoken, = say(mini_model, voice, options, [ONE])
+        (spoken,) = say(mini_model, voice, options, [ONE])
     finally:
         bias.copy_(saved)
     assert caplog.text.count("attempt") == 2 and "attempt 2 of 2" in caplog.text
@@ -81,7 +94,7 @@ class Memory:
 
 def test_too_little_memory_is_tried_once_with_less(mini_model, voice, options, caplog):
     three = dataclasses.replace(options, num_beams=3)
-    spoken, = say(mini_model, voice, three, [ONE], budget=Memory(1))
+    (spoken,) = say(mini_model, voice, three, [ONE], budget=Memory(1))
     assert spoken.codes > 0 and "trying with one beam" in caplog.text
 
 

@@ -1,4 +1,5 @@
 """Folders of requests and of what a server leaves: each goes when it should."""
+
 import os
 import subprocess
 import sys

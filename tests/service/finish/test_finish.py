@@ -1,4 +1,5 @@
 """One segment cleaned: DC, fades, peaks, noise at the end; speech in between untouched."""
+
 import math
 
 import pytest
@@ -14,8 +15,13 @@ def test_good_speech_changes_at_its_ends_only(speech):
     assert finished.trimmed_seconds == 0.0 and len(finished.wave) == len(speech)
     inside = slice(round(0.01 * RATE), -round(0.01 * RATE))
     clean = speech - speech.mean()
-    assert float((finished.wave - clean)[inside].norm() / clean.norm()) < 0.05  # DC comes and goes with some voices
-    spectra = [torch.fft.rfft(wave)[len(wave) * 80 // RATE :].abs() for wave in (finished.wave[inside], speech[inside])]
+    assert (
+        float((finished.wave - clean)[inside].norm() / clean.norm()) < 0.05
+    )  # DC comes and goes with some voices
+    spectra = [
+        torch.fft.rfft(wave)[len(wave) * 80 // RATE :].abs()
+        for wave in (finished.wave[inside], speech[inside])
+    ]
     assert float((spectra[0] - spectra[1]).norm() / spectra[1].norm()) < 0.01, "above 80 Hz it is the same"
 
 
@@ -70,7 +76,9 @@ def test_a_peak_over_the_ceiling_scales_the_whole(peak):
     wave = peak * torch.cos(torch.arange(1000) / 10)
     limited = limit_peak(wave)
     assert float(limited.abs().max()) == pytest.approx(PEAK_CEILING)
-    assert torch.allclose(limited / PEAK_CEILING, wave / peak, atol=1e-6), "no clipping: the shape is the same"
+    assert torch.allclose(limited / PEAK_CEILING, wave / peak, atol=1e-6), (
+        "no clipping: the shape is the same"
+    )
 
 
 def test_a_segment_does_not_know_the_others(sentence):

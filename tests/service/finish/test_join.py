@@ -1,4 +1,5 @@
 """Parts to a whole: the same samples at once and chunk by chunk, and times that are true."""
+
 import itertools
 
 import pytest
@@ -58,7 +59,9 @@ def test_chunks_are_the_whole_and_times_are_true(parts, gap):
         expected = part if isinstance(part, torch.Tensor) else torch.zeros(round(part * 100))
         assert torch.equal(whole[start:end], expected)
     assert all(a[1] <= b[0] for a, b in zip(times, times[1:]))
-    assert whole.sum() == sum(len(part) for part in parts if isinstance(part, torch.Tensor)), "nothing else sounds"
+    assert whole.sum() == sum(len(part) for part in parts if isinstance(part, torch.Tensor)), (
+        "nothing else sounds"
+    )
 
 
 def test_a_chunk_comes_before_the_next_part_is_made():
@@ -91,7 +94,9 @@ def test_finished_segments_stream_as_they_are_saved(sentence):
 
 def test_joins_do_not_click(sentence):
     """Cut in the middle of loud vowels, with DC: no step at a join is larger than those inside speech."""
-    pieces = [finish_segment(sentence[start : start + RATE] + 0.2, RATE).wave for start in range(0, 5 * RATE, RATE)]
+    pieces = [
+        finish_segment(sentence[start : start + RATE] + 0.2, RATE).wave for start in range(0, 5 * RATE, RATE)
+    ]
     whole, times = join(pieces, RATE, 0.2)
     steps = whole.diff().abs()
     inside = float(sentence.diff().abs().max())
@@ -100,5 +105,7 @@ def test_joins_do_not_click(sentence):
             near = steps[max(0, join_at - 3) : join_at + 3]
             assert float(near.max()) < 0.02 * inside
     raw, times = join([sentence[s : s + RATE] + 0.2 for s in range(0, 5 * RATE, RATE)], RATE, 0.2)
-    assert float(raw.diff().abs()[times[1][0] - 2 : times[1][0] + 2].max()) > 0.5 * inside, "what is being prevented"
+    assert float(raw.diff().abs()[times[1][0] - 2 : times[1][0] + 2].max()) > 0.5 * inside, (
+        "what is being prevented"
+    )
     assert len(silence(0.2)) == times[1][0] - times[0][1]

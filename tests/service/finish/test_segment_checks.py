@@ -1,4 +1,5 @@
 """What is found wrong with a segment, and that good speech has nothing wrong with it."""
+
 import math
 
 import pytest
@@ -26,7 +27,9 @@ def test_no_sound(wave):
 def test_not_finite(sentence, value):
     wave = sentence.clone()
     wave[1000] = value
-    assert check_segment(wave, RATE, tokens=25, stopped=True) == ["it holds samples that are not finite numbers"]
+    assert check_segment(wave, RATE, tokens=25, stopped=True) == [
+        "it holds samples that are not finite numbers"
+    ]
 
 
 def test_no_end_of_speech(sentence):
@@ -36,9 +39,11 @@ def test_no_end_of_speech(sentence):
 
 def test_length_far_off_what_the_text_predicts(sentence):
     assert check_segment(sentence, RATE, tokens=2, stopped=True) == [
-        "it lasts 6.0 s where 0.1 to 3.1 s are expected of 2 tokens"]
+        "it lasts 6.0 s where 0.1 to 3.1 s are expected of 2 tokens"
+    ]
     assert check_segment(sentence[:RATE], RATE, tokens=110, stopped=True) == [
-        "it lasts 1.0 s where 5.5 to 89.5 s are expected of 110 tokens"]
+        "it lasts 1.0 s where 5.5 to 89.5 s are expected of 110 tokens"
+    ]
 
 
 def test_length_goes_with_speed(sentence):
@@ -59,7 +64,7 @@ def with_gap(sentence, seconds: float) -> torch.Tensor:
 
 
 def test_a_long_silence_inside(sentence):
-    problem, = check_segment(with_gap(sentence, 2.5), RATE, tokens=25, stopped=True)
+    (problem,) = check_segment(with_gap(sentence, 2.5), RATE, tokens=25, stopped=True)
     assert problem == "it is silent from 3.0 to 5.5 s"
     assert check_segment(with_gap(sentence, 1.2), RATE, tokens=25, stopped=True) == []
 

@@ -1,4 +1,5 @@
 """Noise after speech is cut, and speech never is."""
+
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -82,8 +83,11 @@ def test_hiss_of_any_colour_is_cut(sentence, colour):
     assert seconds == pytest.approx(2 - KEEP_SECONDS, abs=0.15)
 
 
-@pytest.mark.parametrize("click", [torch.tensor([0.8]), noise(0.02, -12), torch.tensor([1.0, -1.0] * 50)],
-                         ids=["sample", "crackle", "square"])
+@pytest.mark.parametrize(
+    "click",
+    [torch.tensor([0.8]), noise(0.02, -12), torch.tensor([1.0, -1.0] * 50)],
+    ids=["sample", "crackle", "square"],
+)
 def test_a_click_after_the_speech_is_cut(speech, click):
     end = end_of(speech)
     wave = torch.cat([speech[:end], silence(0.6), click, silence(0.3)])
@@ -121,8 +125,18 @@ def test_whispering_is_no_hiss(sentence):
     assert same(whisper)
 
 
-@pytest.mark.parametrize("wave", [torch.zeros(0), torch.zeros(1), torch.ones(100), silence(3), noise(3, -80),
-                                  noise(3, -20), noise(0.02, -20)])
+@pytest.mark.parametrize(
+    "wave",
+    [
+        torch.zeros(0),
+        torch.zeros(1),
+        torch.ones(100),
+        silence(3),
+        noise(3, -80),
+        noise(3, -20),
+        noise(0.02, -20),
+    ],
+)
 def test_what_is_no_speech_is_left(wave):
     assert same(wave)
 
