@@ -107,6 +107,7 @@ def test_enhance_and_fetching_know_no_model():
     """Waveforms in and out, files moved: neither needs a stage, a configuration of a model or the wiring of stages."""
     allowed = {
         "pipeline.audio",
+        "pipeline.child_environment",
         "pipeline.loading",
         "pipeline.state_dict",
         "pipeline.checkpoints",
