@@ -6,7 +6,9 @@ A file of several MP3s is decoded only as far as the frame count at the start of
 from __future__ import annotations
 
 import os
+import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from enhance.audio_input.parts import MAX_PARTS, Layout, Part, joined
 
@@ -27,14 +29,17 @@ LAYER_3, LAYER_1, VERSION_1, MONO = 1, 3, 3, 3
 COUNT_FLAG = 1  # in a Xing header: the number of frames follows
 FRAMES_BEYOND = 10  # so many frames after the counted ones are another recording, fewer a miscount
 BIT_RATE_BITS, HIGHEST_BIT_RATE = 0xF0, 0xE0  # of the third byte of a header
-MAX_STEPS = 400_000  # frames and false starts looked at; a file of the allowed length has far fewer
+MAX_STEPS = 100_000  # frames and false starts looked at; a file of the allowed length has far fewer
 
 
 @dataclass(frozen=True)
-class Frame:
+class Header:
+    """Of a frame. length: in bytes, with the header; kind: version, layer, rate, mono: what cannot change within a
+    recording; side: bytes that describe the samples of layer III, after the header; 0 for other layers."""
+
     length: int
-    kind: tuple[int, int, int, bool]  # version, layer, rate, mono: what cannot change within a recording
-    counts: int | None  # frames of the recording, if this frame is there to say so; -1: it does not say
+    kind: tuple[int, int, int, bool]
+    side: int
 
 
 def id3_end(head: bytes, offset: int = 0) -> int:
@@ -80,22 +85,21 @@ def recordings(content: bytes) -> list[Recording]:
     for _ in range(MAX_STEPS):
         if offset >= len(content) or len(found) >= MAX_PARTS:
             break
-        if (end := tag_end(content, offset)) > offset:
-            if content[offset : offset + 3] == b"ID3":
-                begin = offset
-            offset = end
-            continue
-        frame = read_frame(content, offset)
+        frame = read_header(content, offset)
         if frame is None:
-            offset = resync(content, offset)
+            end = tag_end(content, offset)
+            if end > offset and content.startswith(b"ID3", offset):
+                begin = offset
+            offset = end if end > offset else resync(content, offset)
             continue
+        counts = frame_count(content, offset, frame.side)
         changed = frame.kind != kind or now.seen == now.counted
-        if now.seen and (begin >= 0 or frame.counts is not None or (changed and lasts(content, offset))):
+        if now.seen and (begin >= 0 or counts is not None or (changed and lasts(content, offset))):
             now = Recording(begin if begin >= 0 else offset)
             found.append(now)
         begin, kind = -1, frame.kind
-        if frame.counts is not None:
-            now.counted = frame.counts
+        if counts is not None:
+            now.counted = counts
         else:
             if not now.seen:
                 now.first, now.header = offset, content[offset : offset + 4]
@@ -108,7 +112,7 @@ def recordings(content: bytes) -> list[Recording]:
 def lasts(content: bytes, offset: int) -> bool:
     """Whether a run of frames begins there."""
     for _ in range(FRAMES_BEYOND):
-        frame = read_frame(content, offset)
+        frame = read_header(content, offset)
         if frame is None:
             return False
         offset += frame.length
@@ -132,15 +136,15 @@ def resync(content: bytes, offset: int) -> int:
         offset = content.find(b"\xff", offset + 1)
         if offset < 0:
             break
-        first = read_frame(content, offset)
-        second = first and read_frame(content, offset + first.length)
+        first = read_header(content, offset)
+        second = first and read_header(content, offset + first.length)
         if second and first.kind == second.kind:
             return offset
     return len(content)
 
 
-def read_frame(content: bytes, offset: int) -> Frame | None:
-    head = content[offset : offset + 4]
+@lru_cache(maxsize=1024)  # a file has a few headers, again and again
+def parse_header(head: bytes) -> Header | None:
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer, mono = head[1] >> 3 & 3, head[1] >> 1 & 3, head[3] >> 6 == MONO
@@ -154,31 +158,33 @@ def read_frame(content: bytes, offset: int) -> Frame | None:
     else:
         samples = 576 if layer == LAYER_3 and version != VERSION_1 else 1152
         length = samples * 125 * kbits // rate + padding
-    counts = frame_count(content[offset : offset + length], version, mono) if layer == LAYER_3 else None
-    return Frame(length, (version, layer, rate, mono), counts)
+    side = 0
+    if layer == LAYER_3:
+        side = (17 if mono else 32) if version == VERSION_1 else (9 if mono else 17)
+    return Header(length, (version, layer, rate, mono), side)
+
+
+def read_header(content: bytes, offset: int) -> Header | None:
+    return parse_header(content[offset : offset + 4])
 
 
 def count_frame(header: bytes, frames: int) -> bytes:
     """A Xing frame that counts `frames`, for frames of layer III like the one with this header."""
     head = bytes((header[0], header[1] | 1, header[2] & ~(BIT_RATE_BITS | 2) | HIGHEST_BIT_RATE, header[3]))
-    version, mono = head[1] >> 3 & 3, head[3] >> 6 == MONO
-    side = side_bytes(version, mono)
-    body = head + bytes(side) + b"Xing" + COUNT_FLAG.to_bytes(4, "big") + frames.to_bytes(4, "big")
-    return body.ljust(read_frame(head, 0).length, b"\0")
+    parsed = parse_header(head)
+    body = head + bytes(parsed.side) + b"Xing" + COUNT_FLAG.to_bytes(4, "big") + frames.to_bytes(4, "big")
+    return body.ljust(parsed.length, b"\0")
 
 
-def side_bytes(version: int, mono: bool) -> int:
-    """Of the description of the samples that comes after the header of a frame of layer III."""
-    return (17 if mono else 32) if version == VERSION_1 else (9 if mono else 17)
-
-
-def frame_count(frame: bytes, version: int, mono: bool) -> int | None:
-    """What a Xing, Info or VBRI frame says; -1 if it is one and does not say; None for a frame of sound."""
-    side = side_bytes(version, mono)
-    for start in (4 + side, 6 + side):  # without and with a checksum
-        if frame[start : start + 4] in (b"Xing", b"Info"):
-            flags = int.from_bytes(frame[start + 4 : start + 8], "big")
-            return int.from_bytes(frame[start + 8 : start + 12], "big") if flags & COUNT_FLAG else -1
-    if frame[36:40] == b"VBRI":
-        return int.from_bytes(frame[50:54], "big")
+def frame_count(content: bytes, offset: int, side: int) -> int | None:
+    """What the Xing, Info or VBRI frame at `offset` says; -1 if it is one and does not say; None for a frame of
+    sound. `side`: as `Header` has it."""
+    if not side:
+        return None
+    for start in (offset + 4 + side, offset + 6 + side):  # without and with a checksum
+        if content.startswith((b"Xing", b"Info"), start):
+            flags, count = struct.unpack(">II", content[start + 4 : start + 12].ljust(8, b"\0"))
+            return count if flags & COUNT_FLAG else -1
+    if content.startswith(b"VBRI", offset + 36):
+        return int.from_bytes(content[offset + 50 : offset + 54], "big")
     return None

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from enhance.audio_input.read import AudioError, read_audio
+from enhance.audio_input.read import AudioError, AudioLimits, read_audio
 from enhance.report import judge
 from tests.enhance.hostile_audio import wav
 from tests.enhance.material import RATE, mix, speech, talk, white
 
 SECONDS = 2
+PATIENT = AudioLimits(decode_seconds=60)  # what is tested is not how busy the machine is
 CLIP = (speech("slt_1")[0, : SECONDS * RATE].numpy() * 32767).astype("<i2")
 WAVE = CLIP.astype(np.float32) / 32768
 PCM = CLIP.tobytes()
@@ -166,7 +167,7 @@ WAVS = {
 def test_wav(name, tmp_path):
     case = WAVS[name]
     (tmp_path / "file").write_bytes(case.content)
-    audio = read_audio(tmp_path / "file")
+    audio = read_audio(tmp_path / "file", PATIENT)
     assert audio.sample_rate == case.rate
     assert audio.samples.shape == (1, len(case.samples))
     np.testing.assert_allclose(audio.samples[0].numpy(), case.samples, rtol=0, atol=case.tolerance)
@@ -176,7 +177,7 @@ def test_wav(name, tmp_path):
 
 def test_notes_are_warnings_of_the_report(tmp_path):
     (tmp_path / "file").write_bytes(WAVS["joined, the second at another rate"].content)
-    audio = read_audio(tmp_path / "file")
+    audio = read_audio(tmp_path / "file", PATIENT)
     report = judge(audio)
     assert audio.notes and set(audio.notes) <= set(report.warnings)
     assert "notes" not in report.metrics()
@@ -196,20 +197,20 @@ def test_refused(name, tmp_path):
     content, words = REFUSED[name]
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(AudioError) as error:
-        read_audio(tmp_path / "file")
+        read_audio(tmp_path / "file", PATIENT)
     assert words in str(error.value) and "allowed" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_wav_that_was_cut_off_is_read_and_says_so(tmp_path):
     (tmp_path / "file").write_bytes(PLAIN[: 44 + len(PCM) // 2])
-    audio = read_audio(tmp_path / "file")
+    audio = read_audio(tmp_path / "file", PATIENT)
     assert audio.cut_off and audio.declared_seconds == SECONDS and audio.seconds == SECONDS / 2
 
 
 def test_a_float_file_that_ends_at_full_scale_is_clipped(tmp_path):
     clipped = np.clip(WAVE * 8, -1, 1).astype("<f4")
     (tmp_path / "file").write_bytes(wav(clipped.tobytes(), bits=32, kind=3))
-    audio = read_audio(tmp_path / "file")
+    audio = read_audio(tmp_path / "file", PATIENT)
     assert (
         audio.clipped_share == pytest.approx(np.mean(np.abs(clipped) >= 0.999)) and audio.clipped_share > 0.01
     )
@@ -221,7 +222,7 @@ def test_the_snr_of_a_quiet_float_file_is_that_of_a_loud_one(snr, tmp_path):
     found = []
     for gain in (0.5, 0.5e-3):
         soundfile.write(tmp_path / "file.wav", noisy * gain, RATE, subtype="FLOAT")
-        report = judge(read_audio(tmp_path / "file.wav"))
+        report = judge(read_audio(tmp_path / "file.wav", PATIENT))
         found.append((report.snr_db, report.speech_share, report.bandwidth_hz))
     assert found[0] == pytest.approx(found[1], abs=0.05)
 
@@ -309,7 +310,7 @@ def test_put_together(name, made, tmp_path):
         ape = bytes(2000 - 32) + APE_FOOTER if piece == "ape" else b""
         content += ape or (id3v2(int(piece)) if piece.isdigit() else (made / piece).read_bytes())
     (tmp_path / "file").write_bytes(content)
-    audio = read_audio(tmp_path / "file")
+    audio = read_audio(tmp_path / "file", PATIENT)
     assert audio.seconds == pytest.approx(seconds, abs=0.06 + 0.1 * (seconds // 2))
     assert not audio.cut_off and audio.notes == ()
     if audio.sample_rate == RATE:
@@ -328,7 +329,7 @@ def correlation(found: np.ndarray, made: np.ndarray) -> float:
 
 def test_joined_mp3s_of_two_rates_say_what_is_left_out(made, tmp_path):
     (tmp_path / "file").write_bytes((made / "one.mp3").read_bytes() + (made / "other-rate.mp3").read_bytes())
-    audio = read_audio(tmp_path / "file")
+    audio = read_audio(tmp_path / "file", PATIENT)
     assert audio.seconds == pytest.approx(2, abs=0.1)
     assert "Of the 2 recordings that are joined in this file, 1 cannot be read" in audio.notes[0]
 
@@ -337,7 +338,7 @@ def test_joined_mp3s_of_two_rates_say_what_is_left_out(made, tmp_path):
 def test_cut_in_the_middle_gives_the_first_half(name, made, tmp_path):
     content = (made / name).read_bytes()
     (tmp_path / "file").write_bytes(content[: len(content) // 2])
-    assert 0.5 < read_audio(tmp_path / "file").seconds < 1.5
+    assert 0.5 < read_audio(tmp_path / "file", PATIENT).seconds < 1.5
 
 
 def test_children_get_no_secret(made, tmp_path, monkeypatch):
@@ -353,7 +354,7 @@ def test_children_get_no_secret(made, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("INDEXTTS_WEIGHTS_URL", "https://example.com/?signature=secret")
-    read_audio(made / "memo.m4a")
+    read_audio(made / "memo.m4a", PATIENT)
     for name in real:
         names = set((tmp_path / f"{name}.names").read_text().split())
         assert "PATH" in names and not names & {"HF_TOKEN", "INDEXTTS_WEIGHTS_URL"}
