@@ -293,6 +293,7 @@ PUT_TOGETHER = {
     "two Vorbis files": ("vorbis.ogg vorbis.ogg", 4),
     "two Opus files": ("whatsapp.opus whatsapp.opus", 4),
     "two AACs": ("one.aac one.aac", 4),
+    "two AIFFs": ("sowt.aiff sowt.aiff", 4),
     "an MP3 behind 2 MB of cover": (f"{COVER_BYTES} one.mp3", 2),
     "two MP3s, each behind a cover": (f"{COVER_BYTES} one.mp3 {COVER_BYTES} one.mp3", 4),
     "an AAC behind a tag": ("5000 one.aac", 2),
