@@ -11,6 +11,7 @@ import abc
 import json
 import logging
 import re
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,11 @@ def checkpoint_path(directory: Path, name: str) -> Path:
     """The file that is read for checkpoint `name`: the converted one where there is one."""
     path = directory / CHECKPOINTS[name].file
     return converted_path(path) if converted_path(path).is_file() else path
+
+
+def is_mapped(path: Path) -> bool:
+    """Whether the tensors read from a checkpoint are its memory-mapped pages (a pickle of the old format is read whole)."""
+    return path.suffix == ".safetensors" or zipfile.is_zipfile(path)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Linear layers whose weights are packed for a kernel: less to read per step, and more than one core reading it.
 
 A decode step multiplies a few rows by every weight of the GPT, so it is as fast as the weights are read. The kernels
-of `KERNELS` are PyTorch's own, but not its public interface: each is checked on this machine before it is used
+are PyTorch's own, but not its public interface: each is checked on this machine before it is used
 (`choose`), and a PyTorch that lacks one gets the next.
 
 Axes: R rows, K inputs, N outputs.
@@ -9,6 +9,7 @@ Axes: R rows, K inputs, N outputs.
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from abc import abstractmethod
@@ -22,8 +23,9 @@ from torch.nn import functional as F
 logger = logging.getLogger(__name__)
 
 Rows = Callable[[Tensor], Tensor]  # [R, K] -> [R, N]
-CHECK_ROWS = (1, 3)
+CHECK_ROWS = (1, 3)  # of one beam and of three
 CHECK_RUNS = 5
+SPEED_SIZE = 1024  # of a square matrix: what a call costs does not matter, what reading it costs does
 MAX_SLOWDOWN = 2.0  # against plain float32; far from 1, so that a busy machine does not choose otherwise than a quiet one
 INT8_MAX = 127
 
@@ -98,61 +100,69 @@ class Int8Linear(PackedLinear):
         return y if self.bias is None else y.add_(self.bias)
 
 
-# precision -> its kernels, the best first; where none can be had the layers stay as they are
-KERNELS: dict[str, tuple[type[PackedLinear], ...]] = {
-    "exact": (OneDNNLinear,),
-    "fast": (HalfLinear, OneDNNLinear),
-    "smallest": (Int8Linear, HalfLinear, OneDNNLinear),
-}
-
-
 def choose(
-    kernels: Sequence[type[PackedLinear]], inputs: int, outputs: int, what: str
+    kernels: Sequence[type[PackedLinear]], layers: Sequence[tuple[Tensor, Tensor | None]], what: str
 ) -> type[PackedLinear] | None:
-    """The first of `kernels` that gives a plain product's values on this machine, in no more than MAX_SLOWDOWN of its
-    time at K, N = inputs, outputs; None where there is none. Logs which, and why not the ones before it."""
-    generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(outputs, inputs, generator=generator) / inputs**0.5
-    bias = torch.randn(outputs, generator=generator)
+    """The first of `kernels` that gives a plain product's values on this machine for each of `layers`, W [N, K] and
+    b [N], and is not slow; None where there is none. Logs which, and why not the ones before it."""
     reasons = []
     for kernel in kernels:
-        reason = unfit(kernel, weight, bias, generator)
+        reason = next(filter(None, (mistake(kernel, *layer) for layer in layers)), None) or slowness(kernel)
         if reason is None:
-            logger.info("%s: %s%s", what, kernel.name, "".join(f" ({r})" for r in reasons))
+            logger.info("%s: %s", what, "; ".join([kernel.name, *reasons]))
             return kernel
         reasons.append(f"not {kernel.name}: {reason}")
-    logger.warning("%s: plain float32 (%s)", what, "; ".join(reasons))
+    logger.warning("%s: plain float32; %s", what, "; ".join(reasons))
     return None
 
 
 @torch.inference_mode()
-def unfit(kernel: type[PackedLinear], weight: Tensor, bias: Tensor, generator: torch.Generator) -> str | None:
-    """Why `kernel` is not to be used here, in some words; None where it is."""
+def mistake(kernel: type[PackedLinear], weight: Tensor, bias: Tensor | None) -> str | None:
+    """What is wrong with the values that `kernel` gives here, in some words; None where nothing is."""
+    generator = torch.Generator().manual_seed(0)
     try:
         layer = kernel(weight, bias)
-        slowdown = 0.0
         for count in CHECK_ROWS:
             x = torch.randn(count, weight.shape[1], generator=generator)
             wanted = F.linear(x, weight, bias)
             error = float(torch.linalg.norm(layer.rows(x) - wanted) / torch.linalg.norm(wanted))
             if not error <= kernel.tolerance:
                 return f"off by {error:.1e}, allowed: {kernel.tolerance:.0e}"
-            slowdown = max(
-                slowdown, duration(lambda: layer.rows(x)) / duration(lambda: F.linear(x, weight, bias))
-            )
-    except (AttributeError, RuntimeError, NotImplementedError, TypeError) as e:
-        return f"this PyTorch cannot: {' '.join(str(e).split())[:80]}"
-    return f"{slowdown:.1f} times the time of float32" if slowdown > MAX_SLOWDOWN else None
+    except (AttributeError, RuntimeError, TypeError, ValueError) as e:
+        return f"cannot be used: {' '.join(str(e).split())[:80]}"
+    return None
 
 
-def duration(work: Callable[[], object]) -> float:
-    """Seconds of the quickest of some runs."""
-    times = []
-    for _ in range(CHECK_RUNS):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
+@functools.cache
+@torch.inference_mode()
+def slowness(kernel: type[PackedLinear]) -> str | None:
+    """How slow `kernel` is on this machine, in some words; None where it is not."""
+    weight = torch.ones(SPEED_SIZE, SPEED_SIZE)
+    layer = kernel(weight, None)
+    for count in CHECK_ROWS:
+        x = torch.ones(count, SPEED_SIZE)
+        slowdown = time_ratio(partial(layer.rows, x), partial(F.linear, x, weight))
+        if slowdown > MAX_SLOWDOWN:
+            return f"{slowdown:.1f} times the time of float32"
+    return None
+
+
+def time_ratio(work: Callable[[], object], other: Callable[[], object]) -> float:
+    """CPU time of one over that of the other on one thread, the quickest of some runs of each in turn: what else runs
+    on the machine must not decide which kernel is used, for the kernel decides the bytes of the audio."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        times = [(cpu_seconds(work), cpu_seconds(other)) for _ in range(CHECK_RUNS)]
+    finally:
+        torch.set_num_threads(threads)
+    return min(ours for ours, _ in times) / min(theirs for _, theirs in times)
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    start = time.thread_time()
+    work()
+    return time.thread_time() - start
 
 
 def rows_of(layer: nn.Module) -> Rows:

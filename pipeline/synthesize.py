@@ -125,7 +125,7 @@ class Synthesizer:
         noise = draw_noise(config.audio.n_mels, conditions.shape[1], generator, options.noise_scale).to(
             model.device
         )
-        dtype = dtype_of(model.dit)
+        dtype = model.dit.dtype
         mel = solve(
             model.dit,
             noise.to(dtype),

@@ -88,7 +88,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     # PyTorch's fused kernel is no faster in bfloat16 than in float32; products of one head at a time are 1.6 times as
     # fast, and what they hold at once stays in the cache
     scale = q.shape[-1] ** -0.5
-    heads = zip(*((x.flatten(0, 1).unbind()) for x in ((q * scale).to(v.dtype), k.to(v.dtype), v)), strict=True)
+    heads = zip(
+        *((x.flatten(0, 1).unbind()) for x in ((q * scale).to(v.dtype), k.to(v.dtype), v)), strict=True
+    )
     return torch.stack([(q @ k.t()).softmax(-1) @ v for q, k, v in heads]).view(v.shape)
 
 
