@@ -50,7 +50,7 @@ class PackedLinear(nn.Module):
         """[R, K] -> [R, N]"""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.rows(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
+        return self.rows(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], -1)
 
 
 class OneDNNLinear(PackedLinear):
