@@ -90,6 +90,7 @@ def write_result(
         seed=request.seed,
         model=model.config.name,
         fingerprint=model.fingerprint,
+        precision=model.precision,
         text=" ".join(segment.text for segment in segments),
         segments=tuple(segments),
         timings={stage: round(value, 4) for stage, value in stopwatch.seconds.items()},
@@ -121,6 +122,7 @@ def metrics_of(receipt: Receipt, reference: Reference) -> dict[str, object]:
         "codes": sum(segment.codes for segment in receipt.segments),
         "model": receipt.model,
         "fingerprint": receipt.fingerprint,
+        "precision": receipt.precision,
         "warnings": list(receipt.warnings),
     }
     if reference.report is not None:

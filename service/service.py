@@ -23,6 +23,7 @@ from pipeline.conditioning.emotion_text import MAX_CHARACTERS, EmotionReader
 from pipeline.config import SynthesisConfig
 from pipeline.deterministic import tone
 from pipeline.model import Model, load_model
+from pipeline.precision import DEFAULT_PRECISION, check_precision
 from pipeline.synthesize import Synthesizer
 from pipeline.text.glossary import Glossary
 from pipeline.text.markup import Pause
@@ -39,10 +40,12 @@ from service.reference import Reference, References
 from service.request import Request
 from service.result import Part, Result, write_result
 from service.speak import Spoken, speak
+from service.threads import THREADS_VARIABLE, parse_threads, set_threads
 from service.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
+PRECISION_VARIABLE = "INDEXTTS_PRECISION"
 WARM_UP_TEXT = "Hello."
 WARM_UP_SECONDS, WARM_UP_RATE = 2.0, 16000
 CHECK_CODES, CHECK_STEPS = 2, 1  # of a health check
@@ -69,12 +72,14 @@ class Service:
     def __init__(self, model: str | None = None):
         name = model or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
         features = wanted_features()
+        precision = check_precision(os.environ.get(PRECISION_VARIABLE) or DEFAULT_PRECISION)
+        set_threads(parse_threads(os.environ.get(THREADS_VARIABLE)))
         self.time_limit = time_limit()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         start = time.perf_counter()
         with locate(name) as source:
             logger.info("model %s: %s", source.config.name, source.config.description)
-            self.model: Model = load_model(source.directory, source.config, device)
+            self.model: Model = load_model(source.directory, source.config, device, precision)
             self.tokenizer = Tokenizer(source.directory / "bpe.model")
             glossary = source.directory / "glossary.yaml"
             self.glossary = Glossary.from_file(glossary) if glossary.is_file() else Glossary()
