@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from pipeline.checkpoints import BARE_TENSOR, CHECKPOINTS
 from pipeline.conditioning.codec import SemanticCodec
-from pipeline.conditioning.semantic import SemanticEncoder, make_semantic_model
+from pipeline.conditioning.semantic import SemanticEncoder
 from pipeline.conditioning.speaker import CAMPPlus
+from pipeline.conditioning.w2vbert import W2VBert
 from pipeline.config import ModelConfig
 from pipeline.gpt.model import UnifiedVoice
 from pipeline.loading import State, checkpoint_path, is_constant, is_mapped, load_module, read_checkpoint
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 # (checkpoint, section) -> how its module is made
 MODULES: Mapping[tuple[str, str], Callable[[ModelConfig], nn.Module]] = {
-    ("semantic", ""): lambda c: make_semantic_model(c.semantic),
+    ("semantic", ""): lambda c: W2VBert(c.semantic),
     ("codec", ""): lambda c: SemanticCodec(c.codec),
     ("speaker", ""): lambda c: CAMPPlus(c.speaker),
     ("gpt", ""): lambda c: UnifiedVoice(c.gpt, c.semantic.hidden_size),
