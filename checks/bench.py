@@ -1,8 +1,9 @@
 """The precisions side by side: `script/bench [--model NAME] [--whole] [--gate FILE]`.
 
 Stages are timed in turn in one process and compared as ratios with `plain`, float32 by PyTorch's own layers; a given
-number of codes is forced, so that every run does the same work whatever the weights. Figures of a busy machine mean
-nothing, ratios little less than on a quiet one.
+number of codes is forced, so that every run does the same work whatever the weights. With one thread (OMP_NUM_THREADS=1)
+seconds are of CPU time, which a busy machine hardly changes; with more they are the wall's and mean something on a quiet
+machine only.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def machine() -> dict[str, object]:
         "cpu": names[0] if names else platform.processor() or platform.machine(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        "clock": "wall" if torch.get_num_threads() > 1 else "CPU",
         "torch": torch.__version__,
     }
 
