@@ -7,7 +7,7 @@
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path as LocalPath
 from typing import Optional
 
@@ -15,6 +15,7 @@ import cog
 from cog import BaseRunner, Input, Path
 
 from pipeline.config import load_config
+from service.imports import ALL, NEEDED
 from service.request import CHOICES, LIMITS, Request
 from service.service import Service
 from service.workspace import Inbox
@@ -116,9 +117,17 @@ class _Served(BaseRunner):
     """What both predictors share: set-up, health, and the request in the arguments of `predict`."""
 
     def setup(self) -> None:
-        self.service = Service()
+        self.load()
         self.service.warm_up()
         self.inbox = Inbox()  # last: whatever Cog makes of a request comes later
+
+    def load(self, packages: Sequence[str] = ALL) -> None:
+        self.service = Service(packages=packages)
+
+    def setup_once(self) -> None:
+        """What one request of a command needs of `setup`: no warm-up, no package that it may not use."""
+        self.load(NEEDED)
+        self.inbox = Inbox()
 
     def healthcheck(self) -> bool:
         return self.service.healthy()

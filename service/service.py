@@ -36,6 +36,7 @@ from pipeline.voice import Voice
 from service.budget import Budget, time_limit
 from service.catalog import DEFAULT_MODEL, MODEL_VARIABLE, locate, wanted_features
 from service.finish.segment import chunks
+from service.imports import ALL, Imports
 from service.reference import Reference, References
 from service.request import Request
 from service.result import Part, Result, write_result
@@ -69,7 +70,9 @@ class Service:
     """One model, ready to speak. Raises ConfigError, WeightsError or CheckpointError when it cannot be had
     or loaded."""
 
-    def __init__(self, model: str | None = None):
+    def __init__(self, model: str | None = None, packages: Sequence[str] = ALL):
+        """`packages`: to import meanwhile; fewer where it is known what will be asked."""
+        imports = Imports(packages)
         name = model or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
         features = wanted_features()
         precision = check_precision(os.environ.get(PRECISION_VARIABLE) or DEFAULT_PRECISION)
@@ -98,6 +101,7 @@ class Service:
         self.synthesizer = Synthesizer(self.model)
         self.references = References(self.model, self.denoiser)
         self.workspace = Workspace()
+        imports.wait()
         self.load_seconds = time.perf_counter() - start
         self.load_bytes = sum(load.bytes for load in self.model.loads)
         logger.info("loaded %.0f MB on %s in %.1f s", self.load_bytes / 1e6, device, self.load_seconds)
