@@ -19,7 +19,9 @@ import torch
 from pipeline.audio import write_wav
 from pipeline.deterministic import tone
 from service.request import Request
-from service.service import PRECISION_VARIABLE, Service
+from service.service import Service
+from service.settings import Settings
+from service.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 SENTENCE = "Please leave your umbrella by the door, and tell the others that dinner will be late tonight."
@@ -29,7 +31,7 @@ MAX_CODES = 60  # of a model with made-up weights, which never stops by itself
 def figures(model: str) -> dict[str, float]:
     """Of this process: loading, the first streamed segment and a whole sentence, warm; memory at its highest."""
     start = time.perf_counter()
-    service = Service(model)
+    service, workspace = Service(Settings.read(model=model)), Workspace()
     service.warm_up()
     found = {"ready s": time.perf_counter() - start}
     with tempfile.TemporaryDirectory(prefix="indextts-bench-") as folder:
@@ -42,11 +44,11 @@ def figures(model: str) -> dict[str, float]:
             request = Request(SENTENCE, speaker, seed=1, max_mel_tokens=MAX_CODES, diffusion_steps=2)
         service.references.speaker(speaker, request.reference_options())
         start = time.perf_counter()
-        for index, _ in enumerate(service.stream(request)):
+        for index, _ in enumerate(service.stream(request, workspace.renew())):
             if index == 0:
                 found["first audio s"] = time.perf_counter() - start
         start = time.perf_counter()
-        metrics = service.run(request).metrics
+        metrics = service.run(request, workspace.renew()).metrics
         found["sentence s"] = time.perf_counter() - start
         found["real-time factor"] = float(str(metrics["real_time_factor"]))
     found["peak memory MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -54,7 +56,7 @@ def figures(model: str) -> dict[str, float]:
 
 
 def launched(command: list[str], precision: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {PRECISION_VARIABLE: precision, "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"INDEXTTS_PRECISION": precision, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
 
 

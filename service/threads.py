@@ -10,18 +10,7 @@ import torch
 
 logger = logging.getLogger(__name__)
 
-THREADS_VARIABLE = "INDEXTTS_THREADS"
 CGROUP = Path("/sys/fs/cgroup")
-MAX_THREADS = 1024
-
-
-def parse_threads(text: str | None) -> int | None:
-    """The number that INDEXTTS_THREADS asks for; None where it is unset or empty. Raises ValueError."""
-    if not text:
-        return None
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= MAX_THREADS:
-        raise ValueError(f"{THREADS_VARIABLE} is '{text[:40]}'; allowed: 1 to {MAX_THREADS}")
-    return int(text)
 
 
 def quota(root: Path = CGROUP) -> float | None:
@@ -39,8 +28,8 @@ def quota(root: Path = CGROUP) -> float | None:
     return cores if cores > 0 else None
 
 
-def set_threads(asked: int | None) -> int:
-    """Let PyTorch compute on `asked` threads, or on as many as there are cores for; returns how many. More threads than
+def set_threads(asked: int = 0) -> int:
+    """Let PyTorch compute on `asked` threads, or for 0 on as many as there are cores for; returns how many. More threads than
     the quota allows would be stopped together for most of every period."""
     limit, cores = quota(), torch.get_num_threads()
     threads = asked or (cores if limit is None else min(cores, math.ceil(limit)))

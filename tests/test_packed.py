@@ -149,7 +149,10 @@ import hashlib
 from pathlib import Path
 from service.request import Request
 from service.service import Service
-result = Service("tiny-en").run(Request("Mind the step.", Path("examples/speaker.wav"), seed=3))
+from service.settings import Settings
+from service.workspace import Workspace
+request = Request("Mind the step.", Path("examples/speaker.wav"), seed=3)
+result = Service(Settings.read(model="tiny-en")).run(request, Workspace().renew())
 print(hashlib.sha256(result.path.read_bytes()).hexdigest())
 """
 

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from service.threads import parse_threads, quota, set_threads
+from pipeline.strict import ConfigError
+from service.settings import Settings
+from service.threads import quota, set_threads
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def test_no_cgroup_is_no_quota(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "limit, asked, wanted", [(None, None, 4), (1.5, None, 2), (0.2, None, 1), (9.0, None, 4), (1.5, 3, 3)]
+    "limit, asked, wanted", [(None, 0, 4), (1.5, 0, 2), (0.2, 0, 1), (9.0, 0, 4), (1.5, 3, 3)]
 )
 def test_threads_fit_the_quota_unless_asked_for(threads, monkeypatch, limit, asked, wanted):
     monkeypatch.setattr("service.threads.quota", lambda: limit)
@@ -42,11 +44,18 @@ def test_threads_fit_the_quota_unless_asked_for(threads, monkeypatch, limit, ask
     assert set_threads(asked) == wanted == torch.get_num_threads()
 
 
-@pytest.mark.parametrize("text", ["0", "-2", "two", "1.5", "99999", "٣", " "])
+@pytest.mark.parametrize("text", ["-2", "two", "1.5", "99999", "٣"])
 def test_a_thread_count_that_is_none_is_an_error(text):
-    with pytest.raises(ValueError, match="INDEXTTS_THREADS is '.*'; allowed: 1 to 1024"):
-        parse_threads(text)
+    with pytest.raises(ConfigError, match="INDEXTTS_THREADS is '.*'; allowed: 1 to 1024, or 0"):
+        Settings.read({"INDEXTTS_THREADS": text})
 
 
-def test_no_thread_count_is_none():
-    assert parse_threads(None) is None and parse_threads("") is None and parse_threads("3") == 3
+@pytest.mark.parametrize("text", ["Fast", "int8", "x" * 100])
+def test_an_unknown_precision_is_an_error(text):
+    with pytest.raises(ConfigError, match="INDEXTTS_PRECISION is '.*'; allowed: exact, fast, smallest"):
+        Settings.read({"INDEXTTS_PRECISION": text})
+
+
+def test_what_is_not_set_is_fast_and_as_many_threads_as_there_are_cores():
+    settings = Settings.read({})
+    assert (settings.precision, settings.threads) == ("fast", 0)
