@@ -138,6 +138,13 @@ def release(tensor: Tensor) -> None:
         ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), MADV_DONTNEED)
 
 
+def trim() -> None:
+    """Give memory that was freed, but is kept for later by the C library, back to the system (glibc only)."""
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if give_back is not None:
+        give_back(0)
+
+
 @torch.inference_mode()
 def no_bfloat16(dit: DiT) -> str | None:
     """Why this machine should not multiply the flow's matrices in bfloat16, in some words; None where it should."""
