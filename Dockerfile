@@ -2,14 +2,16 @@
 # torch's CUDA wheels bring the CUDA libraries, so a plain Python image is enough.
 FROM python:3.11-slim
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ffmpeg libsndfile1 \
+    && apt-get install -y --no-install-recommends ffmpeg g++ libsndfile1 \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY requirements.txt requirements-nodeps.txt ./
 RUN pip install --no-cache-dir -r requirements.txt \
     && pip install --no-cache-dir --no-deps -r requirements-nodeps.txt
 COPY . .
+RUN python -m pipeline.vocoder.kernel   # the fused activation; where cog builds the image, setup() compiles it
 ENV INDEXTTS_MODEL=indextts2 \
+    OMP_WAIT_POLICY=passive \
     COG_PREDICT_TYPE_STUB=predict.py:Predictor \
     PYTHONUNBUFFERED=1
 EXPOSE 5000

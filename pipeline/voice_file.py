@@ -1,7 +1,8 @@
 """Voices on disk: `*.voice.safetensors`, everything but the reference audio itself.
 
 The prompt condition is not stored but made again from the reference's semantic codes, which are a few
-hundred integers; so a file is well under a megabyte and speaks with the same bytes as its audio.
+hundred integers; so a file is well under a megabyte. In every precision a file made there speaks with the
+bytes of its audio; one made in another precision is as good, and its bytes are others.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class VoiceInfo:
 
     model: str
     fingerprint: str
+    precision: str
     seconds: float
     source_sha256: str
     options: str
@@ -65,6 +67,7 @@ def write_voice(path: Path, voice: Voice, model: Model, source_sha256: str, opti
         "format_version": FORMAT_VERSION,
         "model": model.config.name,
         "fingerprint": model.fingerprint,
+        "precision": model.precision,
         "seconds": repr(voice.seconds),
         "source_sha256": source_sha256,
         "options": options,
@@ -153,6 +156,7 @@ def _info(content: bytes) -> VoiceInfo:
         return VoiceInfo(
             metadata["model"],
             metadata["fingerprint"],
+            metadata.get("precision", "exact"),  # of files that do not say
             float(metadata["seconds"]),
             metadata["source_sha256"],
             metadata["options"],

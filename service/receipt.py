@@ -32,12 +32,13 @@ class SegmentReceipt:
 
 @dataclass(frozen=True)
 class Receipt:
-    """One synthesis. fingerprint: of the weights; text: normalized; timings: seconds by stage; real_time_factor:
-    seconds it took per second of audio."""
+    """One synthesis. fingerprint: of the weights; precision: they were run in; text: normalized; timings: seconds by
+    stage; real_time_factor: seconds it took per second of audio."""
 
     seed: int
     model: str
     fingerprint: str
+    precision: str
     text: str
     segments: tuple[SegmentReceipt, ...]
     timings: Mapping[str, float]

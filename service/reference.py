@@ -121,7 +121,7 @@ class References:
 
     def key(self, kind: str, source: str, options: ReferenceOptions) -> str:
         """Content, options and model: a renamed copy hits, another model misses."""
-        return f"{kind}/{source}/{options}/{self.model.fingerprint}"
+        return f"{kind}/{source}/{options}/{self.model.fingerprint}/{self.model.precision}"
 
 
 def hash_samples(audio: Audio) -> str:

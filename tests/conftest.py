@@ -34,7 +34,7 @@ def mini_directory(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def mini_model(mini_directory) -> Model:
-    return load_model(mini_directory, load_config("mini"))
+    return load_model(mini_directory, load_config("mini"), precision="exact")
 
 
 @pytest.fixture

@@ -144,7 +144,7 @@ def test_cog_and_docker_build_the_same_environment(cog_build):
     build = cog_build["build"]
     assert f"FROM python:{build['python_version']}" in docker
     assert f"pip install --no-cache-dir -r {build['python_requirements']}" in docker
-    installed = re.search(r"apt-get install -y --no-install-recommends ([\w .-]+)", docker)[1].split()
+    installed = re.search(r"apt-get install -y --no-install-recommends ([\w .+-]+)", docker)[1].split()
     assert installed == build["system_packages"]
     assert set(cog_build["environment"]) <= set(re.findall(r"(\w+=\S+)", docker))
     assert cog_build["predict"] in docker

@@ -37,7 +37,7 @@ STAGES = (
 def numbers() -> dict[str, np.ndarray]:
     """The output of every stage for one sentence in the example's voice, decoded without chance."""
     with locate("tiny-en") as source:
-        model = load_model(source.directory, source.config)
+        model = load_model(source.directory, source.config, precision="exact")
         (text,) = prepare_text(TEXT, TextNormalizer(), Tokenizer(source.directory / "bpe.model"))
     clip = read_audio(ROOT / "examples/speaker.wav")
     voice = make_voice(model, clip.samples, clip.sample_rate)

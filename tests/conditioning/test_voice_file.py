@@ -36,6 +36,7 @@ def test_a_file_holds_the_very_same_voice(mini_model, voice, path):
 def test_a_file_says_where_it_comes_from(mini_model, path):
     info = read_info(path)
     assert (info.model, info.fingerprint, info.seconds) == ("mini", mini_model.fingerprint, 1.5)
+    assert info.precision == mini_model.precision == "exact"
     assert (info.source_sha256, info.options) == ("ab" * 32, "denoise=false")
 
 

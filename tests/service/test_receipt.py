@@ -52,6 +52,7 @@ def receipt(**changes) -> Receipt:
         "seed": 4294967295,
         "model": "mini",
         "fingerprint": "abc",
+        "precision": "fast",
         "text": "Hello. 你好",
         "timings": {"gpt": 1.23456789},
         "segments": (segment(0, 1 / 3, warnings=("it is silent",)), segment(0.5, 1.0, "你好", 1)),
@@ -68,6 +69,7 @@ def test_json_holds_every_field():
         "seed": 4294967295,
         "model": "mini",
         "fingerprint": "abc",
+        "precision": "fast",
         "text": "Hello. 你好",
         "segments": [
             {
