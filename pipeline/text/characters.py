@@ -60,6 +60,7 @@ _BEFORE = {
     **{ord(c): "~" for c in _TILDES},
     ord("\\"): " ",
     ord("＼"): " ",
+    **{ord(c): str(i) for i, c in enumerate("₀₁₂₃₄₅₆₇₈₉")},
     ord("№"): "No. ",
     ord("￥"): "¥",
     ord("￡"): "£",

@@ -42,8 +42,9 @@ def count(written: str, following: str) -> str:
 
 
 def ordinal(digits: str) -> str:
-    """A number of a row: 二百 rather than 两百 is not said; "2" is 二."""
-    return number(digits)
+    """A number of a row: "200" -> "二百", where a count is 两百."""
+    spoken = number(digits)
+    return "二" + spoken[1:] if spoken.startswith("两") else spoken
 
 
 def spell(digits: str) -> str:

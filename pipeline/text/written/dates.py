@@ -75,7 +75,7 @@ _COUNTED = re.compile(r" (?:(?:more|other|new|different|small|large|red|green|ol
                       r"dollars\b|sheep\b|fish\b|times\b|euros\b|miles\b|of (?:them|us|these|those|the)\b|"
                       r"(?:kg|km|cm|mm|mb|gb|ml|mg)\b)")  # fmt: skip
 _SOLID_YEARS = (1900, 2099)
-_YEARS = (1100, 2099)
+_YEARS = (1001, 2099)
 
 
 def is_year_en(digits: str, lead: str, rest: str) -> bool:
@@ -155,12 +155,15 @@ ENGLISH: tuple[Rule, ...] = (
     rule("decade", r"(?<![\w.,-])(')?(\d0)'?s(?![A-Za-z])", _decade_en),
     rule("decade", r"(?<![\w.,$-])((?:1\d|20)\d0)'?s(?![A-Za-z])", lambda m: english.decade(m[1])),
     rule("year", r"(?<![\w.,:/$€£¥#-])(\d{4})(?: ?-{1,2} ?| ?~ ?)(\d{4}|\d\d)(?![\w:/%-]|[.,]\d)", _year_range_en),
-    rule("year", r"(?<![\w.,:/$€£¥#-])\d{4}(?![\w:/%²³°℃-]|[.,]\d)", _year_en),
+    rule("year", r"(?<![\w.,:/$€£¥#\ue000-])\d{4}(?![\w:/%²³°℃\ue000-]|[.,]\d)", _year_en),
 )  # fmt: skip
 
 # --- Chinese -------------------------------------------------------------------------------------------
 _DATE_WORD_ZH = re.compile(r"(?:日期|时间|有效期|活动期?|截至|截止|假期|放假|营业|档期|展期|报名|期限|从|自|于|在|生日|国庆|元旦|春节)"
                            r"(?:间|是|为|至|到|期|:|,|，| ){0,3}$")  # fmt: skip
+
+
+_DATE_AFTER_ZH = re.compile(r"^[ ,，]?(?:放假|假期|期间|活动|休|促销|国庆|春节|有效|截止|开放|营业|报名|优惠|举行|举办|展出|上映)")
 
 
 def _day_zh(month: str, day: str) -> str:
@@ -176,7 +179,8 @@ def _date_zh(m: re.Match[str]) -> str | None:
 
 
 def _dotted_zh(m: re.Match[str]) -> str | None:
-    if not _DATE_WORD_ZH.search(before(m)) or not (_valid(m[1], m[2]) and _valid(m[3], m[4])):
+    beside = _DATE_WORD_ZH.search(before(m)) or _DATE_AFTER_ZH.match(after(m, 8))
+    if not beside or not (_valid(m[1], m[2]) and _valid(m[3], m[4])):
         return None
     return f"{_day_zh(m[1], m[2])}到{_day_zh(m[3], m[4])}"
 
@@ -234,10 +238,13 @@ CHINESE: tuple[Rule, ...] = (
     rule("date", r"(?<![A-Za-z0-9.])(\d{1,2})\.(\d{1,2})(?:-{1,2}|~|至|到)(\d{1,2})\.(\d{1,2})(?![0-9%]|\.\d)", _dotted_zh),
     rule("date", r"(?<![A-Za-z0-9.])(\d{1,2})/(\d{1,2})(?=[^0-9/]|$)",
          lambda m: _day_zh(m[1], m[2]) if _valid(m[1], m[2]) and _DATE_WORD_ZH.search(before(m)) else None),
+    rule("date", r"(?<![A-Za-z0-9.])(\d{1,2})\.(\d{1,2})(?=[日号])",
+         lambda m: _day_zh(m[1], m[2])[:-1] if _valid(m[1], m[2]) else None),
+    rule("date", r"(?<=[年月日号时点分]) ?(?:-{1,2}|~) ?(?=\d)", "到"),
     rule("year", r"(?<![A-Za-z0-9.])(\d{4})(?: ?-{1,2} ?| ?~ ?|年?[至到]|年 ?[-~] ?)(\d{4}|\d\d)"
          r"(?= ?(?:年|学年|赛季|财年|年度|期间|之间|[')，。；,;]|\.(?!\d)|$))",
          _year_range_zh),
-    rule("year", r"(?<![A-Za-z0-9.])(\d{4})(?= ?(?:年|级(?!台阶)|届))", lambda m: chinese.spell(m[1])),
+    rule("year", r"(?<![A-Za-z0-9.])(\d{4})(?= ?(?:年|级(?!台阶)|届|Q[1-4]))", lambda m: chinese.spell(m[1])),
     rule("year", r"(?<![A-Za-z0-9.])([7-9][1-9]|0\d)年(?!级|代)", _short_year_zh),
     rule("date", r"(?<![A-Za-z0-9.])\d{1,2}(?: ?-{1,2} ?| ?~ ?|[至到])\d{1,2}(?=[月日号](?!线))", _row_zh),
     rule("date", r"(?<![A-Za-z0-9.])(\d{1,2})月", _month_zh),

@@ -85,7 +85,7 @@ _CALL_ZH = re.compile(r"(?:电话|手机|手机号|拨打|拨|致电|热线|客�
                       r"(?:号码|号|是|为|:|,|，| |'|请|了|就){0,4}$")
 _CODE_ZH = re.compile(
     r"(?:验证码|编号|密码|卡号|账号|帐号|账户|帐户|账户|户号|qq号?|微信号?|学号|工号|单号|单|证|号码|邮编|编码|口令|代码|航班|车次|"
-    r"序列|pin码?|尾号|[\u4e00-\u9fff]码|[\u4e00-\u9fff]号|uid|id|分机|股票|房间|口令|邮政|学籍|批次|车牌|型号|案号|靓号|code|no\.)"
+    r"序列|pin码?|尾号|[\u4e00-\u9fff]码|[\u4e00-\u9fff]号|uid|id|分机|股票|房间|口令|邮政|学籍|批次|车牌|型号|案号|靓号|波音|空客|code|no\.)"
     r"(?:号码|号|码|是|为|:|,|，| |#|'|第|改成|改为|设为|输入|发送|=){0,4}[a-z]{0,4}-?$"
 )
 _MIN_CODE = 3
@@ -95,8 +95,12 @@ def _phone_zh(match: re.Match[str]) -> str:
     return ("加" if match[0].lstrip().startswith("+") else "") + chinese.spell(match[0])
 
 
+_CALL_AFTER_ZH = re.compile(r"^ ?(?:热线|急救|报警|客服|火警|投诉|服务热线|电话|救护)")
+
+
 def _called_zh(match: re.Match[str]) -> str | None:
-    return chinese.spell(match[0]) if _CALL_ZH.search(before(match)) else None
+    called = _CALL_ZH.search(before(match)) or _CALL_AFTER_ZH.match(after(match, 6))
+    return chinese.spell(match[0]) if called else None
 
 
 def _code_zh(match: re.Match[str]) -> str | None:

@@ -126,6 +126,7 @@ CHINESE: tuple[Rule, ...] = (
     rule("decimal", r"(?<=[A-Za-z])(\d+(?:\.\d+)?)(?![0-9]|\.\d)", _glued_zh),
     rule("cardinal", r"(?:(?<![A-Za-z0-9)\ue000])([-+±]) ?)?<S><N>", _signed_zh),
     rule("cardinal", r"()(\d+(?:\.\d+)?)", _signed_zh),
+    rule("roman numeral", r"(?<![A-Za-z0-9])" + _ROMAN + "(?=[型级期类度世章])", lambda m: chinese.number(str(roman_value(m[1])))),
     rule("roman numeral", r"(?<=第)" + _ROMAN, lambda m: chinese.number(str(roman_value(m[1])))),
     rule("roman numeral", r"(?<=[\u4e00-\u9fff])" + _ROMAN.replace("(?![A-Za-z0-9'])", r"(?![A-Za-z0-9'+-])") +
          r"(?=[世号型级期章节卷部类]|$|[，。,. ])", lambda m: None if m[1] in _NOT_ROMAN | {"V", "X"} else chinese.number(str(roman_value(m[1])))),

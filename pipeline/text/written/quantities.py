@@ -20,9 +20,14 @@ def _amounts_en(first: str, second: str | None) -> str:
     return english.number(first) + (f" to {english.number(second)}" if second else "")
 
 
+def _pair_en(m: re.Match[str]) -> str:
+    below = "minus " if m["second"] and m["below"] else ""
+    return english.number(m["first"]) + (f" to {below}{english.number(m['second'])}" if m["second"] else "")
+
+
 def _percent_en(m: re.Match[str]) -> str:
     name = {"‰": " per mille", "%": " percent"}[m["sign"]]
-    return _SIGNS[m["minus"] or ""] + _amounts_en(m["first"], m["second"]) + name
+    return _SIGNS[m["minus"] or ""] + _pair_en(m) + name
 
 
 def _money_en(m: re.Match[str]) -> str:
@@ -60,7 +65,7 @@ def _measure_en(m: re.Match[str]) -> str | None:
     if symbol in ("m", "t") and not m["per"] and _MILLION_AFTER.match(after(m, 32)):
         return None
     one = m["first"] == "1" and not m["second"] or m["gap"] == "-"
-    spoken = f"{_SIGNS[m['minus'] or '']}{_amounts_en(m['first'], m['second'])} {unit.english[0 if one else 1]}"
+    spoken = f"{_SIGNS[m['minus'] or '']}{_pair_en(m)} {unit.english[0 if one else 1]}"
     return spoken + (f" per {PER[m['per']][0]}" if m["per"] else "")
 
 
@@ -69,7 +74,7 @@ def _temperature_en(m: re.Match[str]) -> str | None:
         return None
     name = {"C": "Celsius", "F": "Fahrenheit"}[m["unit"]]
     one = m["first"] == "1" and not m["second"]
-    return f"{_SIGNS[m['minus'] or '']}{_amounts_en(m['first'], m['second'])} degree{'' if one else 's'} {name}"
+    return f"{_SIGNS[m['minus'] or '']}{_pair_en(m)} degree{'' if one else 's'} {name}"
 
 
 def _short_scale_en(m: re.Match[str]) -> str | None:
@@ -105,7 +110,7 @@ def _feet_en(m: re.Match[str]) -> str:
 _INCH = re.compile(r"\b(?:screen|monitor|display|tv|wide|long|tall|deep|pipe|laptop|tablet|wheel|disk)")
 
 
-_RANGE = r"(?P<first>{N})(?:(?:<->)(?P<second>{N}))?".replace("{N}", r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,24})(?:\.\d{1,24})?")
+_RANGE = r"(?P<first>{N})(?:(?:<->)(?P<below>-(?=\d))?(?P<second>{N}))?".replace("{N}", r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,24})(?:\.\d{1,24})?")
 _SIGNED = r"(?P<minus>(?<![A-Za-z0-9)%°℃\ue000])[-+])?"
 _PLAIN_START = r"(?<![A-Za-z0-9_])(?<![0-9][.,])"
 _D = r"\d{1,4}(?:\.\d{1,3})?"
@@ -120,7 +125,11 @@ ENGLISH: tuple[Rule, ...] = (
          rf"(?:{_SHORT}|{_BIG})?(?![0-9])", _money_en),
     rule("money", rf"<S>{_RANGE}(?:{_SHORT}|{_BIG})? ?(?P<currency>{SIGN})(?![A-Za-z0-9])", _money_en),
     rule("money", rf"<S>{_RANGE} ?[¢￠]", _cents_en),
-    rule("measure", r"<S>(\d{1,2})'(?: ?(\d{1,2}(?:\.\d)?)(?:''|'))(?![A-Za-z0-9])", _feet_en),
+    rule("measure", r"<S>(\d{2,3})/(\d{2,3}) ?mm[Hh]g", lambda m: f"{english.cardinal(m[1])} over {english.cardinal(m[2])} "
+         "millimeters of mercury"),
+    rule("measure", rf"<S>({_D})['″] ?(?=(?:screen|monitor|display|tv|laptop|tablet|pipe|wide|long|tall|by|x|pizza|wheel)\b)",
+         lambda m: f"{english.number(m[1])} inch", re.IGNORECASE),
+    rule("measure", r"<S>(\d{1,2})['′](?: ?(\d{1,2}(?:\.\d)?)(?:''|'|″))(?![A-Za-z0-9])", _feet_en),
     rule("temperature", rf"<S>{_SIGNED}{_RANGE}(?P<gap> ?)(?P<unit>[CF])(?![A-Za-z0-9/+#-])", _temperature_en),
     rule("measure", rf"<S>{_SIGNED}{_RANGE}(?P<gap>[ -]?)(?P<unit>{UNIT})(?:/(?P<per>{PER_UNIT}))?(?![A-Za-z0-9²³'/]|\.[A-Za-z])",
          _measure_en),
@@ -176,7 +185,8 @@ def _measure_zh(m: re.Match[str]) -> str | None:
 
 
 def _celsius_zh(m: re.Match[str]) -> str:
-    amounts = chinese.number(m["first"]) + (f"到{chinese.number(m['second'])}" if m["second"] else "")
+    below = "负" if m["below"] else ""
+    amounts = chinese.number(m["first"]) + (f"到{below}{chinese.number(m['second'])}" if m["second"] else "")
     minus = "负" if m["minus"] == "-" else ""
     return f"{minus}{amounts}" + {"°C": "摄氏度", "℃": "摄氏度", "°F": "华氏度", "℉": "华氏度"}[m["unit"]]
 

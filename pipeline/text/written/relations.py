@@ -32,6 +32,14 @@ def _fraction_en(m: re.Match[str]) -> str | None:
     return whole + (spoken.replace("one ", "a ", 1) if whole and bottom in "24" and top == "1" else spoken)
 
 
+def _pairs(digits: str) -> str:
+    """ "1920" -> "nineteen twenty", "480" -> "four eighty"."""
+    head, tail = digits[:-2], digits[-2:]
+    if tail == "00" or tail[0] == "0":
+        return english.cardinal(digits)
+    return f"{english.cardinal(head)} {english.cardinal(tail)}"
+
+
 def _ratio_en(m: re.Match[str]) -> str:
     return " to ".join(english.number(part) for part in m[0].split(":"))
 
@@ -49,6 +57,8 @@ def _ordinal_range_en(m: re.Match[str]) -> str:
 ENGLISH: tuple[Rule, ...] = (
     rule("ordinal", r"<S>(\d{1,6})(?:st|nd|rd|th)?<->(\d{1,6})(?:st|nd|rd|th)(?![A-Za-z0-9])(?:-(?=[A-Za-z]))?", _ordinal_range_en,
          re.IGNORECASE),
+    rule("resolution", r"(?<![\w.,])(\d{3,4}) ?[xX×*] ?(\d{3,4})(?![\w.,]|[.,]\d)", lambda m: f"{_pairs(m[1])} by {_pairs(m[2])}"),
+    rule("resolution", r"(?<![\w.,])(\d{3,4})(?=[pPi](?![A-Za-z0-9]))", lambda m: _pairs(m[1])),
     rule("fraction", rf"<S>(?:(\d{{1,6}}) )?(\d{{1,9}})/(\d{{1,9}}){_BOUND_END}(?:-(?=[a-z]))?", _fraction_en),
     rule("ratio", r"<S>\d{1,6}(?:\.\d{1,4})?(?::\d{1,6}(?:\.\d{1,4})?){1,3}(?![\w:]|\.\d)", _ratio_en),
     rule("range", rf"<S><N><-><N>{_BOUND_END}", _range_en),
@@ -97,7 +107,8 @@ def _fraction_zh(m: re.Match[str]) -> str:
 
 CHINESE: tuple[Rule, ...] = (
     rule("score", r"<S>(\d{1,3}) ?[-:~] ?(\d{1,3})(?![A-Za-z0-9:]|\.\d)(?!-\d)", _score_zh),
+    rule("resolution", r"(?<![A-Za-z0-9.,])(\d{3,4})(?=[pPi](?![A-Za-z0-9]))", lambda m: chinese.spell(m[1])),
     rule("fraction", r"<S>(\d{1,9})/(\d{1,9})(?![A-Za-z0-9/]|\.\d)", _fraction_zh),
     rule("ratio", r"<S>\d{1,6}(?:\.\d{1,4})?(?::\d{1,6}(?:\.\d{1,4})?){1,3}(?![\w:]|\.\d)", _ratio_zh),
-    rule("range", r"<S><N> ?([\u4e00-\u9fff]{0,2}?)<->(\d{1,3}(?:,\d{3})+(?!\d)|\d+(?:\.\d+)?)(?![A-Za-z0-9]|[.,]\d|-\d)", _range_zh),
+    rule("range", r"(?<!第)(?<!第 )<S><N> ?([\u4e00-\u9fff]{0,2}?)<->(\d{1,3}(?:,\d{3})+(?!\d)|\d+(?:\.\d+)?)(?![A-Za-z0-9]|[.,]\d|-\d)", _range_zh),
 )

@@ -26,7 +26,7 @@ SIGNS = {
     "β": ("beta", "贝塔"), "γ": ("gamma", "伽马"), "δ": ("delta", "德尔塔"), "Δ": ("delta", "德尔塔"), "ε": ("epsilon", "艾普西隆"),
     "θ": ("theta", "西塔"), "λ": ("lambda", "拉姆达"), "μ": ("mu", "缪"), "π": ("pi", "派"), "ρ": ("rho", "柔"), "σ": ("sigma", "西格玛"),
     "Σ": ("sigma", "西格玛"), "τ": ("tau", "陶"), "φ": ("phi", "斐"), "ω": ("omega", "欧米伽"), "Ω": ("ohm", "欧姆"),
-    "♂": ("male", "男"), "♀": ("female", "女"), "♥": ("heart", "爱心"), "★": ("star", "星"), "†": ("", ""), "•": ("", ""),
+    "♂": ("male", "男"), "♀": ("female", "女"), "♥": ("heart", "爱心"), "★": ("star", "星"), "′": ("minutes", "分"), "″": ("seconds", "秒"),
 }  # fmt: skip
 
 _BESIDE = "A-Za-z0-9\ue000)²³π"
@@ -36,6 +36,8 @@ _OPERATORS = (
     (rf"{_NEAR}\*(?= ?[{_BESIDE}(-])", "times", "乘"),
     (rf"{_NEAR}(?<![<=-])>(?![>=]) ?(?=[{_BESIDE}-])", "greater than", "大于"),
     (rf"{_NEAR}<(?![<=/!-]) ?(?=[{_BESIDE}-])", "less than", "小于"),
+    (r"(?<![\w\ue000>-])>(?!=) ?(?=[\d\ue000])", "more than", "大于"),
+    (r"(?<![\w\ue000<])<(?![=/]) ?(?=[\d\ue000])", "less than", "小于"),
     (rf"{_NEAR}>= ?(?=[{_BESIDE}-])", "greater than or equal to", "大于等于"),
     (rf"{_NEAR}<= ?(?=[{_BESIDE}-])", "less than or equal to", "小于等于"),
     (rf"{_NEAR}!= ?(?=[{_BESIDE}-])", "not equal to", "不等于"),
@@ -202,7 +204,7 @@ EARLY_ENGLISH, LATE_ENGLISH = _early("en"), _late("en")
 EARLY_CHINESE, LATE_CHINESE = _early("zh"), _late("zh")
 OTHER_ENGLISH: tuple[Rule, ...] = (
     rule("sign", r"(?<!\w)~ ?(?=[\d\ue000])", "about "),
-    rule("sign", r"(?<=[\d\ue000]) ?/ ?(?=[A-Za-z])", "per"),
+    rule("sign", r"(?<=[\d\ue000]) ?/ ?(?=[A-Za-z\ue000])", "per"),
     rule("sign", r"(?<=[A-Za-z])/(?=[A-Za-z])", " slash "),
     rule("sign", r"(?<=[0-9\ue000])\+(?![\w])", "plus"),
     rule("sign", r"(?<![\w\ue000])#(?=[0-9\ue000])", "number"),
