@@ -4,7 +4,7 @@ import html
 import re
 
 from pipeline.text.aligned import Aligned
-from pipeline.text.characters import has_ideograph
+from pipeline.text.characters import cleaned, collapse_spaces, has_ideograph
 
 _TAGS = frozenset(
     "a abbr b big blockquote body br button center cite code dd del details div dl dt em figure figcaption font footer form h1 "
@@ -56,10 +56,16 @@ _AUTOLINK = re.compile(r"(<)(?:https?://|mailto:)?[^<>\s]{1,300}(>)")
 _CELL = re.compile(r"^[ \t]*\|.*$", re.MULTILINE)
 
 
-def strip_markup(text: Aligned) -> Aligned:
+def shown(written: str) -> str:
+    """`written` as a reader sees it: one line without markup and what is not printed."""
+    return collapse_spaces(strip_markup(cleaned(written), end_lines=False).text)
+
+
+def strip_markup(text: Aligned, end_lines: bool = True) -> Aligned:
     """`text` (its line ends as line feeds) without markup, each line end a space or the end of a sentence."""
     text = text.sub(_COMMENT, " ").sub(_TAG, _tag).sub(_ENTITY, _entity)
-    text = _end_lines(text)
+    if end_lines:
+        text = _end_lines(text)
     text = text.sub(_CELL, _row)
     for pattern in _REMOVED:
         text = text.sub(pattern, "")
