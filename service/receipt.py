@@ -83,7 +83,11 @@ def _cues(segments: Sequence[SegmentReceipt]) -> Iterator[tuple[int, int, str]]:
                 " allowed: 0 or more, in order"
             )
         start, end = round(segment.start * 1000), round(segment.end * 1000)
-        text = " ".join(_encodable("".join(c if c.isprintable() else " " for c in segment.written or segment.text)).split())
+        text = " ".join(
+            _encodable(
+                "".join(c if c.isprintable() else " " for c in segment.written or segment.text)
+            ).split()
+        )
         if text and end > start:
             yield start, end, text
 

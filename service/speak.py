@@ -109,7 +109,9 @@ def speak_segment(
         notes.append(f"{finished.trimmed_seconds:.2f} s of noise were cut off its end")
     warnings = tuple(f"segment {index + 1}: {line}" for line in dict.fromkeys([*problems, *notes]))
     finite = bool(torch.isfinite(audio.wave).all())
-    return Spoken(text.text, finished.wave, audio.codes, audio.seed, audio.stopped, finite, warnings, text.written)
+    return Spoken(
+        text.text, finished.wave, audio.codes, audio.seed, audio.stopped, finite, warnings, text.written
+    )
 
 
 def with_less_memory(

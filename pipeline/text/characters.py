@@ -13,6 +13,7 @@ _SPACE_CONTROLS = frozenset("\t\n\v\f\r\x85")
 _MARK_CATEGORIES = frozenset({"Mn", "Me"})
 # Emoji, dingbats, modifiers; and those among them that a grammar reads, which go only after reading.
 _SYMBOL_CATEGORIES = frozenset({"So", "Sk"})
+_ASCII = frozenset("+<=>|~$")
 _READ_SYMBOLS = frozenset("°℃℉™®©^♂♀♥★↔")
 
 # A class body for regular expressions: the Chinese characters of every Unicode block.
@@ -28,7 +29,9 @@ _TILDES = "〜∼˜⁓"
 _CRLF = re.compile("\r\n")
 _LINE_ENDS = frozenset("\n\r\x85\u2028\u2029")
 # A letter with its combining marks, or Hangul in parts.
-_CLUSTER = re.compile("[^\u0300-\u036f\u1160-\u11ff\u20d0-\u20ff\u3099\u309a](?:[\u0300-\u036f\u1160-\u11ff\u20d0-\u20ff\u3099\u309a]){1,30}|[^\x00-\x7f]")
+_CLUSTER = re.compile(
+    "[^\u0300-\u036f\u1160-\u11ff\u20d0-\u20ff\u3099\u309a](?:[\u0300-\u036f\u1160-\u11ff\u20d0-\u20ff\u3099\u309a]){1,30}|[^\x00-\x7f]"
+)
 # After a sentence's end an opening quote belongs to the next one.
 _OPENING_QUOTE = re.compile(r"(?<=[.!?。！？…])[“‘「『【（(《]")
 _OUTER_SPACES = re.compile(r"\A | \Z")
@@ -145,7 +148,8 @@ def mapped_after(text: Aligned, language: str) -> Aligned:
     """As `map_after`, with the alignment kept."""
     text = text.translated({**_AFTER, ord("$"): "."} if language == "zh" else _AFTER)
     text = text.sub(_ELLIPSIS, "…").sub(_HYPHENS, "-")
-    return collapsed(without_symbols(text, keep=frozenset())).sub(_LOOSE_MARK, r"\1")
+    text = without_symbols(text, keep=_ASCII, categories=_SYMBOL_CATEGORIES | {"Sm", "Sc"})
+    return collapsed(text).sub(_LOOSE_MARK, r"\1")
 
 
 def collapsed(text: Aligned) -> Aligned:
@@ -153,9 +157,11 @@ def collapsed(text: Aligned) -> Aligned:
     return text.sub(_SPACES, " ").sub(_OUTER_SPACES, "")
 
 
-def without_symbols(text: Aligned, keep: frozenset[str]) -> Aligned:
+def without_symbols(
+    text: Aligned, keep: frozenset[str], categories: frozenset[str] = _SYMBOL_CATEGORIES
+) -> Aligned:
     """`text` with a space for each symbol but those of `keep`, lest the digits of "5😀5" become one number."""
-    table = {ord(c): " " for c in set(text.text) if unicodedata.category(c) in _SYMBOL_CATEGORIES and c not in keep}
+    table = {ord(c): " " for c in set(text.text) if unicodedata.category(c) in categories and c not in keep}
     return text.translated(table) if table else text
 
 

@@ -25,12 +25,20 @@ _MARKUP = re.compile(
     r"|\n[^\S\n]*\n\s*"
 )
 _LENGTH = re.compile(
-    r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) *(ms|milliseconds?|毫秒|s|secs?|seconds?|秒|秒钟)?", re.IGNORECASE | re.ASCII
+    r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) *(ms|milliseconds?|毫秒|s|secs?|seconds?|秒|秒钟)?",
+    re.IGNORECASE | re.ASCII,
 )
 _BREAK_TIME = re.compile(r"""\btime\s*=\s*["']?([^"'<>/]*)""", re.IGNORECASE | re.ASCII)
 _BREAK_STRENGTH = re.compile(r"""\bstrength\s*=\s*["']?([a-z-]*)""", re.IGNORECASE | re.ASCII)
 # Seconds of SSML's strengths.
-_STRENGTHS = {"none": 0.0, "x-weak": 0.1, "weak": 0.25, "medium": DEFAULT_PAUSE_SECONDS, "strong": 0.8, "x-strong": 1.2}
+_STRENGTHS = {
+    "none": 0.0,
+    "x-weak": 0.1,
+    "weak": 0.25,
+    "medium": DEFAULT_PAUSE_SECONDS,
+    "strong": 0.8,
+    "x-strong": 1.2,
+}
 _NUMBER = re.compile(r"[+-]?\.?[0-9]")
 _LINE_ENDS = str.maketrans({"\r": "\n", "\x85": "\n", "\u2028": "\n", "\u2029": "\n\n"})
 _MILLISECONDS = ("ms", "milli", "毫")
@@ -128,7 +136,11 @@ def _part(match: re.Match[str]) -> Pause | Paragraph | None:
         time = _BREAK_TIME.search(match[2])
         if time is None:
             strength = _BREAK_STRENGTH.search(match[2])
-            seconds = _STRENGTHS.get(strength[1].lower(), DEFAULT_PAUSE_SECONDS) if strength else DEFAULT_PAUSE_SECONDS
+            seconds = (
+                _STRENGTHS.get(strength[1].lower(), DEFAULT_PAUSE_SECONDS)
+                if strength
+                else DEFAULT_PAUSE_SECONDS
+            )
             return Pause(seconds) if seconds else None
         value = time[1].strip()
     elif match[1] is None:

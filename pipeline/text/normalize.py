@@ -12,9 +12,9 @@ from pipeline.text.characters import IDEOGRAPHS, cleaned, has_ideograph, mapped_
 from pipeline.text.glossary import LANGUAGES, Glossary
 from pipeline.text.pinyin import has_pinyin, pinyin_forms, spell_pinyin
 from pipeline.text.plain import strip_markup
-from pipeline.text.written import RANGED, RULES, TO, Form, find_forms
 from pipeline.text.written.addresses import is_email
-from pipeline.text.written.rule import CLAIMED, masked
+from pipeline.text.written.rule import CLAIMED, Form, find_forms, masked
+from pipeline.text.written.rules import RANGED, RULES, TO
 from pipeline.text.written.units import BY_SYMBOL
 
 if TYPE_CHECKING:
@@ -89,9 +89,9 @@ class TextNormalizer:
         """`text` as it is to be spoken (see `read`); empty if nothing of it can be."""
         return self.read(text, language).spoken
 
-    def plain(self, text: str) -> str:
-        """`text` without markup and unspoken characters, not read yet."""
-        return mapped_before(strip_markup(cleaned(text))).text
+    def language(self, text: str) -> str:
+        """`detect_language`, of `text` without its markup."""
+        return detect_language(mapped_before(strip_markup(cleaned(text))).text)
 
     def read(self, text: str, language: str = "auto") -> Reading:
         """`text` as it is to be spoken, aligned to the text as written.
@@ -111,7 +111,9 @@ class TextNormalizer:
         after = _after(spoken, protected, language)
         lost = _lost(text, plain, forms)
         places = [
-            Form(*plain.written(form.start, form.end), form.kind, form.spoken) for form in forms if form.kind != "to"
+            Form(*plain.written(form.start, form.end), form.kind, form.spoken)
+            for form in forms
+            if form.kind != "to"
         ]
         return Reading(text, after, tuple(places), language, lost)
 

@@ -15,8 +15,10 @@ _TAGS = frozenset(
     "speak voice prosody break emphasis say-as phoneme lexicon lang desc paragraph sentence w token mstts amazon".split()
 )
 _TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9-]{0,15})(?::[A-Za-z-]{1,24})?((?:[\s/][^<>]{0,300})?)>")
-_ATTRIBUTES = re.compile(r"""(?:\s+[\w:.-]{1,40}\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=]+)|\s+(?:checked|disabled|hidden))*\s*/?\s*""")
-_BLOCKS = frozenset("br p div li tr h1 h2 h3 h4 h5 h6 ul ol table blockquote hr td th dt dd".split())
+_ATTRIBUTES = re.compile(
+    r"""(?:\s+[\w:.-]{1,40}\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=]+)|\s+(?:checked|disabled|hidden))*\s*/?\s*"""
+)
+_BLOCKS = frozenset(["br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "blockquote", "hr", "td", "th", "dt", "dd"])
 _COMMENT = re.compile(r"<!--[^<>]{0,2000}-->|<[!?][A-Za-z][^<>]{0,300}>")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,24});")
 
@@ -51,7 +53,9 @@ _EMPHASIS = tuple(
         r"(?<!=)(==)(?=[^\s=])[^=\n]{1,500}(?<=[^\s=])(==)(?!=)",
     )
 )
-_LINK = re.compile(r"(!?\[)([^\[\]\n]{0,300})(\]\([^()\s]{0,500}(?:[ \t]+\"[^\"\n]{0,100}\")?\)|\]\[[^\[\]\n]{0,80}\])")
+_LINK = re.compile(
+    r"(!?\[)([^\[\]\n]{0,300})(\]\([^()\s]{0,500}(?:[ \t]+\"[^\"\n]{0,100}\")?\)|\]\[[^\[\]\n]{0,80}\])"
+)
 _AUTOLINK = re.compile(r"(<)(?:https?://|mailto:)?[^<>\s]{1,300}(>)")
 _CELL = re.compile(r"^[ \t]*\|.*$", re.MULTILINE)
 
@@ -85,16 +89,29 @@ def _tag(match: re.Match[str]) -> str:
 
 def _entity(match: re.Match[str]) -> str:
     character = html.unescape(match[0])
-    return character if character != match[0] and character.isprintable() else " " if character.isspace() else match[0]
+    return (
+        character
+        if character != match[0] and character.isprintable()
+        else " "
+        if character.isspace()
+        else match[0]
+    )
 
 
 def _row(match: re.Match[str]) -> str:
     if not re.search(r"[^\s|:-]", match[0]):
         return ""
-    return ", ".join(cell.strip() for cell in match[0].replace("。", "").strip(" \t|.").split("|") if cell.strip()) + "."
+    return (
+        ", ".join(
+            cell.strip() for cell in match[0].replace("。", "").strip(" \t|.").split("|") if cell.strip()
+        )
+        + "."
+    )
 
 
-def _without(text: Aligned, pattern: re.Pattern[str], groups: tuple[int, int], when=lambda match: True) -> Aligned:
+def _without(
+    text: Aligned, pattern: re.Pattern[str], groups: tuple[int, int], when=lambda match: True
+) -> Aligned:
     edits = []
     for match in pattern.finditer(text.text):
         if when(match):

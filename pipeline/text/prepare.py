@@ -64,7 +64,7 @@ def prepare_text(
     _check_known(pieces, tokenizer)
     parts = split_segments(pieces, max_segment_tokens, quick_start_tokens)
     segments: list[TextSegment] = []
-    lost = list(reading.lost)
+    lost, told = list(reading.lost), 0
     unknown = 0  # of a part that is left out: the next one's, or the last one's
     for part, (part_text, start, end) in zip(parts, _texts(parts, normalized), strict=True):
         known = _known(part, tokenizer)
@@ -73,7 +73,8 @@ def prepare_text(
             first, last = reading.written_span(start, end)
             signs = tuple(sign for place, sign in lost if place < last)
             lost = lost[len(signs) :]
-            written = shown(text[first:last])
+            written = shown(text[max(first, told) : last])  # a form cut in two is told once
+            told = max(told, last)
             segments.append(TextSegment(part_text, tokenizer.ids(part), unknown, written, signs))
             unknown = 0
     if unknown or lost:
@@ -123,7 +124,10 @@ def _texts(parts: list[list[str]], normalized: str) -> list[tuple[str, int, int]
     surfaces = ["".join(part).replace(WORD_START, "") for part in parts]
     # Upper case may be longer ("ß" is "SS"): every letter of it stands at the letter it comes from.
     positions = [
-        index for index, character in enumerate(normalized) if not character.isspace() for _ in character.upper()
+        index
+        for index, character in enumerate(normalized)
+        if not character.isspace()
+        for _ in character.upper()
     ]
     if sum(map(len, surfaces)) != len(positions):
         return [("".join(part).replace(WORD_START, " ").strip(), 0, len(normalized)) for part in parts]

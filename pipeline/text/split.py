@@ -106,7 +106,9 @@ def _without_crumbs(spans: list[Span], cuts: set[int], pieces: list[str], max_to
             middle = (first + end) // 2
             earliest, latest = max(end - max_tokens, first + 1), min(first + max_tokens, end - 1)
             inside = not pieces[start].startswith(WORD_START)  # of a word that is longer than a segment
-            start = _word_cut(pieces, middle, earliest, latest) or (max(middle, earliest) if inside else start)
+            start = _word_cut(pieces, middle, earliest, latest) or (
+                max(middle, earliest) if inside else start
+            )
             evened.append((first, start))
         evened.append((start, end))
     return evened

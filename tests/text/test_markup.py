@@ -77,8 +77,6 @@ def test_pauses_between_speech(markup, seconds):
         "[pause:]",
         "[pause:[1s]",
         "(pause:1s)",
-        
-        
         "[pau\u200bse]",
         "[pau\u017fe]",
         "[pause\n]",

@@ -104,3 +104,27 @@ def test_tokens_the_model_does_not_know_are_counted(normalizer, tokenizer):
     segments = prepare_text("Hello ꙮꙮ there.", normalizer, tokenizer)
     assert sum(segment.unknown for segment in segments) > 0
     assert sum(segment.unknown for segment in prepare_text("Hello there.", normalizer, tokenizer)) == 0
+
+
+def test_segments_carry_the_text_as_written(normalizer, tokenizer):
+    text = "It cost **$5** in 2024 &amp; “more”. 😀 Dr. Lee ran 3-5 km, he said."
+    segments = prepare_text(text, normalizer, tokenizer, max_segment_tokens=36)
+    assert [s.text for s in segments] == [
+        "It cost five dollars in twenty twenty four and 'more'.",
+        "doctor Lee ran three to five kilometers, he said.",
+    ]
+    assert [s.written for s in segments] == ["It cost $5 in 2024 & “more”.", "Dr. Lee ran 3-5 km, he said."]
+    assert [s.lost for s in segments] == [(), ("😀",)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["$5", "2024", "Hello", "3-4 km", "“yes”", "it's", "No. 5", "you!", "wait,", "end."]),
+        min_size=1,
+    )
+)
+def test_what_was_written_is_told_once_and_in_order(normalizer, tokenizer, words):
+    text = " ".join(words)
+    segments = prepare_text(text, normalizer, tokenizer, max_segment_tokens=60)
+    assert " ".join(s.written for s in segments) == text

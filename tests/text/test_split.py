@@ -45,7 +45,9 @@ def inside_a_word(pieces, lengths):
     """Whether a segment ends where the next piece goes on with a word, or with a quote that opens: the published
     splitter does that at any hyphen, at the limit, and after any mark."""
     ends = list(itertools.accumulate(lengths))[:-1]
-    return any(not pieces[end].startswith("▁") or pieces[end - 1] == "▁'" for end in ends if end < len(pieces))
+    return any(
+        not pieces[end].startswith("▁") or pieces[end - 1] == "▁'" for end in ends if end < len(pieces)
+    )
 
 
 def longest_word(pieces):

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from tests.text.words import HAN, english, han, han_spell, nth, pair, spell
 
 CASES = json.loads((Path(__file__).parent / "reading_cases.json").read_text(encoding="utf-8"))
@@ -58,7 +59,11 @@ def two(r: random.Random, low: int, high: int) -> tuple[int, int]:
 
 def decimal(r: random.Random) -> tuple[str, str, str]:
     whole, places = r.randrange(0, 300), "".join(r.choices("0123456789", k=r.randrange(1, 4)))
-    return f"{whole}.{places}", f"{english(whole)} point {spell(places)}", f"{han(whole)}点{han_spell(places)}"
+    return (
+        f"{whole}.{places}",
+        f"{english(whole)} point {spell(places)}",
+        f"{han(whole)}点{han_spell(places)}",
+    )
 
 
 # --- each draws (written, what must be heard) ------------------------------------------------------------
@@ -80,14 +85,18 @@ def en_measure_range(r):
 
 def en_duration(r):
     a, b = r.randrange(2, 60), r.randrange(2, 60)
-    big, small, names = r.choice([("m", "s", "minutes seconds"), ("h", "m", "hours minutes"), ("min", "sec", "minutes seconds")])
+    big, small, names = r.choice(
+        [("m", "s", "minutes seconds"), ("h", "m", "hours minutes"), ("min", "sec", "minutes seconds")]
+    )
     first, second = names.split()
     return f"{a}{big}{r.choice(['', ' '])}{b}{small}", f"{english(a)} {first} {english(b)} {second}"
 
 
 def en_percent_range(r):
     a, b = two(r, 1, 100)
-    return r.choice([f"{a}{r.choice(DASHES)}{b}% more", f"{a}-{b} % more"]), f"{english(a)} to {english(b)} percent more"
+    return r.choice(
+        [f"{a}{r.choice(DASHES)}{b}% more", f"{a}-{b} % more"]
+    ), f"{english(a)} to {english(b)} percent more"
 
 
 def en_decimal(r):
@@ -97,7 +106,9 @@ def en_decimal(r):
 
 def en_version(r):
     parts = [r.randrange(0, 30) for _ in range(3)]
-    return f"{r.choice(['Version', 'iOS', 'Python', 'release'])} {'.'.join(map(str, parts))}", " point ".join(map(english, parts))
+    return f"{r.choice(['Version', 'iOS', 'Python', 'release'])} {'.'.join(map(str, parts))}", " point ".join(
+        map(english, parts)
+    )
 
 
 def en_ip(r):
@@ -142,24 +153,36 @@ def en_year_range(r):
 def en_decade(r):
     year = r.randrange(181, 200) * 10
     century, tens = divmod(year, 100)
-    name = f"{english(century)} hundreds" if not tens else f"{english(century)} {english(tens)[:-1] + 'ies' if tens > 10 else 'tens'}"
+    name = (
+        f"{english(century)} hundreds"
+        if not tens
+        else f"{english(century)} {english(tens)[:-1] + 'ies' if tens > 10 else 'tens'}"
+    )
     return f"the {year}s were good", f"the {name} were good"
 
 
 def en_seconds(r):
     n = r.randrange(2, 100)
-    return r.choice([f"It took {n}s to load.", f"wait {n}s", f"after {n} s it stops"]), f"{english(n)} seconds"
+    return r.choice(
+        [f"It took {n}s to load.", f"wait {n}s", f"after {n} s it stops"]
+    ), f"{english(n)} seconds"
 
 
 def en_clock_range(r):
     a, b = two(r, 1, 12)
     half = r.choice(["am", "pm", "AM", " p.m.", " PM"])
-    return f"open {a}{r.choice(['-', '–'])}{b}{half}", f"open {english(a)} to {english(b)} {'pm' if 'p' in half.lower() else 'am'}"
+    return (
+        f"open {a}{r.choice(['-', '–'])}{b}{half}",
+        f"open {english(a)} to {english(b)} {'pm' if 'p' in half.lower() else 'am'}",
+    )
 
 
 def en_clock(r):
     hour, minute = r.randrange(1, 13), r.randrange(10, 60)
-    return f"at {hour}:{minute} {r.choice(['PM', 'pm', 'p.m.'])} sharp", f"at {english(hour)} {english(minute)} pm sharp"
+    return (
+        f"at {hour}:{minute} {r.choice(['PM', 'pm', 'p.m.'])} sharp",
+        f"at {english(hour)} {english(minute)} pm sharp",
+    )
 
 
 def en_telephone(r):
@@ -170,14 +193,19 @@ def en_telephone(r):
 
 def en_code(r):
     digits = "".join(r.choices("0123456789", k=r.randrange(4, 9)))
-    return f"{r.choice(['The code is', 'my PIN is', 'account number', 'extension', 'zip code', 'ID:'])} {digits}.", spell(digits)
+    return (
+        f"{r.choice(['The code is', 'my PIN is', 'account number', 'extension', 'zip code', 'ID:'])} {digits}.",
+        spell(digits),
+    )
 
 
 def en_money(r):
     n, (sign, name) = r.randrange(2, 900), r.choice(
         [("$", "dollars"), ("€", "euros"), ("£", "pounds"), ("₹", "rupees"), ("₩", "won"), ("A$", "australian dollars"),
          ("C$", "canadian dollars")])  # fmt: skip
-    scale, word = r.choice([("", ""), ("K", " thousand"), ("M", " million"), ("B", " billion"), (" million", " million")])
+    scale, word = r.choice(
+        [("", ""), ("K", " thousand"), ("M", " million"), ("B", " billion"), (" million", " million")]
+    )
     return f"for {sign}{n}{scale} then", f"for {english(n)}{word} {name} then"
 
 
@@ -188,7 +216,10 @@ def en_cents(r):
 
 def en_score(r):
     a, b = r.randrange(0, 30), r.randrange(0, 30)
-    return f"They {r.choice(['won', 'lost', 'beat us', 'led'])} {a}{r.choice(['-', '–'])}{b}.", f"{english(a)} to {english(b)}"
+    return (
+        f"They {r.choice(['won', 'lost', 'beat us', 'led'])} {a}{r.choice(['-', '–'])}{b}.",
+        f"{english(a)} to {english(b)}",
+    )
 
 
 def en_fraction(r):
@@ -205,7 +236,9 @@ def en_math(r):
 
 
 def en_roman(r):
-    numeral, value = r.choice(list({"II": 2, "III": 3, "IV": 4, "VI": 6, "VII": 7, "VIII": 8, "IX": 9, "XI": 11, "XIV": 14}.items()))
+    numeral, value = r.choice(
+        list({"II": 2, "III": 3, "IV": 4, "VI": 6, "VII": 7, "VIII": 8, "IX": 9, "XI": 11, "XIV": 14}.items())
+    )
     if r.random() < 0.5:
         name = r.choice(["Henry", "Louis", "Charles", "Elizabeth", "James"])
         return f"{name} {numeral} came", f"{name.lower()} the {nth(value)} came"
@@ -214,22 +247,34 @@ def en_roman(r):
 
 
 def en_file(r):
-    name, suffix = r.choice(["config", "main", "report", "notes"]), r.choice(["yaml", "py", "txt", "json", "pdf", "csv", "md"])
+    name, suffix = (
+        r.choice(["config", "main", "report", "notes"]),
+        r.choice(["yaml", "py", "txt", "json", "pdf", "csv", "md"]),
+    )
     return f"open {name}.{suffix} first", f"open {name} dot {suffix} first"
 
 
 def en_host(r):
-    parts = [r.choice(["mail", "www2", "docs", "blog"]).strip("2"), r.choice(["nasa", "example", "site"]), r.choice(["gov", "org", "com"])]
+    parts = [
+        r.choice(["mail", "www2", "docs", "blog"]).strip("2"),
+        r.choice(["nasa", "example", "site"]),
+        r.choice(["gov", "org", "com"]),
+    ]
     return f"Here is {'.'.join(parts)}.", "here is " + " dot ".join(parts)
 
 
 def en_markdown(r):
-    mark, word = r.choice(["**", "*", "_", "__", "`", "~~", "***"]), r.choice(["very", "really", "quite small"])
+    mark, word = (
+        r.choice(["**", "*", "_", "__", "`", "~~", "***"]),
+        r.choice(["very", "really", "quite small"]),
+    )
     return f"This is {mark}{word}{mark} good.", f"this is {word} good"
 
 
 def en_tags(r):
-    tag = r.choice(["b", "i", "em", "strong", "span class='x'", "emphasis level=\"strong\"", "prosody rate=\"slow\""])
+    tag = r.choice(
+        ["b", "i", "em", "strong", "span class='x'", 'emphasis level="strong"', 'prosody rate="slow"']
+    )
     return f"Say <{tag}>hello &amp; bye</{tag.split()[0]}> now", "say hello and bye now"
 
 
@@ -259,23 +304,33 @@ def zh_year_range(r):
 def zh_score(r):
     a, b = r.randrange(0, 30), r.randrange(0, 30)
     written = f"{a}{r.choice(['-', ':', '：'])}{b}"
-    return r.choice([f"比分是{written}", f"以{a}-{b}战胜对手", f"主队{a}-{b}获胜", f"首局{a}-{b}速胜"]), f"{han(a)}比{han(b)}"
+    return r.choice(
+        [f"比分是{written}", f"以{a}-{b}战胜对手", f"主队{a}-{b}获胜", f"首局{a}-{b}速胜"]
+    ), f"{han(a)}比{han(b)}"
 
 
 def zh_decimal(r):
     whole, places = r.randrange(10, 13), r.choice("123456789")
-    return f"{r.choice(['准确率', '占比', '增长', '得分'])}{whole}.{places}", f"{han(whole)}点{HAN[int(places)]}"
+    return (
+        f"{r.choice(['准确率', '占比', '增长', '得分'])}{whole}.{places}",
+        f"{han(whole)}点{HAN[int(places)]}",
+    )
 
 
 def zh_telephone(r):
     digits = "1" + r.choice("3578") + "".join(r.choices("0123456789", k=9))
-    form = r.choice([digits, f"{digits[:3]} {digits[3:7]} {digits[7:]}", f"{digits[:3]}-{digits[3:7]}-{digits[7:]}"])
+    form = r.choice(
+        [digits, f"{digits[:3]} {digits[3:7]} {digits[7:]}", f"{digits[:3]}-{digits[3:7]}-{digits[7:]}"]
+    )
     return f"电话{form}{r.choice(['对吗', '分机', '张三', '的用户', '号', '个', ''])}", han_spell(digits)
 
 
 def zh_code(r):
     digits = "".join(r.choices("0123456789", k=r.randrange(4, 19)))
-    return f"{r.choice(['验证码是', '编号', '卡号', '密码：', 'QQ号', '工号', '邮编', '订单号', '拨打'])}{digits[:12]}", han_spell(digits[:12])
+    return (
+        f"{r.choice(['验证码是', '编号', '卡号', '密码：', 'QQ号', '工号', '邮编', '订单号', '拨打'])}{digits[:12]}",
+        han_spell(digits[:12]),
+    )
 
 
 def zh_ordinal(r):
@@ -301,13 +356,25 @@ def zh_measure(r):
 
 def zh_math(r):
     a, b = r.randrange(3, 100), r.randrange(3, 100)
-    sign, word = r.choice([("÷", "除以"), ("×", "乘"), ("*", "乘"), ("+", "加"), ("≤", "小于等于"), ("≥", "大于等于"), ("=", "等于")])
+    sign, word = r.choice(
+        [
+            ("÷", "除以"),
+            ("×", "乘"),
+            ("*", "乘"),
+            ("+", "加"),
+            ("≤", "小于等于"),
+            ("≥", "大于等于"),
+            ("=", "等于"),
+        ]
+    )
     return f"计算{a}{sign}{b}", f"计算{han(a)}{word}{han(b)}"
 
 
 def zh_signed(r):
     n = r.randrange(3, 100)
-    written, spoken = r.choice([("±{}%", "正负百分之{}"), ("{}‰", "千分之{}"), ("≥{}分", "大于等于{}分"), ("-{}℃", "负{}摄氏度")])
+    written, spoken = r.choice(
+        [("±{}%", "正负百分之{}"), ("{}‰", "千分之{}"), ("≥{}分", "大于等于{}分"), ("-{}℃", "负{}摄氏度")]
+    )
     return "是" + written.format(n), "是" + spoken.format(han(n))
 
 
@@ -318,13 +385,22 @@ def zh_clock(r):
 
 def zh_date(r):
     year, month, day = r.randrange(1950, 2050), r.randrange(1, 13), r.randrange(1, 29)
-    written = r.choice([f"{year}年{month}月{day}日", f"{year}-{month}-{day}", f"{year}/{month}/{day}", f"{year}.{month}.{day}"])
+    written = r.choice(
+        [
+            f"{year}年{month}月{day}日",
+            f"{year}-{month}-{day}",
+            f"{year}/{month}/{day}",
+            f"{year}.{month}.{day}",
+        ]
+    )
     return f"于{written}发布", f"于{han_spell(str(year))}年{han(month)}月{han(day)}日发布"
 
 
 def zh_money(r):
     n = r.randrange(3, 900)
-    written, spoken = r.choice([("${}", "{}美元"), ("¥{}", "{}元"), ("￥{}万", "{}万元"), ("€{}", "{}欧元"), ("{}$", "{}美元")])
+    written, spoken = r.choice(
+        [("${}", "{}美元"), ("¥{}", "{}元"), ("￥{}万", "{}万元"), ("€{}", "{}欧元"), ("{}$", "{}美元")]
+    )
     return f"花了{written.format(n)}了", f"花了{spoken.format(han(n))}了"
 
 

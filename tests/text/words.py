@@ -58,7 +58,9 @@ def _han(n: int) -> str:
     for value, name in ((10**8, "亿"), (10**4, "万"), (1000, "千"), (100, "百"), (10, "十")):
         if n >= value:
             rest = n % value
-            return _han(n // value) + name + (("零" if rest < value // 10 else "") + _han(rest) if rest else "")
+            return (
+                _han(n // value) + name + (("零" if rest < value // 10 else "") + _han(rest) if rest else "")
+            )
     raise AssertionError(n)
 
 

@@ -7,7 +7,9 @@ from pipeline.text.written import chinese, english
 from pipeline.text.written.rule import Rule, rule
 
 # Bare host names only under these: "stop.It works" and "so.me" are not addresses.
-_TOP = "com|org|net|edu|gov|info|biz|dev|app|io|ai|cn|jp|kr|hk|tw|uk|eu|de|ru|fr|ca|au|in|co|me|tv|xyz|int|mil"
+_TOP = (
+    "com|org|net|edu|gov|info|biz|dev|app|io|ai|cn|jp|kr|hk|tw|uk|eu|de|ru|fr|ca|au|in|co|me|tv|xyz|int|mil"
+)
 _SUFFIX = (
     "txt|pdf|docx?|xlsx?|pptx?|csv|tsv|json|ya?ml|toml|ini|cfg|conf|xml|html?|css|js|ts|jsx|tsx|py|ipynb|java|cpp|"
     "hpp|rs|go|rb|php|sh|bat|ps1|exe|dll|zip|tar|gz|bz2|7z|rar|png|jpe?g|gif|svg|webp|bmp|ico|mp3|mp4|wav|flac|ogg|"
@@ -72,6 +74,6 @@ ENGLISH = (
 )
 CHINESE = (
     *_rules(_speller(_SIGNS_ZH, chinese.cardinal, chinese.spell)),
-    rule("hashtag", r"#([^#\s\d][^#\s]{0,30})#", lambda m: m[1]),
+    rule("hashtag", r"#(?=[^#\s\d][^#\s]{0,30}#)", ""),  # the one that closes is silent anyway
     rule("handle", r"(?<![A-Za-z0-9])@(?=[^\s\d])", "艾特"),
 )

@@ -55,11 +55,17 @@ def _slashed_en(m: re.Match[str]) -> str | None:
     return _date_en(day, _MONTHS[int(month) - 1], year, before_it=before(m))
 
 
-_DATE_WORD = re.compile(r"\b(?:on|by|due|until|till|since|before|after|dated?|from|to|between|deadline|birthday|expires)[: ]+$")
+_DATE_WORD = re.compile(
+    r"\b(?:on|by|due|until|till|since|before|after|dated?|from|to|between|deadline|birthday|expires)[: ]+$"
+)
 
 
 def _short_slashed_en(m: re.Match[str]) -> str | None:
-    if not _valid(m[1], m[2]) or (m[1], m[2]) in (("1", "2"), ("9", "11")) or not _DATE_WORD.search(before(m)):
+    if (
+        not _valid(m[1], m[2])
+        or (m[1], m[2]) in (("1", "2"), ("9", "11"))
+        or not _DATE_WORD.search(before(m))
+    ):
         return None
     return _date_en(m[2], _MONTHS[int(m[1]) - 1], None)
 
@@ -96,7 +102,9 @@ def _year_range_en(m: re.Match[str]) -> str | None:
     return f"{english.year(m[1])} to {english.year(m[2]) if len(m[2]) == 4 else english.cardinal(m[2])}"
 
 
-_DECADE_WORD = re.compile(r"\b(?:the|early|late|mid|my|your|his|her|their|our)[ -]+(?:early |late |mid )?(?:mid-)?$")
+_DECADE_WORD = re.compile(
+    r"\b(?:the|early|late|mid|my|your|his|her|their|our)[ -]+(?:early |late |mid )?(?:mid-)?$"
+)
 _DECADE_AFTER = re.compile(r" (?:music|style|fashion|rock|pop|movies?|hits?|films?|era|vibes?|kids?|songs?|disco|cartoons?|"
                            r"nostalgia|show|band|classic)\b")  # fmt: skip
 
@@ -127,7 +135,9 @@ def _clock_en(hour: str, minute: str | None, second: str | None, half: str | Non
     return spoken + _half(half)
 
 
-_RATIO_WORD = re.compile(r"\b(?:ratio|odds|scale|score|scored|won|lost|beat|lead|led|aspect|mix|mixed|dilut\w+|proportion)\b")
+_RATIO_WORD = re.compile(
+    r"\b(?:ratio|odds|scale|score|scored|won|lost|beat|lead|led|aspect|mix|mixed|dilut\w+|proportion)\b"
+)
 
 
 def _time_en(m: re.Match[str]) -> str | None:
@@ -142,7 +152,7 @@ def _time_range_en(m: re.Match[str]) -> str | None:
 
 
 ENGLISH: tuple[Rule, ...] = (
-    rule("date", rf"(?<![\w.,-])(\d{{4}})([-/.])(\d{{1,2}})\2(\d{{1,2}})(?![\w-]|[.,]\d)", _iso_en),
+    rule("date", r"(?<![\w.,-])(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?![\w-]|[.,]\d)", _iso_en),
     rule("date", r"(?<![\w.,/-])(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d\d(?<=/\d\d))(?![\w/-]|[.,]\d)", _slashed_en),
     rule("date", r"(?<![\w.,/-])(\d{1,2})/(\d{1,2})(?![\w/%-]|[.,]\d)", _short_slashed_en),
     rule("date", rf"(?<![A-Za-z]){_MONTH} (\d{{1,2}})(?:st|nd|rd|th)? ?- ?(\d{{1,2}})(?:st|nd|rd|th)?(?!\d)(?:,? {_YEAR})?",
@@ -163,7 +173,9 @@ _DATE_WORD_ZH = re.compile(r"(?:日期|时间|有效期|活动期?|截至|截止
                            r"(?:间|是|为|至|到|期|:|,|，| ){0,3}$")  # fmt: skip
 
 
-_DATE_AFTER_ZH = re.compile(r"^[ ,，]?(?:放假|假期|期间|活动|休|促销|国庆|春节|有效|截止|开放|营业|报名|优惠|举行|举办|展出|上映)")
+_DATE_AFTER_ZH = re.compile(
+    r"^[ ,，]?(?:放假|假期|期间|活动|休|促销|国庆|春节|有效|截止|开放|营业|报名|优惠|举行|举办|展出|上映)"
+)
 
 
 def _day_zh(month: str, day: str) -> str:
@@ -198,13 +210,18 @@ def _year_range_zh(m: re.Match[str]) -> str | None:
 
 
 def _row_zh(m: re.Match[str]) -> str:
-    parts = [chinese.number(_short(part)) if part.isdigit() else "到" for part in re.findall(r"\d+|\D+", m[0])]
+    parts = [
+        chinese.number(_short(part)) if part.isdigit() else "到" for part in re.findall(r"\d+|\D+", m[0])
+    ]
     return "".join(parts)
 
 
 def _month_zh(m: re.Match[str]) -> str:
     # "01月" keeps its zero: 零一月
-    return "".join(("零" if len(d) == 2 and d[0] == "0" else "") + chinese.number(_short(d)) for d in [m[1]]) + "月"
+    return (
+        "".join(("零" if len(d) == 2 and d[0] == "0" else "") + chinese.number(_short(d)) for d in [m[1]])
+        + "月"
+    )
 
 
 def _clock_zh(hour: str, minute: str, second: str | None, half: str | None) -> str | None:

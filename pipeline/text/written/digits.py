@@ -6,8 +6,10 @@ from pipeline.text.written import chinese, english
 from pipeline.text.written.rule import Rule, after, before, rule
 
 # --- English: what stands before such a number ---------------------------------------------------------
-_CALL = re.compile(r"(?:\b(?:call|dial|phone|tel|telephone|text|fax|ring|mobile|cell|hotline|whatsapp|number|at|line)"
-                   r"[ .:#]{1,3}(?:is |me |us |him |her |number |no\. ?|on |at |or |now ){0,3})$")
+_CALL = re.compile(
+    r"(?:\b(?:call|dial|phone|tel|telephone|text|fax|ring|mobile|cell|hotline|whatsapp|number|at|line)"
+    r"[ .:#]{1,3}(?:is |me |us |him |her |number |no\. ?|on |at |or |now ){0,3})$"
+)
 _CODE_EN = re.compile(
     r"\b(?:code|pin|password|passcode|pass code|passphrase|extension|ext|id|account|acct|card|serial|zip|postcode|postal|"
     r"otp|sku|isbn|ssn|passport|license|licence|tracking|confirmation|invoice|reference|ref|routing|iban|username|login|"
@@ -15,8 +17,16 @@ _CODE_EN = re.compile(
     r"(?:[ .:#=-]{1,3}(?:number|no|code|is|was|are|ending in|ending with|id|of){0,1}){0,3}[ .:#=]{0,2}'?$"
 )
 _PHONE_EN = (
-    rule("telephone", r"(?<![\w.,+])\+\d{1,3}(?:[ .-]{0,2}\(?\d{1,12}\)?){1,6}(?!\d)", lambda m: _groups_en(m[0])),
-    rule("telephone", r"(?<![\w.,-])(?:1[ .-])?\(\d{3}\) ?\d{3}[ .-]?\d{4}(?![\d-])", lambda m: _groups_en(m[0])),
+    rule(
+        "telephone",
+        r"(?<![\w.,+])\+\d{1,3}(?:[ .-]{0,2}\(?\d{1,12}\)?){1,6}(?!\d)",
+        lambda m: _groups_en(m[0]),
+    ),
+    rule(
+        "telephone",
+        r"(?<![\w.,-])(?:1[ .-])?\(\d{3}\) ?\d{3}[ .-]?\d{4}(?![\d-])",
+        lambda m: _groups_en(m[0]),
+    ),
     rule("telephone", r"(?<![\w.,-])(?:\d{1,4}[-.]){2,4}\d{3,4}(?![\d-]|\.\d)", lambda m: _hyphened_en(m)),
     rule("telephone", r"(?<![\w.,-])\d{3} \d{3,4} \d{4}(?![\d-]|[.,]\d)", lambda m: _groups_en(m[0])),
     rule("telephone", r"(?<![\w.,-])\d{3}-\d{2}-\d{4}(?![\d-])", lambda m: _groups_en(m[0])),
@@ -33,7 +43,11 @@ def _groups_en(written: str) -> str:
 def _hyphened_en(match: re.Match[str]) -> str | None:
     groups = re.findall(r"\d+", match[0])
     total = sum(map(len, groups))
-    return _groups_en(match[0]) if total >= 9 and "-" in match[0] or total >= 10 and len(groups[-1]) == 4 else None
+    return (
+        _groups_en(match[0])
+        if total >= 9 and "-" in match[0] or total >= 10 and len(groups[-1]) == 4
+        else None
+    )
 
 
 def _local_en(match: re.Match[str]) -> str | None:
@@ -81,8 +95,10 @@ ENGLISH: tuple[Rule, ...] = (
 )
 
 # --- Chinese -------------------------------------------------------------------------------------------
-_CALL_ZH = re.compile(r"(?:电话|手机|手机号|拨打|拨|致电|热线|客服|传真|来电|打给|号码|短信|座机|联系方式|专线|呼叫)"
-                      r"(?:号码|号|是|为|:|,|，| |'|请|了|就){0,4}$")
+_CALL_ZH = re.compile(
+    r"(?:电话|手机|手机号|拨打|拨|致电|热线|客服|传真|来电|打给|号码|短信|座机|联系方式|专线|呼叫)"
+    r"(?:号码|号|是|为|:|,|，| |'|请|了|就){0,4}$"
+)
 _CODE_ZH = re.compile(
     r"(?:验证码|编号|密码|卡号|账号|帐号|账户|帐户|账户|户号|qq号?|微信号?|学号|工号|单号|单|证|号码|邮编|编码|口令|代码|航班|车次|"
     r"序列|pin码?|尾号|[\u4e00-\u9fff]码|[\u4e00-\u9fff]号|uid|id|分机|股票|房间|口令|邮政|学籍|批次|车牌|型号|案号|靓号|波音|空客|code|no\.)"
@@ -114,7 +130,11 @@ CHINESE: tuple[Rule, ...] = (
     rule("telephone", r"(?<![0-9.])(?:400|800)[ -]?\d{3,4}[ -]?\d{3,4}(?![0-9])", _phone_zh),
     rule("telephone", r"(?<![0-9.])\d{3,4}-\d{4}-\d{4}(?![0-9])", _phone_zh),
     rule("telephone", r"(?<![A-Za-z0-9.,])\d{3,12}(?:[ -]\d{3,8}){0,3}(?![0-9]|[.,]\d)", _called_zh),
-    rule("code", rf"(?<![0-9.,])\d{{{_MIN_CODE},24}}(?:[ -]\d{{3,8}}){{0,4}}([Xx]?)(?![0-9]|[.,:/%]\d|%|元|万|亿)", _code_zh),
+    rule(
+        "code",
+        rf"(?<![0-9.,])\d{{{_MIN_CODE},24}}(?:[ -]\d{{3,8}}){{0,4}}([Xx]?)(?![0-9]|[.,:/%]\d|%|元|万|亿)",
+        _code_zh,
+    ),
     rule("code", r"(?<![0-9.,])0\d{1,19}(?![0-9:/月日号时点]|[.,]\d)", lambda m: chinese.spell(m[0])),
     rule("ip address", _IP, lambda m: "点".join(map(chinese.spell, m[0].split(".")))),
     rule("version", _VERSION, lambda m: "点".join(map(chinese.ordinal, m[0].split(".")))),

@@ -41,7 +41,11 @@ def year(digits: str) -> str:
     value = int(digits)
     century, rest = divmod(value, 100)
     if len(digits) != 4 or century % 10 == 0 and rest < 10:
-        return f"{cardinal(digits[0])} thousand {cardinal(str(rest))}" if value > 2000 and rest else cardinal(digits)
+        return (
+            f"{cardinal(digits[0])} thousand {cardinal(str(rest))}"
+            if value > 2000 and rest
+            else cardinal(digits)
+        )
     if rest == 0:
         return f"{cardinal(str(century))} hundred"
     return f"{cardinal(str(century))} {'oh ' if rest < 10 else ''}{cardinal(str(rest))}"

@@ -3,7 +3,7 @@
 import re
 
 from pipeline.text.written import chinese, english
-from pipeline.text.written.rule import Rule, after, before, rule
+from pipeline.text.written.rule import Rule, after, rule
 
 _SPELLED_AFTER_LETTERS = 3  # digits glued to letters: this many and more are said one by one
 
@@ -58,7 +58,9 @@ def _roman_numbered(m: re.Match[str]) -> str | None:
 def _roman_regnal(m: re.Match[str]) -> str | None:
     if m[1] in ("C", "D", "L", "M", "CD", "MD"):
         return None
-    if m[1] == "I" and re.match(r" (?:am|was|have|had|will|would|do|did|think|know|see|can|could|love|like|want|said)\b", after(m)):
+    if m[1] == "I" and re.match(
+        r" (?:am|was|have|had|will|would|do|did|think|know|see|can|could|love|like|want|said)\b", after(m)
+    ):
         return None
     return "the " + english.ordinal(str(roman_value(m[1])))
 
@@ -90,7 +92,12 @@ ROMAN_ENGLISH: tuple[Rule, ...] = (
 )  # fmt: skip
 
 ENGLISH: tuple[Rule, ...] = (
-    rule("ordinal", r"<S>(\d{1,15}|\d{1,3}(?:,\d{3})+)(?:st|nd|rd|th)(?![A-Za-z0-9])(?:-(?=[A-Za-z]))?", _ordinal_en, re.IGNORECASE),
+    rule(
+        "ordinal",
+        r"<S>(\d{1,15}|\d{1,3}(?:,\d{3})+)(?:st|nd|rd|th)(?![A-Za-z0-9])(?:-(?=[A-Za-z]))?",
+        _ordinal_en,
+        re.IGNORECASE,
+    ),
     rule("decimal", r"(?<=[A-Za-z])(\d+(?:\.\d+)?)(?![0-9]|\.\d)", _glued_en),
     rule("decimal", r"(?<=[A-Za-z]/)(\d+(?:\.\d+)?)(?![0-9]|\.\d)", _glued_en),
     rule("cardinal", r"(?:(?<![\w)'\ue000-])([-+±]) ?)?<S><N>(?:-(?=[a-z]))?", _number_en),
@@ -100,7 +107,9 @@ ENGLISH: tuple[Rule, ...] = (
 
 # --- Chinese -------------------------------------------------------------------------------------------
 # A hyphen after one of these names is silent, and no minus.
-_NEGATIVE_BEFORE = re.compile(r"(?:^|[是为到至达约于在了降跌:,，;；(（'。!?=<>≤≥ ]|温度|气温|得分|零下|坐标|海拔|最低|最高|等于|大于|小于)$")
+_NEGATIVE_BEFORE = re.compile(
+    r"(?:^|[是为到至达约于在了降跌:,，;；(（'。!?=<>≤≥ ]|温度|气温|得分|零下|坐标|海拔|最低|最高|等于|大于|小于)$"
+)
 
 
 def _glued_zh(m: re.Match[str]) -> str:

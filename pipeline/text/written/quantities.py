@@ -48,7 +48,9 @@ def _cents_dropped(amount: str) -> str:
 
 
 def _cents_en(m: re.Match[str]) -> str:
-    return _amounts_en(m["first"], m["second"]) + (" cent" if m["first"] == "1" and not m["second"] else " cents")
+    return _amounts_en(m["first"], m["second"]) + (
+        " cent" if m["first"] == "1" and not m["second"] else " cents"
+    )
 
 
 _TEMPERATURE = re.compile(r"temperature|degree|oven|heat|cool|hot|cold|weather|warm|boil|freez|fever|bake|celsius|"
@@ -79,7 +81,9 @@ def _temperature_en(m: re.Match[str]) -> str | None:
 
 def _short_scale_en(m: re.Match[str]) -> str | None:
     power = m["power"]
-    if power in "kK" and re.match(r" (?:video|tv|monitor|display|resolution|screen|movie|camera|uhd|hdr)", after(m)):
+    if power in "kK" and re.match(
+        r" (?:video|tv|monitor|display|resolution|screen|movie|camera|uhd|hdr)", after(m)
+    ):
         return None
     if power in "mt" and not _MILLION_AFTER.match(after(m, 32)):
         return None
@@ -110,7 +114,9 @@ def _feet_en(m: re.Match[str]) -> str:
 _INCH = re.compile(r"\b(?:screen|monitor|display|tv|wide|long|tall|deep|pipe|laptop|tablet|wheel|disk)")
 
 
-_RANGE = r"(?P<first>{N})(?:(?:<->)(?P<below>-(?=\d))?(?P<second>{N}))?".replace("{N}", r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,24})(?:\.\d{1,24})?")
+_RANGE = r"(?P<first>{N})(?:(?:<->)(?P<below>-(?=\d))?(?P<second>{N}))?".replace(
+    "{N}", r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,24})(?:\.\d{1,24})?"
+)
 _SIGNED = r"(?P<minus>(?<![A-Za-z0-9)%°℃\ue000])[-+])?"
 _PLAIN_START = r"(?<![A-Za-z0-9_])(?<![0-9][.,])"
 _D = r"\d{1,4}(?:\.\d{1,3})?"
@@ -164,7 +170,11 @@ def _money_zh(m: re.Match[str]) -> str:
     first = _scaled(_cents_dropped(m["first"]), m["power"])
     scale, following = m["scale"] or "", after(m, 2)
     second = _scaled(_cents_dropped(m["second"]), m["power"]) if m["second"] else None
-    named = "" if following[:1] in ("元", "块") or following.startswith(("美元", "欧元", "英镑", "日元")) else currency
+    named = (
+        ""
+        if following[:1] in ("元", "块") or following.startswith(("美元", "欧元", "英镑", "日元"))
+        else currency
+    )
     spoken = chinese.count(first, scale or "元") if scale else chinese.number(first)
     if second:
         spoken += "到" + chinese.number(second)
@@ -173,15 +183,21 @@ def _money_zh(m: re.Match[str]) -> str:
 
 def _measure_zh(m: re.Match[str]) -> str | None:
     unit = BY_SYMBOL[m["unit"]].chinese
-    if m["unit"] in ("A", "V", "t", "N", "J", "pt", "cal", "ha", "MP") and re.match("[级股面类型区轮]", after(m, 1)):
+    if m["unit"] in ("A", "V", "t", "N", "J", "pt", "cal", "ha", "MP") and re.match(
+        "[级股面类型区轮]", after(m, 1)
+    ):
         return None
-    amounts = chinese.count(m["first"], unit) + (f"到{chinese.count(m['second'], unit)}" if m["second"] else "")
+    amounts = chinese.count(m["first"], unit) + (
+        f"到{chinese.count(m['second'], unit)}" if m["second"] else ""
+    )
     spoken = f"{_sign_zh(m)}{amounts}{unit}"
     if not m["per"]:
         return spoken
     # "10km/h" is 每小时十公里; what is no time follows: 三克每升
     per = PER[m["per"]][1]
-    return f"每{per}{spoken}" if m["per"] in ("s", "sec", "min", "h", "hr", "d", "day") else f"{spoken}每{per}"
+    return (
+        f"每{per}{spoken}" if m["per"] in ("s", "sec", "min", "h", "hr", "d", "day") else f"{spoken}每{per}"
+    )
 
 
 def _celsius_zh(m: re.Match[str]) -> str:
@@ -197,7 +213,8 @@ _DURATION_PART_ZH = re.compile(r"(\d+(?:\.\d+)?) ?(min|[dhms])")
 
 def _duration_zh(m: re.Match[str]) -> str:
     return "".join(
-        chinese.count(amount, "小时") + _DURATION_ZH[symbol] for amount, symbol in _DURATION_PART_ZH.findall(m[0])
+        chinese.count(amount, "小时") + _DURATION_ZH[symbol]
+        for amount, symbol in _DURATION_PART_ZH.findall(m[0])
     )
 
 

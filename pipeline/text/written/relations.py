@@ -73,7 +73,9 @@ _SCORE_AFTER = re.compile(r"^ ?(?:[大速险完惜]?胜|击败|战胜|逆转|领
                           r"淘汰|力克|横扫|惨败|的比分|比分|大败|轻取|主场|客场|告负)")  # fmt: skip
 
 
-_WEAK_SCORE = re.compile(r"(?:比赛|主场|客场|决赛|最终|以|暂时|局|盘|半场|对阵|时间|定于|在|于|点)[^0-9]{0,10}$")
+_WEAK_SCORE = re.compile(
+    r"(?:比赛|主场|客场|决赛|最终|以|暂时|局|盘|半场|对阵|时间|定于|在|于|点)[^0-9]{0,10}$"
+)
 _NO_SCORE_AFTER = re.compile(r"^ ?[日号月年天点时%个人分]")
 
 
@@ -81,7 +83,13 @@ def _score_zh(m: re.Match[str]) -> str | None:
     following = after(m, 2)
     if _NO_SCORE_AFTER.match(following) and not following.startswith("人气"):
         return None
-    if ":" in m[0] and len(m[2]) == 2 and int(m[2]) < 60 and int(m[1]) < 24 and _WEAK_SCORE.search(before(m, 16)):
+    if (
+        ":" in m[0]
+        and len(m[2]) == 2
+        and int(m[2]) < 60
+        and int(m[1]) < 24
+        and _WEAK_SCORE.search(before(m, 16))
+    ):
         return None  # a time of day
     if _SCORE_BEFORE.search(before(m, 16)) or _SCORE_AFTER.match(after(m, 8)):
         return "比".join(chinese.number(part) for part in (m[1], m[2]))
@@ -110,5 +118,9 @@ CHINESE: tuple[Rule, ...] = (
     rule("resolution", r"(?<![A-Za-z0-9.,])(\d{3,4})(?=[pPi](?![A-Za-z0-9]))", lambda m: chinese.spell(m[1])),
     rule("fraction", r"<S>(\d{1,9})/(\d{1,9})(?![A-Za-z0-9/]|\.\d)", _fraction_zh),
     rule("ratio", r"<S>\d{1,6}(?:\.\d{1,4})?(?::\d{1,6}(?:\.\d{1,4})?){1,3}(?![\w:]|\.\d)", _ratio_zh),
-    rule("range", r"(?<!第)(?<!第 )<S><N> ?([\u4e00-\u9fff]{0,2}?)<->(\d{1,3}(?:,\d{3})+(?!\d)|\d+(?:\.\d+)?)(?![A-Za-z0-9]|[.,]\d|-\d)", _range_zh),
+    rule(
+        "range",
+        r"(?<!第)(?<!第 )<S><N> ?([\u4e00-\u9fff]{0,2}?)<->(\d{1,3}(?:,\d{3})+(?!\d)|\d+(?:\.\d+)?)(?![A-Za-z0-9]|[.,]\d|-\d)",
+        _range_zh,
+    ),
 )

@@ -61,7 +61,9 @@ def _power(language: str):
     def read(match: re.Match[str]) -> str:
         exponent = match[1]
         if language == "en":
-            return {"2": "squared", "3": "cubed"}.get(exponent, "to the power of " + _number(language, exponent))
+            return {"2": "squared", "3": "cubed"}.get(
+                exponent, "to the power of " + _number(language, exponent)
+            )
         return {"2": "的平方", "3": "的立方"}.get(exponent, f"的{_number(language, exponent)}次方")
 
     return read
@@ -89,7 +91,11 @@ def _early(language: str) -> tuple[Rule, ...]:
         named = SIGNS[match[0]][index] if len(match[0]) == 1 and match[0] != "⁻" else None
         if named:
             return named
-        return _power(language)(re.match(r"\^?(-?\d+)", "^" + power) or match) if re.fullmatch(r"-?\d+", power) else ""
+        return (
+            _power(language)(re.match(r"\^?(-?\d+)", "^" + power) or match)
+            if re.fullmatch(r"-?\d+", power)
+            else ""
+        )
 
     by = "by" if language == "en" else "乘"
     return (
@@ -163,11 +169,16 @@ def _ends_sentence(match: re.Match[str]) -> bool:
 
 
 def _saint_or_street(match: re.Match[str]) -> str:
-    lead, rest = match.string[max(0, match.start() - 20) : match.start()], match.string[match.end() : match.end() + 12]
+    lead, rest = (
+        match.string[max(0, match.start() - 20) : match.start()],
+        match.string[match.end() : match.end() + 12],
+    )
     name_before = re.search(r"(?:[A-Z][a-z]+|\d(?:st|nd|rd|th)|\ue000) $", lead)
     name_after = re.match(rf" (?!(?:{_SENTENCE_STARTERS})\b)[A-Z][a-z]", rest)
     street = match[0] == "St."
-    if name_after and not (name_before and re.search(r"(?:\d|\ue000) [A-Z][a-z]+ $|(?:st|nd|rd|th|\ue000) $", lead)):
+    if name_after and not (
+        name_before and re.search(r"(?:\d|\ue000) [A-Z][a-z]+ $|(?:st|nd|rd|th|\ue000) $", lead)
+    ):
         return "saint" if street else "doctor"
     if not name_before:
         return "saint" if street else "doctor"
@@ -185,18 +196,36 @@ def _dotted_ends(match: re.Match[str]) -> bool:
 
 
 def _initials(match: re.Match[str]) -> str | None:
-    if re.search(r"(?:plan|vitamin|grade|type|option|class|section|group|team|and|do|than|am) $", before(match, 12)):
+    if re.search(
+        r"(?:plan|vitamin|grade|type|option|class|section|group|team|and|do|than|am) $", before(match, 12)
+    ):
         return None
     return " ".join(re.findall(r"[A-Z]", match[0]))
 
 
 ABBREVIATIONS_ENGLISH: tuple[Rule, ...] = (
-    rule("abbreviation", rf"(?<![\w.])(?:{_words(_BEFORE_NUMBER)}) ?(?=\d)", lambda m: _BEFORE_NUMBER[m[0].strip(" ")]),
+    rule(
+        "abbreviation",
+        rf"(?<![\w.])(?:{_words(_BEFORE_NUMBER)}) ?(?=\d)",
+        lambda m: _BEFORE_NUMBER[m[0].strip(" ")],
+    ),
     rule("abbreviation", r"(?<![\w.])(?:St|Dr)\.(?![\w])", _saint_or_street),
-    rule("abbreviation", rf"(?<![\w.])(?:{_words(w for w in _SPOKEN if w.endswith('.'))})(?![A-Za-z])", _abbreviation),
-    rule("abbreviation", rf"(?<![\w./])(?:{_words(w for w in _SPOKEN if not w.endswith('.'))})(?![\w./])", _abbreviation),
+    rule(
+        "abbreviation",
+        rf"(?<![\w.])(?:{_words(w for w in _SPOKEN if w.endswith('.'))})(?![A-Za-z])",
+        _abbreviation,
+    ),
+    rule(
+        "abbreviation",
+        rf"(?<![\w./])(?:{_words(w for w in _SPOKEN if not w.endswith('.'))})(?![\w./])",
+        _abbreviation,
+    ),
     rule("abbreviation", r"(?<![\w.])(?:[A-Za-z]\.){2,8}(?![A-Za-z0-9])", _dotted),
-    rule("abbreviation", rf"(?<![\w.'])(?:[A-HJ-Z]\. ?){{1,4}}(?= ?(?!(?:{_SENTENCE_STARTERS})\b)[A-Z][a-z])", _initials),
+    rule(
+        "abbreviation",
+        rf"(?<![\w.'])(?:[A-HJ-Z]\. ?){{1,4}}(?= ?(?!(?:{_SENTENCE_STARTERS})\b)[A-Z][a-z])",
+        _initials,
+    ),
 )
 MINUS_ENGLISH = (_minus("minus", _DASH_MINUS),)
 MINUS_CHINESE = (_minus("减", _DASH_MINUS),)
