@@ -107,14 +107,16 @@ def test_tokens_the_model_does_not_know_are_counted(normalizer, tokenizer):
 
 
 def test_segments_carry_the_text_as_written(normalizer, tokenizer):
-    text = "It cost **$5** in 2024 &amp; “more”. 😀 Dr. Lee ran 3-5 km, he said."
-    segments = prepare_text(text, normalizer, tokenizer, max_segment_tokens=36)
-    assert [s.text for s in segments] == [
-        "It cost five dollars in twenty twenty four and 'more'.",
-        "doctor Lee ran three to five kilometers, he said.",
+    text = "It cost **$5** in 2024 &amp; “more”. 😀 Dr. Lee ran 3-5 km and he said so."
+    segments = prepare_text(text, normalizer, tokenizer, max_segment_tokens=40)
+    assert [(s.text, s.written, s.lost) for s in segments] == [
+        ("It cost five dollars in twenty twenty four and 'more'.", "It cost $5 in 2024 & “more”.", ()),
+        (
+            "doctor Lee ran three to five kilometers and he said so.",
+            "Dr. Lee ran 3-5 km and he said so.",
+            ("😀",),
+        ),
     ]
-    assert [s.written for s in segments] == ["It cost $5 in 2024 & “more”.", "Dr. Lee ran 3-5 km, he said."]
-    assert [s.lost for s in segments] == [(), ("😀",)]
 
 
 @settings(max_examples=100, deadline=None)
@@ -127,4 +129,4 @@ def test_segments_carry_the_text_as_written(normalizer, tokenizer):
 def test_what_was_written_is_told_once_and_in_order(normalizer, tokenizer, words):
     text = " ".join(words)
     segments = prepare_text(text, normalizer, tokenizer, max_segment_tokens=60)
-    assert " ".join(s.written for s in segments) == text
+    assert " ".join(s.written for s in segments if s.written) == text
