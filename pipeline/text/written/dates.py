@@ -81,7 +81,7 @@ _COUNTED = re.compile(r" (?:(?:more|other|new|different|small|large|red|green|ol
                       r"dollars\b|sheep\b|fish\b|times\b|euros\b|miles\b|of (?:them|us|these|those|the)\b|"
                       r"(?:kg|km|cm|mm|mb|gb|ml|mg)\b)")  # fmt: skip
 _SOLID_YEARS = (1900, 2099)
-_YEARS = (1001, 2099)
+_YEARS = (1001, 2199)
 
 
 def is_year_en(digits: str, lead: str, rest: str) -> bool:

@@ -29,6 +29,7 @@ _PHONE_EN = (
     ),
     rule("telephone", r"(?<![\w.,-])(?:\d{1,4}[-.]){2,4}\d{3,4}(?![\d-]|\.\d)", lambda m: _hyphened_en(m)),
     rule("telephone", r"(?<![\w.,-])\d{3} \d{3,4} \d{4}(?![\d-]|[.,]\d)", lambda m: _groups_en(m[0])),
+    rule("telephone", r"(?<![\w.,-])0\d{2,4} \d{3,4} ?\d{3,4}(?![\d-]|[.,]\d)", lambda m: _groups_en(m[0])),
     rule("telephone", r"(?<![\w.,-])\d{3}-\d{2}-\d{4}(?![\d-])", lambda m: _groups_en(m[0])),
     rule("telephone", r"(?<![\w.,-])\d{3}-\d{4}(?![\d-])", lambda m: _local_en(m)),
     rule("telephone", r"(?<![\w.,$€£-])\d{3,15}(?![\w-]|[.,:/]\d)", lambda m: _called_en(m)),
@@ -88,7 +89,7 @@ LONG_CHINESE = (rule("digits", _LONG, lambda m: chinese.spell(m[0])),)
 
 ENGLISH: tuple[Rule, ...] = (
     *_PHONE_EN,
-    rule("code", r"(?<![\w.,])\d{1,20}(?:[ -]\d{2,8}(?![\d.,]*%)){0,5}(?![\w]|[.,:]\d)", _code_en),
+    rule("code", r"(?<![\w.,])\d{1,20}(?:[ -]\d{1,8}(?![\d.,]*%)){0,5}(?![\w]|[.,:]\d)", _code_en),
     rule("code", r"(?<![\w.,-])0\d{1,19}(?![\w:/]|[.,]\d)", lambda m: english.spell(m[0])),
     rule("ip address", _IP, _ip_en),
     rule("version", _VERSION, _version_en),

@@ -37,7 +37,7 @@ _REGNAL = (
     r"Henry|Louis|Elizabeth|Charles|George|James|Edward|William|Richard|Catherine|Napoleon|Pius|Leo|Benedict|Francis|"
     r"Clement|Gregory|Innocent|Urban|Alexander|Nicholas|Peter|Frederick|Wilhelm|Philip|Ferdinand|Alfonso|Ramses|Ramesses|"
     r"Ptolemy|Cleopatra|Mary|Anne|Victoria|Christian|Gustav|Carl|Karl|Haakon|Olav|Harald|Umberto|Emmanuel|Isabella|"
-    r"John|Paul|Stephen|Robert|David|Malcolm|Constantine|Theodosius|Justinian|Ivan|Otto|Leopold|Maximilian|Rudolf|Joseph|"
+    r"John|Paul|Stephen|Robert|David|Constantine|Theodosius|Justinian|Ivan|Otto|Leopold|Maximilian|Rudolf|Joseph|"
     r"Amenhotep|Thutmose|Darius|Xerxes|Artaxerxes|Sixtus|Julius|Boniface|Celestine|Adrian|Eugene|Margrethe|Juan Carlos|"
     r"Felipe|Sigismund|Casimir|Mehmed|Selim|Suleiman|Murad|Pedro|Manuel|Baldwin|Rama|King|Queen|Pope|Emperor|Tsar|Czar"
 )

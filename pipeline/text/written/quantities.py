@@ -111,17 +111,31 @@ def _feet_en(m: re.Match[str]) -> str:
     return feet + inches
 
 
-_INCH = re.compile(r"\b(?:screen|monitor|display|tv|wide|long|tall|deep|pipe|laptop|tablet|wheel|disk)")
-
-
 _RANGE = r"(?P<first>{N})(?:(?:<->)(?P<below>-(?=\d))?(?P<second>{N}))?".replace(
     "{N}", r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,24})(?:\.\d{1,24})?"
 )
 _SIGNED = r"(?P<minus>(?<![A-Za-z0-9)%°℃\ue000])[-+])?"
-_PLAIN_START = r"(?<![A-Za-z0-9_])(?<![0-9][.,])"
 _D = r"\d{1,4}(?:\.\d{1,3})?"
 
+def _part_en(m: re.Match[str]) -> str:
+    """ "1/2 tsp" -> "one half teaspoon", "1 1/2 tsp" -> "one and a half teaspoons"."""
+    unit = BY_SYMBOL[m[4]].english[bool(m[1])]
+    share = english.fraction(m[2], m[3])
+    if not m[1]:
+        return f"{share} {unit}"
+    return f"{english.cardinal(m[1])} and {share.replace('one ', 'a ', 1) if m[2] == '1' else share} {unit}"
+
+
+def _lone_en(m: re.Match[str]) -> str:
+    return BY_SYMBOL[m[1]].english[1] + (f" per {PER[m[2]][0]}" if m[2] else "")
+
+
 ENGLISH: tuple[Rule, ...] = (
+    rule("measure", rf"<S>(?:(\d{{1,4}})[ -])?(\d{{1,3}})/([2-9]|1\d|32|64) ?({UNIT})(?![A-Za-z0-9²³'/])", _part_en),
+    rule("measure", r"<S>(\d{1,2}) ?(?:ft|feet|foot)\.? ?(\d{1,2}(?:\.\d)?) ?(?:in|inch|inches)(?![A-Za-z0-9])",
+         lambda m: _feet_en(m)),
+    rule("measure", r"<S>(\d{1,4}(?:\.\d{1,3})?)in(?![A-Za-z0-9])",
+         lambda m: f"{english.number(m[1])} inch{'' if m[1] == '1' else 'es'}"),
     rule("duration", rf"<S>(?:\d{{1,4}} ?d(?:ays?)? ?)?{_D} ?(?:h|hrs?) ?{_D} ?(?:m|mins?)(?: ?{_D} ?(?:s|secs?))?(?![A-Za-z0-9])",
          _duration_en),
     rule("duration", rf"<S>{_D} ?(?:m|mins?|h|hrs?) ?{_D} ?(?:s|secs?)(?![A-Za-z0-9])", _duration_en),
@@ -133,20 +147,19 @@ ENGLISH: tuple[Rule, ...] = (
     rule("money", rf"<S>{_RANGE} ?[¢￠]", _cents_en),
     rule("measure", r"<S>(\d{2,3})/(\d{2,3}) ?mm[Hh]g", lambda m: f"{english.cardinal(m[1])} over {english.cardinal(m[2])} "
          "millimeters of mercury"),
+    rule("measure", r"<S>([1-9])['′] ?(\d{1,2}(?:\.\d)?)(?:''|'|″)?(?![A-Za-z0-9.])", _feet_en),
     rule("measure", rf"<S>({_D})['″] ?(?=(?:screen|monitor|display|tv|laptop|tablet|pipe|wide|long|tall|by|x|pizza|wheel)\b)",
          lambda m: f"{english.number(m[1])} inch", re.IGNORECASE),
-    rule("measure", r"<S>(\d{1,2})['′](?: ?(\d{1,2}(?:\.\d)?)(?:''|'|″))(?![A-Za-z0-9])", _feet_en),
     rule("temperature", rf"<S>{_SIGNED}{_RANGE}(?P<gap> ?)(?P<unit>[CF])(?![A-Za-z0-9/+#-])", _temperature_en),
     rule("measure", rf"<S>{_SIGNED}{_RANGE}(?P<gap>[ -]?)(?P<unit>{UNIT})(?:/(?P<per>{PER_UNIT}))?(?![A-Za-z0-9²³'/]|\.[A-Za-z])",
          _measure_en),
     rule("cardinal", rf"<S>{_RANGE}{_SHORT}", _short_scale_en),
+    rule("measure", r"(?<![A-Za-z0-9'])((?:mm|cm|km|m)[²³])()(?![A-Za-z0-9])", _lone_en),
+    rule("measure", r"(?<![A-Za-z0-9'])(km|m|cm|mg|g|kg)/(h|s|L|dL|mL|m³|m²)(?![A-Za-z0-9])", _lone_en),
 )  # fmt: skip
 
 
 # --- Chinese -------------------------------------------------------------------------------------------
-_CLASSIFIED_AMOUNT = "美元"
-
-
 def _percent_zh(m: re.Match[str]) -> str:
     name = {"‰": "千分之", "%": "百分之"}[m["sign"]]
     spoken = f"{_sign_zh(m)}{name}{chinese.number(m['first'])}"

@@ -44,9 +44,14 @@ def _ratio_en(m: re.Match[str]) -> str:
     return " to ".join(english.number(part) for part in m[0].split(":"))
 
 
+_MODEL = re.compile(r"(?:boeing|airbus|iso|model|type|part|highway|embraer) $")
+
+
 def _range_en(m: re.Match[str]) -> str | None:
     if re.search(r"=\s*$", m.string[max(0, m.start() - 3) : m.start()]) or re.match(r" ?=", after(m, 2)):
         return None  # arithmetic
+    if _MODEL.search(before(m)):
+        return f"{english.cardinal(m[1])} {english.cardinal(m[2])}"
     return f"{english.number(m[1])} to {english.number(m[2])}" + (" and more" if m[0].endswith("+") else "")
 
 
@@ -59,7 +64,7 @@ ENGLISH: tuple[Rule, ...] = (
          re.IGNORECASE),
     rule("resolution", r"(?<![\w.,])(\d{3,4}) ?[xX×*] ?(\d{3,4})(?![\w.,]|[.,]\d)", lambda m: f"{_pairs(m[1])} by {_pairs(m[2])}"),
     rule("resolution", r"(?<![\w.,])(\d{3,4})(?=[pPi](?![A-Za-z0-9]))", lambda m: _pairs(m[1])),
-    rule("fraction", rf"<S>(?:(\d{{1,6}}) )?(\d{{1,9}})/(\d{{1,9}}){_BOUND_END}(?:-(?=[a-z]))?", _fraction_en),
+    rule("fraction", rf"<S>(?:(\d{{1,6}})[ -])?(\d{{1,9}})/(\d{{1,9}}){_BOUND_END}(?:-(?=[a-z]))?", _fraction_en),
     rule("ratio", r"<S>\d{1,6}(?:\.\d{1,4})?(?::\d{1,6}(?:\.\d{1,4})?){1,3}(?![\w:]|\.\d)", _ratio_en),
     rule("range", rf"<S><N><-><N>{_BOUND_END}", _range_en),
 )  # fmt: skip

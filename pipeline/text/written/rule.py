@@ -7,7 +7,7 @@ from dataclasses import dataclass
 CLAIMED = "\ue000"  # private use: cleaning removes it from every input
 # A number, with thousands commas and a decimal part; not inside a longer one or a word.
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
-START = r"(?<![A-Za-z0-9_])(?<![0-9][.,])"
+START = r"(?<![A-Za-z0-9_])(?<![0-9][.,/])"
 END = r"(?![0-9]|[.,][0-9])"
 DASH = r" ?(?:-{1,2}|~) ?"
 _MACROS = {"<N>": f"({NUMBER})", "<S>": START, "<E>": END, "<->": DASH}

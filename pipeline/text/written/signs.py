@@ -3,6 +3,7 @@
 import re
 
 from pipeline.text.written.rule import Rule, after, before, rule
+from pipeline.text.written.units import PER, PER_UNIT
 
 # Sign: (English, Chinese). A sign not named here and not punctuation is left out, and told so.
 SIGNS = {
@@ -132,7 +133,7 @@ _SPOKEN = {
     "and/or": "and or", "he/she": "he or she", "his/her": "his or her", "s/he": "she or he",
     "Mon.": "monday", "Tue.": "tuesday", "Tues.": "tuesday", "Wed.": "wednesday", "Thu.": "thursday", "Thurs.": "thursday",
     "Fri.": "friday", "Jan.": "january", "Feb.": "february", "Aug.": "august", "Sept.": "september", "Oct.": "october",
-    "Nov.": "november", "Dec.": "december", "pp.": "pages",
+    "Nov.": "november", "Dec.": "december", "pp.": "pages", "WWI": "World War one", "WWII": "World War two",
 }  # fmt: skip
 # Before a digit only.
 _BEFORE_NUMBER = {"No.": "number", "no.": "number", "Nos.": "numbers", "nos.": "numbers", "p.": "page", "pp.": "pages",
@@ -203,7 +204,15 @@ def _initials(match: re.Match[str]) -> str | None:
     return " ".join(re.findall(r"[A-Z]", match[0]))
 
 
+_NAMES = {name[:length]: name for name in (
+    "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "January", "February", "March", "April", "May",
+    "June", "July", "August", "September", "October", "November", "December",
+) for length in (3, 4, len(name))}  # fmt: skip
+_NAME = "|".join(sorted(_NAMES, key=len, reverse=True))
+
 ABBREVIATIONS_ENGLISH: tuple[Rule, ...] = (
+    rule("range", rf"(?<![A-Za-z])({_NAME})\.?(?: ?-{{1,2}} ?| ?~ ?)({_NAME})(?![A-Za-z])",
+         lambda m: f"{_NAMES[m[1]]} to {_NAMES[m[2]]}"),
     rule(
         "abbreviation",
         rf"(?<![\w.])(?:{_words(_BEFORE_NUMBER)}) ?(?=\d)",
@@ -232,6 +241,8 @@ MINUS_CHINESE = (_minus("减", _DASH_MINUS),)
 EARLY_ENGLISH, LATE_ENGLISH = _early("en"), _late("en")
 EARLY_CHINESE, LATE_CHINESE = _early("zh"), _late("zh")
 OTHER_ENGLISH: tuple[Rule, ...] = (
+    rule("math", r"(?<=[\d\ue000]) / (?=[\d\ue000])", "divided by"),
+    rule("sign", rf"(?<=[\d\ue000]) ?/ ?({PER_UNIT})(?![A-Za-z0-9])", lambda m: f"per {PER[m[1]][0]}"),
     rule("sign", r"(?<!\w)~ ?(?=[\d\ue000])", "about "),
     rule("sign", r"(?<=[\d\ue000]) ?/ ?(?=[A-Za-z\ue000])", "per"),
     rule("sign", r"(?<=[A-Za-z])/(?=[A-Za-z])", " slash "),
