@@ -257,6 +257,9 @@ CHINESE: tuple[Rule, ...] = (
          lambda m: _day_zh(m[1], m[2]) if _valid(m[1], m[2]) and _DATE_WORD_ZH.search(before(m)) else None),
     rule("date", r"(?<![A-Za-z0-9.])(\d{1,2})\.(\d{1,2})(?=[日号])",
          lambda m: _day_zh(m[1], m[2])[:-1] if _valid(m[1], m[2]) else None),
+    rule("date", r"(?<![A-Za-z0-9.])(\d{1,2})\.(\d{1,2})(?=假期|放假|国庆|黄金周|劳动节|女神节|大促|购物节)",
+         lambda m: _day_zh(m[1], m[2]) if _valid(m[1], m[2]) else None),
+    rule("date", r"(?<=[周期][一二三四五六日天]) ?(?:-{1,2}|~) ?(?=[周星])", "到"),
     rule("date", r"(?<=[年月日号时点分]) ?(?:-{1,2}|~) ?(?=\d)", "到"),
     rule("year", r"(?<![A-Za-z0-9.])(\d{4})(?: ?-{1,2} ?| ?~ ?|年?[至到]|年 ?[-~] ?)(\d{4}|\d\d)"
          r"(?= ?(?:年|学年|赛季|财年|年度|期间|之间|[')，。；,;]|\.(?!\d)|$))",

@@ -102,7 +102,7 @@ _CALL_ZH = re.compile(
 )
 _CODE_ZH = re.compile(
     r"(?:验证码|编号|密码|卡号|账号|帐号|账户|帐户|账户|户号|qq号?|微信号?|学号|工号|单号|单|证|号码|邮编|编码|口令|代码|航班|车次|"
-    r"序列|pin码?|尾号|[\u4e00-\u9fff]码|[\u4e00-\u9fff]号|uid|id|分机|股票|房间|口令|邮政|学籍|批次|车牌|型号|案号|靓号|波音|空客|code|no\.)"
+    r"序列|pin码?|尾号|[\u4e00-\u9fff]码|[\u4e00-\u9fff]号|uid|id|分机|股票|房间|口令|邮政|学籍|批次|车牌|型号|isbn|案号|靓号|波音|空客|code|no\.)"
     r"(?:号码|号|码|是|为|:|,|，| |#|'|第|改成|改为|设为|输入|发送|=){0,4}[a-z]{0,4}-?$"
 )
 _MIN_CODE = 3
@@ -121,22 +121,27 @@ def _called_zh(match: re.Match[str]) -> str | None:
 
 
 def _code_zh(match: re.Match[str]) -> str | None:
-    return chinese.spell(match[0]) + match[1] if _CODE_ZH.search(before(match)) else None
+    if sum(map(str.isdigit, match[0])) < _MIN_CODE or not _CODE_ZH.search(before(match)):
+        return None
+    return chinese.spell(match[0]) + match[1]
 
 
 CHINESE: tuple[Rule, ...] = (
     rule("telephone", r"(?<![A-Za-z0-9.])\+\d{1,3}(?:[ -]{0,2}\(?\d{1,12}\)?){1,6}(?!\d)", _phone_zh),
-    rule("telephone", r"(?<![0-9.])(?:86[ -])?1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?![0-9])", _phone_zh),
-    rule("telephone", r"(?<![0-9.])\(?0\d{2,3}\)?[ -]?\d{7,8}(?:-\d{1,5})?(?![0-9])", _phone_zh),
+    rule("telephone", r"(?<![0-9.])(?:86[ -]?)?1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?![0-9])", _phone_zh),
+    rule("telephone", r"(?<![0-9.])\(?0\d{2,3}\)?[ -]?\d{3,4} ?\d{4}(?:-\d{1,5})?(?![0-9])", _phone_zh),
     rule("telephone", r"(?<![0-9.])(?:400|800)[ -]?\d{3,4}[ -]?\d{3,4}(?![0-9])", _phone_zh),
     rule("telephone", r"(?<![0-9.])\d{3,4}-\d{4}-\d{4}(?![0-9])", _phone_zh),
     rule("telephone", r"(?<![A-Za-z0-9.,])\d{3,12}(?:[ -]\d{3,8}){0,3}(?![0-9]|[.,]\d)", _called_zh),
     rule(
         "code",
-        rf"(?<![0-9.,])\d{{{_MIN_CODE},24}}(?:[ -]\d{{3,8}}){{0,4}}([Xx]?)(?![0-9]|[.,:/%]\d|%|元|万|亿)",
+        r"(?<![0-9.,])\d{1,24}(?:[ -]\d{1,8}){0,4}([Xx]?)(?![0-9]|[.,:/%]\d|%|元|万|亿)",
         _code_zh,
     ),
     rule("code", r"(?<![0-9.,])0\d{1,19}(?![0-9:/月日号时点]|[.,]\d)", lambda m: chinese.spell(m[0])),
+    rule("telephone", r"(?<![A-Za-z0-9.,])(?:10086|10010|10000|12306|12315)(?![0-9]|[.,:/]\d|[个元人块米次万亿名])",
+         lambda m: chinese.spell(m[0])),
+    rule("telephone", r"(?<=打)(?:110|119|120|122|911|114)(?![0-9]|[.,:/]\d|[个元人块米次万分])", lambda m: chinese.spell(m[0])),
     rule("ip address", _IP, lambda m: "点".join(map(chinese.spell, m[0].split(".")))),
     rule("version", _VERSION, lambda m: "点".join(map(chinese.ordinal, m[0].split(".")))),
 )

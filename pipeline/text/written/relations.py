@@ -75,7 +75,7 @@ _SCORE_BEFORE = re.compile(
     r"淘汰|力克|险胜|客场|主场|比赛|对阵|决赛|终场|首回合|次回合|将比|暂时|最终|以)[^0-9]{0,10}$"
 )
 _SCORE_AFTER = re.compile(r"^ ?(?:[大速险完惜]?胜|击败|战胜|逆转|领先|落后|战平|不敌|取胜|获胜|拿下|赢|输(?![入出送])|负|平局|扳|"
-                          r"淘汰|力克|横扫|惨败|的比分|比分|大败|轻取|主场|客场|告负)")  # fmt: skip
+                          r"淘汰|力克|横扫|惨败|的比分|比分|平(?![方均米])|大败|轻取|主场|客场|告负)")  # fmt: skip
 
 
 _WEAK_SCORE = re.compile(
@@ -110,6 +110,8 @@ def _range_zh(m: re.Match[str]) -> str | None:
         return None  # arithmetic
     following = after(m, 4)
     unit = m[2] or ""
+    if not unit and m[1].isdigit() and m[3].isdigit() and max(len(m[1]), len(m[3])) <= 3 and int(m[1]) >= int(m[3]):
+        return f"{chinese.number(m[1])}比{chinese.number(m[3])}"  # no range falls: a score
     first = chinese.count(m[1], unit or following)
     return f"{first}{unit}到{chinese.count(m[3], following)}"
 

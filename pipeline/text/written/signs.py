@@ -254,6 +254,7 @@ OTHER_ENGLISH: tuple[Rule, ...] = (
 )
 OTHER_CHINESE: tuple[Rule, ...] = (
     rule("sign", r"约?(?<![A-Za-z0-9.\ue000])~ ?(?=[0-9\ue000])", "约"),
+    rule("sign", rf"(?<=[\u4e00-\u9fff\ue000])/({PER_UNIT})(?![A-Za-z0-9])", lambda m: f"每{PER[m[1]][1]}"),
     rule("sign", r"(?<=[元块角次个人米斤克升\ue000])/(?=[\u4e00-\u9fff])", "每"),
     rule("sign", r"(?<=[A-Za-z0-9\u4e00-\u9fff])\+(?=[A-Za-z\u4e00-\u9fff])", "加"),
     rule("sign", r"(?<=[Cc])\+\+", "加加"),
