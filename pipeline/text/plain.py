@@ -18,7 +18,30 @@ _TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9-]{0,15})(?::[A-Za-z-]{1,24})?((?:[\s/
 _ATTRIBUTES = re.compile(
     r"""(?:\s+[\w:.-]{1,40}\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=]+)|\s+(?:checked|disabled|hidden))*\s*/?\s*"""
 )
-_BLOCKS = frozenset(["br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "blockquote", "hr", "td", "th", "dt", "dd"])
+_BLOCKS = frozenset(
+    [
+        "br",
+        "p",
+        "div",
+        "li",
+        "tr",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "ul",
+        "ol",
+        "table",
+        "blockquote",
+        "hr",
+        "td",
+        "th",
+        "dt",
+        "dd",
+    ]
+)
 _COMMENT = re.compile(r"<!--[^<>]{0,2000}-->|<[!?][A-Za-z][^<>]{0,300}>")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,24});")
 

@@ -133,15 +133,18 @@ CHINESE: tuple[Rule, ...] = (
     rule("telephone", r"(?<![0-9.])(?:400|800)[ -]?\d{3,4}[ -]?\d{3,4}(?![0-9])", _phone_zh),
     rule("telephone", r"(?<![0-9.])\d{3,4}-\d{4}-\d{4}(?![0-9])", _phone_zh),
     rule("telephone", r"(?<![A-Za-z0-9.,])\d{3,12}(?:[ -]\d{3,8}){0,3}(?![0-9]|[.,]\d)", _called_zh),
-    rule(
-        "code",
-        r"(?<![0-9.,])\d{1,24}(?:[ -]\d{1,8}){0,4}([Xx]?)(?![0-9]|[.,:/%]\d|%|元|万|亿)",
-        _code_zh,
-    ),
+    rule("code", r"(?<![0-9.,])\d{1,24}(?:[ -]\d{1,8}){0,4}([Xx]?)(?![0-9]|[.,:/%]\d|%|元|万|亿)", _code_zh),
     rule("code", r"(?<![0-9.,])0\d{1,19}(?![0-9:/月日号时点]|[.,]\d)", lambda m: chinese.spell(m[0])),
-    rule("telephone", r"(?<![A-Za-z0-9.,])(?:10086|10010|10000|12306|12315)(?![0-9]|[.,:/]\d|[个元人块米次万亿名])",
-         lambda m: chinese.spell(m[0])),
-    rule("telephone", r"(?<=打)(?:110|119|120|122|911|114)(?![0-9]|[.,:/]\d|[个元人块米次万分])", lambda m: chinese.spell(m[0])),
+    rule(
+        "telephone",
+        r"(?<![A-Za-z0-9.,])(?:10086|10010|10000|12306|12315)(?![0-9]|[.,:/]\d|[个元人块米次万亿名])",
+        lambda m: chinese.spell(m[0]),
+    ),
+    rule(
+        "telephone",
+        r"(?<=打)(?:110|119|120|122|911|114)(?![0-9]|[.,:/]\d|[个元人块米次万分])",
+        lambda m: chinese.spell(m[0]),
+    ),
     rule("ip address", _IP, lambda m: "点".join(map(chinese.spell, m[0].split(".")))),
     rule("version", _VERSION, lambda m: "点".join(map(chinese.ordinal, m[0].split(".")))),
 )

@@ -117,6 +117,7 @@ _RANGE = r"(?P<first>{N})(?:(?:<->)(?P<below>-(?=\d))?(?P<second>{N}))?".replace
 _SIGNED = r"(?P<minus>(?<![A-Za-z0-9)%°℃\ue000])[-+])?"
 _D = r"\d{1,4}(?:\.\d{1,3})?"
 
+
 def _part_en(m: re.Match[str]) -> str:
     """ "1/2 tsp" -> "one half teaspoon", "1 1/2 tsp" -> "one and a half teaspoons"."""
     unit = BY_SYMBOL[m[4]].english[bool(m[1])]
@@ -243,6 +244,7 @@ def _pressure_zh(m: re.Match[str]) -> str | None:
 
 
 CHINESE: tuple[Rule, ...] = (
+    rule("measure", rf"(?<=[\u4e00-\u9fff])/({PER_UNIT})(?![A-Za-z0-9²³])", lambda m: f"每{PER[m[1]][1]}"),
     rule("measure", r"(?<![0-9./])(\d{2,3})/(\d{2,3})( ?mm[Hh]g)?(?![0-9/]|\.\d)", _pressure_zh),
     rule("percent", rf"<S>{_SIGNED}(?P<first>\d[\d,]*(?:\.\d+)?)(?:(?:<->|[至到])(?P<second>\d[\d,]*(?:\.\d+)?))? ?(?P<sign>[%‰])",
          _percent_zh),

@@ -110,7 +110,13 @@ def _range_zh(m: re.Match[str]) -> str | None:
         return None  # arithmetic
     following = after(m, 4)
     unit = m[2] or ""
-    if not unit and m[1].isdigit() and m[3].isdigit() and max(len(m[1]), len(m[3])) <= 3 and int(m[1]) >= int(m[3]):
+    if (
+        not unit
+        and m[1].isdigit()
+        and m[3].isdigit()
+        and max(len(m[1]), len(m[3])) <= 3
+        and int(m[1]) >= int(m[3])
+    ):
         return f"{chinese.number(m[1])}比{chinese.number(m[3])}"  # no range falls: a score
     first = chinese.count(m[1], unit or following)
     return f"{first}{unit}到{chinese.count(m[3], following)}"

@@ -32,4 +32,3 @@ RANGED = frozenset(
     {"percent", "money", "measure", "temperature", "time", "date", "year", "duration", "decade"}
 )
 TO = {"en": " to ", "zh": "到"}
-

@@ -211,8 +211,11 @@ _NAMES = {name[:length]: name for name in (
 _NAME = "|".join(sorted(_NAMES, key=len, reverse=True))
 
 ABBREVIATIONS_ENGLISH: tuple[Rule, ...] = (
-    rule("range", rf"(?<![A-Za-z])({_NAME})\.?(?: ?-{{1,2}} ?| ?~ ?)({_NAME})(?![A-Za-z])",
-         lambda m: f"{_NAMES[m[1]]} to {_NAMES[m[2]]}"),
+    rule(
+        "range",
+        rf"(?<![A-Za-z])({_NAME})\.?(?: ?-{{1,2}} ?| ?~ ?)({_NAME})(?![A-Za-z])",
+        lambda m: f"{_NAMES[m[1]]} to {_NAMES[m[2]]}",
+    ),
     rule(
         "abbreviation",
         rf"(?<![\w.])(?:{_words(_BEFORE_NUMBER)}) ?(?=\d)",
@@ -254,7 +257,6 @@ OTHER_ENGLISH: tuple[Rule, ...] = (
 )
 OTHER_CHINESE: tuple[Rule, ...] = (
     rule("sign", r"约?(?<![A-Za-z0-9.\ue000])~ ?(?=[0-9\ue000])", "约"),
-    rule("sign", rf"(?<=[\u4e00-\u9fff\ue000])/({PER_UNIT})(?![A-Za-z0-9])", lambda m: f"每{PER[m[1]][1]}"),
     rule("sign", r"(?<=[元块角次个人米斤克升\ue000])/(?=[\u4e00-\u9fff])", "每"),
     rule("sign", r"(?<=[A-Za-z0-9\u4e00-\u9fff])\+(?=[A-Za-z\u4e00-\u9fff])", "加"),
     rule("sign", r"(?<=[Cc])\+\+", "加加"),
