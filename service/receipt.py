@@ -19,7 +19,7 @@ VTT_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 @dataclass(frozen=True)
 class SegmentReceipt:
-    """One segment. text: as it was spoken; start, end: of its sound, in seconds; seed: makes it again alone."""
+    """One segment. text: as it was spoken; written: as it was written, which subtitles show; start, end: of its sound, in seconds; seed: makes it again alone."""
 
     index: int
     text: str
@@ -28,6 +28,7 @@ class SegmentReceipt:
     codes: int
     seed: int
     warnings: tuple[str, ...] = ()
+    written: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,11 @@ def _cues(segments: Sequence[SegmentReceipt]) -> Iterator[tuple[int, int, str]]:
                 " allowed: 0 or more, in order"
             )
         start, end = round(segment.start * 1000), round(segment.end * 1000)
-        text = " ".join(_encodable("".join(c if c.isprintable() else " " for c in segment.text)).split())
+        text = " ".join(
+            _encodable(
+                "".join(c if c.isprintable() else " " for c in segment.written or segment.text)
+            ).split()
+        )
         if text and end > start:
             yield start, end, text
 

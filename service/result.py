@@ -62,7 +62,14 @@ def segment_receipts(parts: Sequence[Part], rate: int) -> tuple[SegmentReceipt, 
     spoken = [(part.chunk, part.spoken) for part in parts if isinstance(part.spoken, Spoken)]
     return tuple(
         SegmentReceipt(
-            index, said.text, chunk.start / rate, chunk.end / rate, said.codes, said.seed, said.warnings
+            index,
+            said.text,
+            chunk.start / rate,
+            chunk.end / rate,
+            said.codes,
+            said.seed,
+            said.warnings,
+            said.written,
         )
         for index, (chunk, said) in enumerate(spoken)
     )

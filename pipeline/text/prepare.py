@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.text.characters import is_speakable
 from pipeline.text.normalize import TextNormalizer
+from pipeline.text.plain import shown
 from pipeline.text.split import split_segments
 from pipeline.text.tokenize import WORD_START, Tokenizer
 
@@ -21,12 +22,17 @@ class UnspeakableError(ValueError):
 
 @dataclass(frozen=True)
 class TextSegment:
-    """A part of the normalized text (case and spaces as there), its tokens, and how many to be read are unknown to
-    the model."""
+    """A part of a text to speak.
+
+    text: as it is spoken, of the normalized text (case and spaces as there); unknown: how many of its tokens to be
+    read the model does not know; written: as it was written, without markup; lost: signs that nothing reads.
+    """
 
     text: str
     token_ids: list[int]
     unknown: int = 0
+    written: str = ""
+    lost: tuple[str, ...] = ()
 
 
 def prepare_text(
@@ -46,7 +52,8 @@ def prepare_text(
     knows. Some unknown tokens are a warning that counts them.
     """
     check_text(text, max_characters)
-    normalized = normalizer.normalize(text, language)
+    reading = normalizer.read(text, language)
+    normalized = reading.spoken
     if not is_speakable(normalized):
         raise UnspeakableError(
             "the text holds nothing to read aloud (only punctuation, symbols, emoji or control characters);"
@@ -57,15 +64,25 @@ def prepare_text(
     _check_known(pieces, tokenizer)
     parts = split_segments(pieces, max_segment_tokens, quick_start_tokens)
     segments: list[TextSegment] = []
+    lost, told = list(reading.lost), 0
     unknown = 0  # of a part that is left out: the next one's, or the last one's
-    for part, part_text in zip(parts, _texts(parts, normalized)):
+    for part, (part_text, start, end) in zip(parts, _texts(parts, normalized), strict=True):
         known = _known(part, tokenizer)
         unknown += sum(map(is_speakable, part)) - known
         if known:
-            segments.append(TextSegment(part_text, tokenizer.ids(part), unknown))
+            first, last = reading.written_span(start, end)
+            signs = tuple(sign for place, sign in lost if place < last)
+            lost = lost[len(signs) :]
+            written = shown(text[max(first, told) : last])  # a form cut in two is told once
+            told = max(told, last)
+            segments.append(TextSegment(part_text, tokenizer.ids(part), unknown, written, signs))
             unknown = 0
-    if unknown:
-        segments[-1] = dataclasses.replace(segments[-1], unknown=segments[-1].unknown + unknown)
+    if unknown or lost:
+        segments[-1] = dataclasses.replace(
+            segments[-1],
+            unknown=segments[-1].unknown + unknown,
+            lost=segments[-1].lost + tuple(sign for _, sign in lost),
+        )
     return segments
 
 
@@ -99,8 +116,11 @@ def _check_known(pieces: list[str], tokenizer: Tokenizer) -> None:
         log.warning("%d of %d tokens are not in the model's vocabulary", unknown, total)
 
 
-def _texts(parts: list[list[str]], normalized: str) -> list[str]:
-    """What each part reads in `normalized`; where letters and tokens do not line up, the tokens' own letters."""
+def _texts(parts: list[list[str]], normalized: str) -> list[tuple[str, int, int]]:
+    """What each part reads in `normalized`, and from where to where.
+
+    Where letters and tokens do not line up, the tokens' own letters, and the whole text.
+    """
     surfaces = ["".join(part).replace(WORD_START, "") for part in parts]
     # Upper case may be longer ("ß" is "SS"): every letter of it stands at the letter it comes from.
     positions = [
@@ -110,12 +130,13 @@ def _texts(parts: list[list[str]], normalized: str) -> list[str]:
         for _ in character.upper()
     ]
     if sum(map(len, surfaces)) != len(positions):
-        return ["".join(part).replace(WORD_START, " ").strip() for part in parts]
+        return [("".join(part).replace(WORD_START, " ").strip(), 0, len(normalized)) for part in parts]
     texts = []
     start = count = 0
     for surface in surfaces:
         count += len(surface)
         end = positions[count] if count < len(positions) else len(normalized)
-        texts.append(normalized[start:end].strip() or surface)  # a cut inside one letter: "ß" is two tokens
+        # a cut inside one letter: "ß" is two tokens
+        texts.append((normalized[start:end].strip() or surface, start, end))
         start = end
     return texts

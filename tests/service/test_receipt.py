@@ -80,8 +80,18 @@ def test_json_holds_every_field():
                 "codes": 50,
                 "seed": 7,
                 "warnings": ["it is silent"],
+                "written": "",
             },
-            {"index": 1, "text": "你好", "start": 0.5, "end": 1.0, "codes": 50, "seed": 7, "warnings": []},
+            {
+                "index": 1,
+                "text": "你好",
+                "start": 0.5,
+                "end": 1.0,
+                "codes": 50,
+                "seed": 7,
+                "warnings": [],
+                "written": "",
+            },
         ],
         "timings": {"gpt": 1.2346},
         "audio_seconds": 1.0,
@@ -197,3 +207,10 @@ def test_ffmpeg_reads_what_is_written(tmp_path, write, suffix):
     said = [re.sub(r"\\([{}])", r"\1", line) for line in said]  # as ASS escapes them
     alike = str.maketrans("<>{}", "‹›❴❵")
     assert said == (texts if suffix == "vtt" else [text.translate(alike) for text in texts])
+
+
+def test_subtitles_show_the_text_as_written():
+    made = segment(0, 1, "It costs five dollars.", written="It costs $5.")
+    assert "\nIt costs $5.\n" in to_srt([made]) and "\nIt costs $5.\n" in to_vtt([made])
+    [told] = json.loads(to_json(receipt(segments=(made,))))["segments"]
+    assert (told["text"], told["written"]) == ("It costs five dollars.", "It costs $5.")
