@@ -25,11 +25,7 @@ LINKED = (
     "requirements-dev.txt",
 )
 # Commands run in this process, which has imported what they need; each has a test as a process of its own.
-COMMANDS = {
-    "script/predict": "script/lib/predict_command.py",
-    "script/voice": "script/lib/voice_command.py",
-    "script/parity": "checks/parity.py",
-}
+COMMANDS = {"script/predict": "script/lib/predict_command.py", "script/voice": "script/lib/voice_command.py"}
 
 
 @pytest.fixture
