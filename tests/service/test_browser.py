@@ -20,7 +20,7 @@ from tests.snippets import snippets
 pytestmark = pytest.mark.browser
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TEXT = "One fox ran over the hill.\n\nTwo dogs slept in the sun.\n\nThree cats sat on the wall."
-# Around the README's code as it stands: what was played (when, how long, hash of its samples), and how it ended.
+# Around the README's code: what was played (when, length, hash of its samples), and how it ended.
 PAGE = """<!doctype html><meta charset="utf-8"><script>
 const played = [], start = AudioBufferSourceNode.prototype.start;
 AudioBufferSourceNode.prototype.start = function (when) {
