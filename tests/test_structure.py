@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 # Top to bottom: a floor imports only floors below it.
 FLOORS = (
     ("checks", "training"),
-    ("predict", "train"),
+    ("predict", "speech", "train"),
     ("gateway",),
     ("service",),
     ("weights",),
