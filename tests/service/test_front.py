@@ -60,13 +60,9 @@ def test_an_error_says_what_is_wrong_once(server):
     assert answer["status"] == "failed" and answer["error"].startswith("text "), answer
 
 
-@pytest.mark.parametrize(
-    "body, status",
-    [(b"", 422), (b"[]", 422), (b"{", 400), (b'{"input": 5}', 422), (b"[" * 100_000, 400), (b"\xff", 400)],
-)
-def test_a_broken_body_is_answered_as_by_the_server_itself(server, body, status):
-    answer = server.post(body)
-    assert answer.status_code == status or answer.status_code in (400, 422)
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"input": 5}', b"[" * 100_000, b"\xff"])
+def test_a_broken_body_is_refused_by_the_server_behind(server, body):
+    assert server.post(body).status_code in (400, 422)
     assert ask(server, valid()).json()["status"] == "succeeded"
 
 
