@@ -57,7 +57,7 @@ def test_an_unknown_input_is_named(server):
 
 def test_an_error_says_what_is_wrong_once(server):
     answer = ask(server, valid() | {"text": " "}).json()
-    assert answer["status"] == "failed" and answer["error"].startswith("text "), answer
+    assert answer["status"] == "failed" and answer["error"].startswith("the text is "), answer
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"input": 5}', b"[" * 100_000, b"\xff"])
