@@ -70,6 +70,7 @@ def segment_receipts(parts: Sequence[Part], rate: int) -> tuple[SegmentReceipt, 
             said.seed,
             said.warnings,
             said.written,
+            said.voice,
         )
         for index, (chunk, said) in enumerate(spoken)
     )
@@ -83,9 +84,14 @@ def make_receipt(
     notes: Iterable[str],
 ) -> Receipt:
     """seconds: of the audio; notes: what could not be written as asked."""
-    report, elapsed = prepared.reference.report, time.perf_counter() - prepared.started
+    elapsed = time.perf_counter() - prepared.started
     warnings = (
-        *(report.warnings if report else ()),
+        *(
+            f"voice {name}: {warning}" if name else warning
+            for name, reference in prepared.references().items()
+            if reference.report
+            for warning in reference.report.warnings
+        ),
         *(warning for segment in segments for warning in segment.warnings),
         *notes,
     )
@@ -105,16 +111,18 @@ def make_receipt(
 
 def write_extras(folder: Path, model: Model, prepared: Prepared, receipt: Receipt) -> dict[str, str | Path]:
     """What was asked for beside the audio, by its name in the ZIP file."""
-    request, reference = prepared.request, prepared.reference
+    request = prepared.request
     extras: dict[str, str | Path] = {}
     if request.receipt:
         extras[f"{NAME}.json"] = to_json(receipt)
     if request.subtitles != "none":
         extras[f"{NAME}.{request.subtitles}"] = SUBTITLES[request.subtitles](receipt.segments)
     if request.return_voice:
-        path = folder / f"voice{SUFFIX}"
-        write_voice(path, reference.voice, model, reference.source_sha256, str(request.reference_options()))
-        extras[path.name] = path
+        options = str(request.reference_options())
+        for name, reference in prepared.references().items():
+            path = folder / f"{name or 'voice'}{SUFFIX}"
+            write_voice(path, reference.voice, model, reference.source_sha256, options)
+            extras[path.name] = path
     return extras
 
 
