@@ -20,6 +20,7 @@ from service.speak import Spoken
 
 NAME = "speech"
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
+SOUNDLESS = "the model made no sound of this text; try another seed or another reference"
 SUBTITLES = {"srt": to_srt, "vtt": to_vtt}
 
 
@@ -42,7 +43,7 @@ def write_result(
     wave = torch.cat([part.chunk.wave for part in parts])
     segments = segment_receipts(parts, rate)
     if not any(segment.codes for segment in segments):
-        raise ValueError("the model made no sound of this text; try another seed or another reference")
+        raise ValueError(SOUNDLESS)
     with prepared.watch.stopwatch("encode"):
         audio = encode(
             wave,
@@ -56,6 +57,16 @@ def write_result(
     extras = write_extras(folder, model, prepared, receipt)
     path = pack(folder / f"{NAME}.zip", {audio.path.name: audio.path, **extras}) if extras else audio.path
     return Result(path, {**metrics_of(receipt, prepared.reference), **setup})
+
+
+def streamed_metrics(model: Model, prepared: Prepared, parts: Sequence[Part]) -> dict[str, object]:
+    """The metrics of a request whose parts were given away as they were done. Raises as `write_result` does."""
+    rate = model.config.audio.sample_rate
+    segments = segment_receipts(parts, rate)
+    if not any(segment.codes for segment in segments):
+        raise ValueError(SOUNDLESS)
+    seconds = sum(len(part.chunk.wave) for part in parts) / rate
+    return metrics_of(make_receipt(model, prepared, segments, seconds, ()), prepared.reference)
 
 
 def segment_receipts(parts: Sequence[Part], rate: int) -> tuple[SegmentReceipt, ...]:

@@ -27,7 +27,7 @@ from pipeline.text.prepare import TextSegment
 from pipeline.text.script import prepare_script
 from pipeline.text.tokenize import Tokenizer
 from pipeline.text.turns import as_markup
-from pipeline.timing import Stopwatch, Watch
+from pipeline.timing import OnProgress, Stopwatch, Watch, both, no_progress
 from service.budget import Budget
 from service.cast import cast_of, emotion_of, speaker_of
 from service.catalog import locate
@@ -121,12 +121,13 @@ class Service:
         """Whether the last synthesis worked and the device answers."""
         return self.health.good()
 
-    def run(self, request: Request, folder: Path) -> Result:
-        """Speak `request` into a file in `folder`, which is the caller's to empty.
+    def run(self, request: Request, folder: Path, on_progress: OnProgress = no_progress) -> Result:
+        """Speak `request` into a file in `folder`, which is the caller's to empty; on_progress is called before every
+        step and may raise to end it.
 
         Raises ValueError, in one line, for anything the caller can put right."""
         with self.health.watching():
-            prepared = self.prepare(request)
+            prepared = self.prepare(request, on_progress)
             parts = list(self.parts(prepared))
             return write_result(folder, self.model, prepared, parts, self.setup)
 
@@ -140,10 +141,12 @@ class Service:
                     write_wav(path, part.chunk.wave, self.synthesizer.sample_rate)
                     yield path
 
-    def prepare(self, request: Request) -> Prepared:
+    def prepare(self, request: Request, on_progress: OnProgress = no_progress) -> Prepared:
         """Everything before the first segment."""
         started = time.perf_counter()
-        watch = Watch(Stopwatch(self.model.device), Budget(self.settings.time_limit))
+        watch = Watch(
+            Stopwatch(self.model.device), both(Budget(self.settings.time_limit), on_progress)
+        )
         request = request.checked()
         request = dataclasses.replace(request, text=as_markup(request.text))
         options = request.synthesis(self.model.config.synthesis)
