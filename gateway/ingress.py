@@ -75,7 +75,9 @@ class Gateway:
                 raise Problem(503, "the server is being stopped", headers={"Retry-After": "5"})
             body = await read_limited(request, MAX_BODY_BYTES)
             if len(body) > MAX_PLAIN_BYTES and b'"data:' not in body:
-                raise Problem(413, f"the body has {len(body):,} bytes; allowed: {MAX_PLAIN_BYTES:,} without files")
+                raise Problem(
+                    413, f"the body has {len(body):,} bytes; allowed: {MAX_PLAIN_BYTES:,} without files"
+                )
             asked = await asyncio.to_thread(read_body, body, frozenset({self.model}))
             order = await self.order(asked)
             return await self.answer(order, asked.sse)
@@ -164,7 +166,10 @@ class Gateway:
 
     async def voices(self, request: Request) -> dict[str, object]:
         self.admit(request)
-        return {"object": "list", "voices": [record.told() for record in await asyncio.to_thread(self.library.all)]}
+        return {
+            "object": "list",
+            "voices": [record.told() for record in await asyncio.to_thread(self.library.all)],
+        }
 
     async def voice(self, request: Request, name: str) -> dict[str, object]:
         self.admit(request)
@@ -200,7 +205,10 @@ class Gateway:
 
     async def models(self, request: Request) -> dict[str, object]:
         self.admit(request)
-        return {"object": "list", "data": [{"id": self.model, "object": "model", "created": 0, "owned_by": "local"}]}
+        return {
+            "object": "list",
+            "data": [{"id": self.model, "object": "model", "created": 0, "owned_by": "local"}],
+        }
 
     async def health(self) -> dict[str, str]:
         return {"status": "ok"}
@@ -252,7 +260,9 @@ def event(content: dict[str, object]) -> str:
 
 
 def late_or_wrong(refused: Refused) -> Problem:
-    return Problem(504 if refused.late else 400, refused.message, code=None if refused.late else "invalid_value")
+    return Problem(
+        504 if refused.late else 400, refused.message, code=None if refused.late else "invalid_value"
+    )
 
 
 async def check_length(request: Request, most: int) -> None:
