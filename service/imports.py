@@ -1,5 +1,5 @@
-"""Packages that take long to import and that no module here needs before a request: brought in by another thread
-while the model is loaded.
+"""Packages that take long to import and that no module here needs before a request: brought in by another
+thread while the model is loaded.
 
 A served request must import nothing: a cancellation in the middle of an import leaves a package half made.
 """

@@ -34,7 +34,9 @@ def load_command(name: str) -> ModuleType:
 
 @contextlib.contextmanager
 def as_started(folder: Path, environment: dict[str, str]) -> Iterator[None]:
-    """What a process starts with, and afterwards what was there: folder, settings, temporary folder, log level."""
+    """What a process starts with, and afterwards what was there: folder, settings, temporary folder, log
+    level.
+    """
     kept, level, temporary = dict(os.environ), logging.getLogger().level, tempfile.tempdir
     for name in [name for name in os.environ if name.startswith("INDEXTTS_")]:
         del os.environ[name]

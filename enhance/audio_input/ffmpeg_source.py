@@ -1,7 +1,7 @@
 """Samples of any other audio container, block by block, through ffmpeg in a child process that is held short.
 
-The child reads the already opened file on its standard input, by one named demuxer, with only the file and pipe
-protocols and limits on address space and wall clock; what decodes has audio decoders only.
+The child reads the already opened file on its standard input, by one named demuxer, with only the file and
+pipe protocols and limits on address space and wall clock; what decodes has audio decoders only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import selectors
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import ffmpeg
 import numpy as np
@@ -79,7 +79,7 @@ class FfmpegSource:
 def open_ffmpeg(
     descriptor: int, demuxer: str, limits: AudioLimits, deadline: float
 ) -> Iterator[FfmpegSource]:
-    """Probe the file behind `descriptor` (left open); `deadline` is of `time.monotonic()`. Raises AudioError."""
+    """Probe the file behind `descriptor` (left open), until a `deadline`. Raises AudioError."""
     yield FfmpegSource(descriptor, demuxer, _probe(descriptor, demuxer, limits, deadline), limits, deadline)
 
 
@@ -117,7 +117,7 @@ def _probe(descriptor: int, demuxer: str, limits: AudioLimits, deadline: float) 
 
 
 def _declared_seconds(stream: dict, container: dict) -> float | None:
-    """Length of the sound, None where the file does not say: that of the file may be the length of its video."""
+    """Length of the sound, None where the file does not say: its own may be the length of its video."""
     if "duration" in stream:
         return float(stream["duration"])
     if tag := CLOCK.fullmatch(stream.get("tags", {}).get("DURATION", "")):  # Matroska: when the stream ends
@@ -170,9 +170,9 @@ def _last_line(messages: bytes) -> str:
 
 
 def _limit_memory(pid: int, size: int) -> None:
-    """Set from outside, as code between fork and exec is unsafe where there are threads. macOS has no such call."""
+    """Set from outside, as code between fork and exec is unsafe where there are threads. macOS has no such
+    call.
+    """
     if hasattr(resource, "prlimit"):
-        try:
+        with suppress(ProcessLookupError):  # it has ended already
             resource.prlimit(pid, resource.RLIMIT_AS, (size, size))
-        except ProcessLookupError:
-            pass  # it has ended already

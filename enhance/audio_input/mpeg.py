@@ -34,8 +34,9 @@ MAX_STEPS = 100_000  # frames and false starts looked at; a file of the allowed 
 
 @dataclass(frozen=True)
 class Header:
-    """Of a frame. length: in bytes, with the header; kind: version, layer, rate, mono: what cannot change within a
-    recording; side: bytes that describe the samples of layer III, after the header; 0 for other layers."""
+    """Of a frame. length: in bytes, with the header; kind: version, layer, rate, mono: what cannot change
+    within a recording; side: bytes that describe the samples of layer III, after the header; 0 for other
+    layers."""
 
     length: int
     kind: tuple[int, int, int, bool]
@@ -70,8 +71,8 @@ class Recording:
     varies: bool = False  # in bit rate
 
     def part(self, end: int) -> Part:
-        """libsndfile takes the length of one that does not count its frames from the bit rate of the first: where the
-        rate varies, a frame with the count goes before it."""
+        """libsndfile takes the length of one that does not count its frames from the bit rate of the first:
+        where the rate varies, a frame with the count goes before it."""
         if not self.varies or self.counted is not None or self.header[1] >> 1 & 3 != LAYER_3:
             return Part(self.start, end - self.start)
         return Part(self.first, end - self.first, count_frame(self.header, self.seen))
@@ -177,8 +178,8 @@ def count_frame(header: bytes, frames: int) -> bytes:
 
 
 def frame_count(content: bytes, offset: int, side: int) -> int | None:
-    """What the Xing, Info or VBRI frame at `offset` says; -1 if it is one and does not say; None for a frame of
-    sound. `side`: as `Header` has it."""
+    """What the Xing, Info or VBRI frame at `offset` says; -1 if it is one and does not say; None for a frame
+    of sound. `side`: as `Header` has it."""
     if not side:
         return None
     for start in (offset + 4 + side, offset + 6 + side):  # without and with a checksum

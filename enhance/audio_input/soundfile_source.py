@@ -66,8 +66,8 @@ class SoundfileSource:
         self.header = self.header.of_length(frames)
         if left:
             self.notes += (
-                f"Of the {len(kept) + left} recordings that are joined in this file, {left} cannot be read or "
-                "have another sample rate or number of channels than the first, and are left out.",
+                f"Of the {len(kept) + left} recordings that are joined in this file, {left} cannot be read "
+                "or have another sample rate or number of channels than the first, and are left out.",
             )
 
     def blocks(self) -> Iterator[np.ndarray]:

@@ -1,4 +1,6 @@
-"""Hostile and odd audio files, read in one worker process. The table: `pytest tests/enhance/test_hostile_audio.py -s`."""
+"""Hostile and odd audio files, read in one worker process. The table: `pytest
+tests/enhance/test_hostile_audio.py -s`.
+"""
 
 import json
 import os
@@ -50,7 +52,8 @@ def test_every_file_is_read_or_refused_in_bounds(tmp_path_factory):
         outcome, peak = result["outcome"], result["own"] + result["children"]
         refused = result["audio_seconds"] is None
         print(
-            f"{case.name[:36]!r:40} {result['seconds']:5.2f} s {peak / 1e6:5.0f} MB  {outcome.split('; allowed')[0]}"
+            f"{case.name[:36]!r:40} {result['seconds']:5.2f} s {peak / 1e6:5.0f} MB  "
+            f"{outcome.split('; allowed')[0]}"
         )
         faults = {
             "memory": peak > MAX_BYTES,

@@ -1,6 +1,7 @@
 """One server for all tests that only ask: what one of them leaves broken, the next ones see.
 
-It serves mini, which answers as any model does and is quick; `parametrize("server", MODELS, indirect=True)` asks others.
+It serves mini, which answers as any model does and is quick; `parametrize("server", MODELS, indirect=True)`
+asks others.
 """
 
 import pytest

@@ -105,7 +105,10 @@ def test_hanging_up_cancels(server, valid, first):
     server.wait_until_ready()
     log = len(server.log.read_text())
     body = body_of(valid | LONG["s2mel"])
-    head = f"POST /predictions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    head = (
+        "POST /predictions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}"
+    )
     with socket.create_connection(("127.0.0.1", server.port), timeout=ANSWER_SECONDS) as client:
         client.sendall(head.encode() + b"\r\n\r\n" + body)
         wait_for(server, "s2mel", log)

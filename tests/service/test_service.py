@@ -1,4 +1,4 @@
-"""The service without a server: what is given back beside the audio, streams, markup, health, what is left."""
+"""The service without a server: what comes beside the audio, streams, markup, health, what is left."""
 
 import contextlib
 import json
@@ -144,7 +144,7 @@ def test_text_and_paths_stay_out_of_the_log(service, speaker, caplog, tmp_path):
 
 
 def test_health_is_what_the_last_synthesis_left(service, speaker, tmp_path, monkeypatch):
-    """Samples that are no numbers and a device that fails make it ill; the next good request makes it well."""
+    """Samples that are no numbers and a device that fails make it ill; the next good one makes it well."""
     request = Request("One fox.", speaker, **QUICK)
     bias = service.model.vocoder.conv_post.weight
     saved = bias.clone()

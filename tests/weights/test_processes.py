@@ -1,4 +1,6 @@
-"""What only whole processes show: death in the middle, two at once, a full disk, a network that never answers."""
+"""What only whole processes show: death in the middle, two at once, a full disk, a network that never
+answers.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from fetching.manifest import ROOT, load_manifest
 from fetching.pget import pget as fetch_by_pget
 from fetching.retry import Stopped
 from tests.weights.conftest import BIG, SMALL, Project, content
-from tests.weights.server import LARGE, Fault
+from tests.weights.server import LARGE, Fault, Server
 
 WEIGHTS = [sys.executable, str(ROOT / "weights.py")]
 PATIENT = {"stall_seconds": 30.0}  # a held connection is not given up before the test says so
@@ -45,6 +47,11 @@ def wait_for(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+
+
+def wait_until_sent(hub: Server, count: float, process: subprocess.Popen) -> None:
+    """Until more than `count` bytes of the big file have left, or the process has ended."""
+    wait_for(lambda: hub.bytes_sent[BIG] > count or process.poll() is not None)
 
 
 def saved_bytes(project: Project) -> int:
@@ -83,7 +90,7 @@ def test_killed_again_and_again(hub, project, files):
     for share in (0.1, 0.5, 0.8):
         hub.bytes_sent.clear()
         process = start(project)
-        wait_for(lambda: hub.bytes_sent[BIG] > share * len(files[BIG]) or process.poll() is not None)
+        wait_until_sent(hub, share * len(files[BIG]), process)
         process.kill()
         process.communicate()
     finish(start(project))
@@ -148,7 +155,9 @@ def test_file_size_limit_leaves_nothing_behind(hub, project, files):
 
 
 def in_namespace(script: str, *, network: bool = False) -> subprocess.CompletedProcess:
-    """Run a shell script with mounts (and, with `network`, a network) of its own; skip where that is not allowed."""
+    """Run a shell script with mounts (and, with `network`, a network) of its own; skip where that is not
+    allowed.
+    """
     command = ["unshare", "--mount", *(["--net"] if network else []), "sh", "-ec"]
     if (
         shutil.which("unshare") is None
@@ -159,7 +168,9 @@ def in_namespace(script: str, *, network: bool = False) -> subprocess.CompletedP
 
 
 def test_full_disk_leaves_nothing_behind(mirror, project, files, monkeypatch):
-    """A mirror that does not tell sizes beforehand: the disk fills up while the file comes. The small one is there."""
+    """A mirror that does not tell sizes beforehand: the disk fills up while the file comes. The small one is
+    there.
+    """
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     project.files([SMALL])
     small = project.manifest.rename(project.manifest.with_name("small.yaml"))

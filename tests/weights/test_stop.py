@@ -1,4 +1,6 @@
-"""What a download leaves that was told to stop, because another file's failed: what can be continued, and no more."""
+"""What a download leaves that was told to stop, because another file's failed: what can be continued, and no
+more.
+"""
 
 from __future__ import annotations
 
