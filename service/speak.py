@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -84,7 +85,7 @@ def speak_segment(
     for attempt in range(ATTEMPTS):
         chosen = segment_seed(seed, index, attempt)
         audio = with_less_memory(
-            lambda asked, chosen=chosen: synthesizer.segment(text, asked, chosen, watch), delivery, notes
+            partial(synthesizer.segment, text, seed=chosen, watch=watch), delivery, notes
         )
         problems = check_segment(
             audio.wave,
