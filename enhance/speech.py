@@ -38,7 +38,7 @@ def noise_and_snr(power: Tensor) -> tuple[float, float]:
         return noise, float(np.clip(decibels(heard.mean() / noise - 1), MIN_SNR_DB, MAX_SNR_DB))
 
     _, first = split(FIRST_QUANTILE)
-    return split(float(np.interp(first, *zip(*QUANTILE_BY_SNR, strict=True))))
+    return split(float(np.interp(first, *np.array(QUANTILE_BY_SNR).T)))
 
 
 def floor_near(power: Tensor) -> Tensor:

@@ -103,7 +103,11 @@ def status_table(store: Store, groups: list[str] | tuple[str, ...]) -> str:
                 entry.group,
                 expected,
                 "yes" if present else "no",
-                f"by {record.trust}" if state == "verified" else state if state != "missing" else "",
+                f"by {record.trust}"
+                if record and state == "verified"
+                else state
+                if state != "missing"
+                else "",
                 in_bytes(size) if size is not None else "",
             )
         )

@@ -99,6 +99,7 @@ class Download:
                 self.opened = body
                 return
             content = b"".join(body.chunks())
+            assert total is not None, "an answer with a range tells the length"
             if len(content) != min(self.transfer.first_bytes, total - start):
                 raise Retriable(f"{redact(self.url)}: the connection ended after {len(content)} bytes")
             if start == 0 and (wrong := impostor(content[:HEAD_BYTES])):

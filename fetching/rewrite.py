@@ -122,7 +122,7 @@ def layout(blanks: Mapping[str, Tensor], metadata: dict[str, str]) -> tuple[byte
 
 
 def raw(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import resource
 import selectors
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 
 import ffmpeg
@@ -51,7 +51,7 @@ class FfmpegSource:
         self._limits = limits
         self._deadline = deadline
 
-    def blocks(self) -> Iterator[np.ndarray]:
+    def blocks(self) -> Generator[np.ndarray]:
         stream = ffmpeg.input(
             INPUT, f=self._demuxer, protocol_whitelist=PROTOCOLS, codec_whitelist=CODECS, threads=1
         ).output(
@@ -128,7 +128,7 @@ def _declared_seconds(stream: dict, container: dict) -> float | None:
     return None
 
 
-def _output(command: list[str], descriptor: int, limits: AudioLimits, deadline: float) -> Iterator[bytes]:
+def _output(command: list[str], descriptor: int, limits: AudioLimits, deadline: float) -> Generator[bytes]:
     """Standard output of `command`, piece by piece; AudioError if it fails or is not done by `deadline`."""
     try:
         process = subprocess.Popen(
@@ -136,6 +136,7 @@ def _output(command: list[str], descriptor: int, limits: AudioLimits, deadline: 
         )
     except FileNotFoundError as e:
         raise AudioError(f"audio file refused: {command[0]} is not installed and this format needs it") from e
+    assert process.stdout and process.stderr, "both are pipes"
     reason = b""
     try:
         _limit_memory(process.pid, limits.decoder_bytes)

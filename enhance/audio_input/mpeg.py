@@ -138,8 +138,8 @@ def resync(content: bytes, offset: int) -> int:
         if offset < 0:
             break
         first = read_header(content, offset)
-        second = first and read_header(content, offset + first.length)
-        if second and first.kind == second.kind:
+        second = read_header(content, offset + first.length) if first else None
+        if first and second and first.kind == second.kind:
             return offset
     return len(content)
 
@@ -173,6 +173,7 @@ def count_frame(header: bytes, frames: int) -> bytes:
     """A Xing frame that counts `frames`, for frames of layer III like the one with this header."""
     head = bytes((header[0], header[1] | 1, header[2] & ~(BIT_RATE_BITS | 2) | HIGHEST_BIT_RATE, header[3]))
     parsed = parse_header(head)
+    assert parsed, "a header with another bit rate is one"
     body = head + bytes(parsed.side) + b"Xing" + COUNT_FLAG.to_bytes(4, "big") + frames.to_bytes(4, "big")
     return body.ljust(parsed.length, b"\0")
 

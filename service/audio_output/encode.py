@@ -107,7 +107,8 @@ def encode(
     kind, target_rate = FORMATS[format], output_rate(format, sample_rate, rate)
     lower = min(rate, target_rate)  # loudness is the same at the higher rate, and costs more there
     wave = resample(wave, rate, lower)
-    reached, notes = None, ()
+    reached: float | None = None
+    notes: tuple[str, ...] = ()
     if loudness is not None:
         leveled = to_loudness(wave, lower, loudness)
         wave, reached, notes = leveled.wave, leveled.loudness, (leveled.note,) if leveled.note else ()
