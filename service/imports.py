@@ -10,7 +10,7 @@ import importlib
 import threading
 from collections.abc import Sequence
 
-NEEDED = ("wetext", "scipy.signal")  # by every request
+NEEDED = ("wetext",)  # by every request
 ALL = (*NEEDED, "pyloudnorm")
 
 
