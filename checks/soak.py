@@ -1,5 +1,6 @@
-"""Many requests to one server, some of them hostile: does it stay as small as it was? `script/soak
-[--requests N]`
+"""Many requests to one server, some of them hostile: does it stay as small as it was?
+
+script/soak [--requests N]
 
 Prints memory, descriptors and files every few requests, and a verdict. `--overhead` instead prints how much
 of a 10 s synthesis passes outside the model. `--sequential` instead sends good and bad requests one after the

@@ -4,8 +4,7 @@ Three things that coglet 0.23 does itself and no predictor can change are mended
 * while its one slot is taken, and for a moment after an answer went out, it says 409: here requests wait;
 * it drops inputs that the schema does not know: here they are a 422 in its own form;
 * it says "Prediction failed: Prediction failed: ValueError: …": here an answer's error says what is wrong
-once;
-  a stream's and a webhook's errors pass as they are.
+  once; a stream's and a webhook's errors pass as they are.
 Only the paths of a client are served; `/shutdown` is not.
 """
 

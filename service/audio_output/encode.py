@@ -54,8 +54,7 @@ FORMATS: Mapping[str, Format] = {  # the name is also the file's suffix
 @dataclass(frozen=True)
 class EncodedAudio:
     """sample_rate: of the samples that went in; loudness: in LUFS, where a target was given and it could be
-    measured;
-    notes: what could not be done as asked, in plain words."""
+    measured; notes: what could not be done as asked, in plain words."""
 
     path: Path
     sample_rate: int
