@@ -1,8 +1,9 @@
 """Cog predictors for IndexTTS2: text and a few seconds of a voice in, that voice saying the text out.
 
 `Predictor` returns a file, `StreamingPredictor` the segments as they are done. Both are shells over
-`pipeline.service`; importing this module imports everything a request needs.
+`service.service`; importing this module imports everything a request needs.
 """
+
 import logging
 import os
 import tempfile
@@ -14,11 +15,13 @@ import cog
 from cog import BaseRunner, Input, Path
 
 from pipeline.config import load_config
-from pipeline.request import CHOICES, LIMITS, Request
-from pipeline.service import Service
-from pipeline.workspace import Inbox
+from service.request import CHOICES, LIMITS, Request
+from service.service import Service
+from service.workspace import Inbox
 
-logging.basicConfig(level=os.environ.get("INDEXTTS_LOG_LEVEL", "INFO"), format="%(levelname)s %(name)s: %(message)s")
+logging.basicConfig(
+    level=os.environ.get("INDEXTTS_LOG_LEVEL", "INFO"), format="%(levelname)s %(name)s: %(message)s"
+)
 
 TEMPORARY = os.path.realpath(tempfile.gettempdir())  # where Cog puts the files it is sent
 PUBLISHED = load_config("indextts2").synthesis
@@ -28,12 +31,16 @@ QUICK_START_TOKENS = 60  # of a stream: its first segment is kept short, so that
 def number(name: str, default, description: str):
     """An input with the limits every request is held to."""
     limit = LIMITS[name]
-    return Input(default=default, description=description, ge=limit.kind(limit.low), le=limit.kind(limit.high))
+    return Input(
+        default=default, description=description, ge=limit.kind(limit.low), le=limit.kind(limit.high)
+    )
 
 
 def model_number(name: str, description: str):
     """An input that is the served model's own when it is empty; the form names IndexTTS2's."""
-    return number(name, None, f"{description} Empty: the model's own, {getattr(PUBLISHED, name):g} for IndexTTS2.")
+    return number(
+        name, None, f"{description} Empty: the model's own, {getattr(PUBLISHED, name):g} for IndexTTS2."
+    )
 
 
 def choice(name: str, default, description: str):
@@ -41,34 +48,54 @@ def choice(name: str, default, description: str):
     return Input(default=default, description=description, choices=list(CHOICES[name]))
 
 
-TEXT = Input(description="What to say: Chinese, English or both. [pause:1.5s] waits; a blank line is a longer pause.")
-SPEAKER = Input(description="The voice: 5 to 15 s of clean speech (WAV, FLAC, MP3, OGG, M4A …), or a voice file.")
-EMOTION_AUDIO = Input(default=None, description="Emotion from a clip of speech. Give at most one source of emotion.")
-EMOTION_VECTOR = Input(default=None, description=(
-    "Emotion as weights from 0 to 1: \"happy=0.6, calm=0.2\", or eight numbers for happy, angry, sad, afraid, disgusted, "
-    "melancholic, surprised, calm. Biased per emotion and scaled to a sum of at most 0.8."))
+TEXT = Input(
+    description="What to say: Chinese, English or both. [pause:1.5s] waits; a blank line is a longer pause."
+)
+SPEAKER = Input(
+    description="The voice: 5 to 15 s of clean speech (WAV, FLAC, MP3, OGG, M4A …), or a voice file."
+)
+EMOTION_AUDIO = Input(
+    default=None, description="Emotion from a clip of speech. Give at most one source of emotion."
+)
+EMOTION_VECTOR = Input(
+    default=None,
+    description=(
+        'Emotion as weights from 0 to 1: "happy=0.6, calm=0.2", or eight numbers for happy, angry, sad, afraid, disgusted, '
+        "melancholic, surprised, calm. Biased per emotion and scaled to a sum of at most 0.8."
+    ),
+)
 EMOTION_TEXT = Input(default=None, description="Emotion described in words, read by a language model.")
 EMOTION_FROM_TEXT = Input(default=False, description="Read the emotion from the text itself.")
 EMOTION_ALPHA = number("emotion_alpha", 1.0, "Strength of the emotion: 0 is the speaker's own, 1 all of it.")
-EMOTION_RANDOM = Input(default=False, description="Take emotion weights from random voices instead of the most similar ones.")
+EMOTION_RANDOM = Input(
+    default=False, description="Take emotion weights from random voices instead of the most similar ones."
+)
 DENOISE = Input(default=False, description="Clean the reference with a speech enhancement model first.")
 TRIM = Input(default=True, description="Take silence off both ends of the reference.")
-REFERENCE_WINDOW = choice("reference_window", "best", "Of a reference longer than 15 s: its cleanest part, or its beginning.")
+REFERENCE_WINDOW = choice(
+    "reference_window", "best", "Of a reference longer than 15 s: its cleanest part, or its beginning."
+)
 LANGUAGE = choice("language", "auto", "How numbers, dates and abbreviations are read.")
 GLOSSARY = Input(default=None, description="Readings for terms, one term=reading a line.")
 SPEED = number("speed", 1.0, "How fast to speak; the pitch stays.")
-SEGMENT_TOKENS = model_number("segment_tokens", "Most tokens spoken in one go; long texts are cut at sentences.")
+SEGMENT_TOKENS = model_number(
+    "segment_tokens", "Most tokens spoken in one go; long texts are cut at sentences."
+)
 SEGMENT_SILENCE_MS = number("segment_silence_ms", 200, "Silence between segments, in milliseconds.")
 TEMPERATURE = model_number("temperature", "Randomness of the delivery; 0: always the most likely.")
 TOP_P = model_number("top_p", "Sample from the likeliest codes of this total probability.")
 TOP_K = model_number("top_k", "Sample from this many codes at most; 0: no limit.")
 NUM_BEAMS = model_number("num_beams", "Beams of the search; 1 is fastest.")
 REPETITION_PENALTY = model_number("repetition_penalty", "How strongly repeated codes are held back.")
-LENGTH_PENALTY = model_number("length_penalty", "Above 0 prefers longer, below 0 shorter speech, among beams.")
+LENGTH_PENALTY = model_number(
+    "length_penalty", "Above 0 prefers longer, below 0 shorter speech, among beams."
+)
 MAX_MEL_TOKENS = model_number("max_mel_tokens", "Most codes per segment, 50 a second.")
 DIFFUSION_STEPS = model_number("diffusion_steps", "Steps from codes to mel; fewer are faster and rougher.")
 CFG_RATE = model_number("cfg_rate", "How strongly the mel follows voice and codes.")
-SEED = number("seed", None, "The same seed gives the same audio; empty: a random one, which the metrics report.")
+SEED = number(
+    "seed", None, "The same seed gives the same audio; empty: a random one, which the metrics report."
+)
 
 
 def uploaded(value: object, name: str) -> Optional[LocalPath]:
@@ -137,11 +164,19 @@ class Predictor(_Served):
         cfg_rate: Optional[float] = CFG_RATE,
         seed: Optional[int] = SEED,
         output_format: str = choice("output_format", "wav", "Format of the audio; opus is Opus in Ogg."),
-        sample_rate: Optional[int] = choice("sample_rate", None, "Samples a second; empty: 22050, as the model speaks."),
-        loudness: Optional[float] = number("loudness", None, "Loudness to reach, in LUFS (-16 is usual); empty: as spoken."),
-        return_voice: bool = Input(default=False, description="Also give back the voice file; the output is then a ZIP file."),
-        receipt: bool = Input(default=False, description=(
-            "Also give a JSON file of how the audio was made; the output is then a ZIP file.")),
+        sample_rate: Optional[int] = choice(
+            "sample_rate", None, "Samples a second; empty: 22050, as the model speaks."
+        ),
+        loudness: Optional[float] = number(
+            "loudness", None, "Loudness to reach, in LUFS (-16 is usual); empty: as spoken."
+        ),
+        return_voice: bool = Input(
+            default=False, description="Also give back the voice file; the output is then a ZIP file."
+        ),
+        receipt: bool = Input(
+            default=False,
+            description=("Also give a JSON file of how the audio was made; the output is then a ZIP file."),
+        ),
         subtitles: str = choice("subtitles", "none", "Also give subtitles; the output is then a ZIP file."),
     ) -> Path:
         result = self.service.run(self.request(locals()))

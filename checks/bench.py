@@ -4,6 +4,7 @@ A given number of codes is forced, so that two runs do the same work whatever th
 read bandwidth and matmul rate, measured in the same run, are the floor to compare with: the GPT must
 read its weights once per step, so `weights read` over `memory read` is how close a step is to it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -21,14 +22,14 @@ from pathlib import Path
 
 import torch
 
-from pipeline.catalog import Source, locate
-from pipeline.conditioning.voice import make_voice
 from pipeline.config import load_config
 from pipeline.deterministic import tone, write_model
 from pipeline.gpt.decode import decode, prepare
 from pipeline.gpt.sampling import SamplingOptions
 from pipeline.model import Model, load_model
 from pipeline.s2mel.flow import solve
+from pipeline.voice import make_voice
+from service.catalog import Source, locate
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = {"mini": "mini", "full": "indextts2"}
@@ -47,7 +48,9 @@ def source_of(size: str | None, model: str | None) -> Iterator[Source]:
             yield source
         return
     with tempfile.TemporaryDirectory(prefix="indextts-bench-") as folder:
-        subprocess.run([sys.executable, "-m", "checks.bench", "--write", folder, "--size", size], check=True, cwd=ROOT)
+        subprocess.run(
+            [sys.executable, "-m", "checks.bench", "--write", folder, "--size", size], check=True, cwd=ROOT
+        )
         yield Source(load_config(SIZES[size]), Path(folder))
 
 
@@ -67,8 +70,10 @@ def machine(device: torch.device, runs: int) -> dict[str, float]:
     block = torch.ones(READ_BYTES // 4, device=device)
     a = torch.ones(MATMUL_SIZE, MATMUL_SIZE, device=device)
     a @ a
-    return {"memory read GB/s": READ_BYTES / 1e9 / median_seconds(block.sum, runs, device),
-            "matmul float32 GFLOP/s": 2 * MATMUL_SIZE ** 3 / 1e9 / median_seconds(lambda: a @ a, runs, device)}
+    return {
+        "memory read GB/s": READ_BYTES / 1e9 / median_seconds(block.sum, runs, device),
+        "matmul float32 GFLOP/s": 2 * MATMUL_SIZE**3 / 1e9 / median_seconds(lambda: a @ a, runs, device),
+    }
 
 
 def decode_weight_bytes(model: Model) -> int:
@@ -78,7 +83,9 @@ def decode_weight_bytes(model: Model) -> int:
 
 
 @torch.inference_mode()
-def measure(model: Model, codes: int, beams: list[int], steps: int, frames: int, runs: int) -> dict[str, float]:
+def measure(
+    model: Model, codes: int, beams: list[int], steps: int, frames: int, runs: int
+) -> dict[str, float]:
     config, device = model.config, model.device
     clip = tone("bench", REFERENCE_SECONDS, REFERENCE_RATE)
     results = {"voice s": median_seconds(lambda: make_voice(model, clip, REFERENCE_RATE), runs, device)}
@@ -91,18 +98,35 @@ def measure(model: Model, codes: int, beams: list[int], steps: int, frames: int,
     results["gpt prompt s"] = prefill
     codes = min(codes, config.gpt.max_mel_tokens)
     for count in beams:
-        options = SamplingOptions(do_sample=True, temperature=0.8, top_k=30, top_p=0.8, num_beams=count,
-                                  repetition_penalty=10.0, length_penalty=0.0, max_codes=codes, mel_positions="trained")
-        seconds = median_seconds(lambda: decode(gpt, prompt, options, torch.Generator().manual_seed(0)), runs, device)
-        results[f"gpt decode, {count} beam{'s'[:count > 1]}: codes/s"] = codes / (seconds - prefill)
-        results[f"gpt decode, {count} beam{'s'[:count > 1]}: weights read GB/s"] = (
-            decode_weight_bytes(model) * codes / (seconds - prefill) / 1e9)
+        options = SamplingOptions(
+            do_sample=True,
+            temperature=0.8,
+            top_k=30,
+            top_p=0.8,
+            num_beams=count,
+            repetition_penalty=10.0,
+            length_penalty=0.0,
+            max_codes=codes,
+            mel_positions="trained",
+        )
+        seconds = median_seconds(
+            lambda: decode(gpt, prompt, options, torch.Generator().manual_seed(0)), runs, device
+        )
+        results[f"gpt decode, {count} beam{'s'[: count > 1]}: codes/s"] = codes / (seconds - prefill)
+        results[f"gpt decode, {count} beam{'s'[: count > 1]}: weights read GB/s"] = (
+            decode_weight_bytes(model) * codes / (seconds - prefill) / 1e9
+        )
     total = voice.reference_mel.shape[-1] + frames
     noise = torch.randn(1, config.audio.n_mels, total, device=device)
-    condition = torch.cat([voice.prompt_condition, voice.prompt_condition.mean(1, keepdim=True).expand(-1, frames, -1)], 1)
+    condition = torch.cat(
+        [voice.prompt_condition, voice.prompt_condition.mean(1, keepdim=True).expand(-1, frames, -1)], 1
+    )
 
     def flow():
-        return solve(model.dit, noise, voice.reference_mel, condition, voice.style, steps, config.synthesis.cfg_rate)
+        return solve(
+            model.dit, noise, voice.reference_mel, condition, voice.style, steps, config.synthesis.cfg_rate
+        )
+
     results["s2mel s per Euler step"] = median_seconds(flow, runs, device) / steps
     mel = flow()
     seconds = frames * config.audio.hop_length / config.audio.sample_rate
@@ -110,13 +134,17 @@ def measure(model: Model, codes: int, beams: list[int], steps: int, frames: int,
     code_rate = config.audio.sample_rate / config.audio.hop_length / config.s2mel.regulator.frames_per_code
     results["chain real-time factor (last beams)"] = (
         code_rate / results[[key for key in results if key.endswith("codes/s")][-1]]
-        + results["s2mel s per Euler step"] * config.synthesis.diffusion_steps / seconds + results["vocoder real-time factor"])
+        + results["s2mel s per Euler step"] * config.synthesis.diffusion_steps / seconds
+        + results["vocoder real-time factor"]
+    )
     return results
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="script/bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=sorted(SIZES), default="mini", help="deterministic weights of this size")
+    parser.add_argument(
+        "--size", choices=sorted(SIZES), default="mini", help="deterministic weights of this size"
+    )
     parser.add_argument("--model", help="measure this model (a name in configs/ or a directory) instead")
     parser.add_argument("--codes", type=int, default=100, help="codes forced per decode")
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 3])
@@ -138,11 +166,20 @@ def main(arguments: list[str] | None = None) -> int:
         figures |= measure(model, options.codes, options.beams, options.steps, options.frames, options.runs)
     figures["peak memory MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if device.type == "cuda":
-        figures["peak device memory MB"] = torch.cuda.max_memory_allocated() / 2 ** 20
+        figures["peak device memory MB"] = torch.cuda.max_memory_allocated() / 2**20
     figures |= machine(device, options.runs)
-    about = {"model": source.config.name, "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor()
-             or platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__,
-             "codes": options.codes, "steps": options.steps, "frames": options.frames, "runs": options.runs}
+    about = {
+        "model": source.config.name,
+        "device": torch.cuda.get_device_name()
+        if device.type == "cuda"
+        else platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "codes": options.codes,
+        "steps": options.steps,
+        "frames": options.frames,
+        "runs": options.runs,
+    }
     print("  ".join(f"{key}={value}" for key, value in about.items()))
     for name, value in figures.items():
         print(f"{name:<45} {value:>12.4g}")

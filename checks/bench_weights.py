@@ -4,6 +4,7 @@ Each figure stands beside what the machine itself does, measured in the same run
 a local server beside a plain write of the same bytes (write, fsync), a conversion's peak memory beside
 the file's size, a warm load of a safetensors file beside reading it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -32,9 +33,9 @@ from pipeline.loading import read_checkpoint
 
 MEGABYTE = 1_000_000
 BLOCK_BYTES = 1 << 20
-RATE_CAP = 1e9                 # bytes per second that a fetch need not exceed
+RATE_CAP = 1e9  # bytes per second that a fetch need not exceed
 TENSOR_SHAPE = (1024, 1024, 4)  # 16.8 MB
-PAGE_VALUES = 1024             # float32 values in a page of memory
+PAGE_VALUES = 1024  # float32 values in a page of memory
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -64,12 +65,27 @@ def plain_write(source: Path, target: Path) -> None:
 def measure_fetch(folder: Path, pickle: Path, runs: int) -> dict[str, float]:
     """Fetch the pickle from a server in another process, against writing it."""
     served, size = pickle.parent, pickle.stat().st_size
-    manifest = {"transfer": yaml.safe_load(MANIFEST.read_text())["transfer"], "models": {"bench": [{
-        "repository": "org/bench", "revision": "main", "group": "core", "into": "", "files": [
-            {"file": pickle.name, "size": size, "sha256": hash_file(pickle).sha256}]}]}}
+    manifest = {
+        "transfer": yaml.safe_load(MANIFEST.read_text())["transfer"],
+        "models": {
+            "bench": [
+                {
+                    "repository": "org/bench",
+                    "revision": "main",
+                    "group": "core",
+                    "into": "",
+                    "files": [{"file": pickle.name, "size": size, "sha256": hash_file(pickle).sha256}],
+                }
+            ]
+        },
+    }
     (folder / "weights.yaml").write_text(yaml.safe_dump(manifest))
-    server = subprocess.Popen([sys.executable, "-m", "tests.weights.server", str(served)], cwd=ROOT, text=True,
-                              stdout=subprocess.PIPE)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.weights.server", str(served)],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
     os.environ[MIRROR_VARIABLE] = server.stdout.readline().strip()
     os.environ["HF_HUB_OFFLINE"] = "1"
     writes, hashes, fetches = [], [], []
@@ -87,21 +103,33 @@ def measure_fetch(folder: Path, pickle: Path, runs: int) -> dict[str, float]:
         server.wait()
     write, fetch = statistics.median(writes), statistics.median(fetches)
     floor = max(write, size / RATE_CAP)
-    return {"plain write + fsync MB/s": size / write / MEGABYTE, "sha256 alone MB/s": size / statistics.median(hashes) / MEGABYTE,
-            "fetch MB/s": size / fetch / MEGABYTE, "fetch rate / min(disk, 1 GB/s) [>= 0.8]": floor / fetch,
-            "fetch s": fetch, "write s + sha256 s": write + statistics.median(hashes)}
+    return {
+        "plain write + fsync MB/s": size / write / MEGABYTE,
+        "sha256 alone MB/s": size / statistics.median(hashes) / MEGABYTE,
+        "fetch MB/s": size / fetch / MEGABYTE,
+        "fetch rate / min(disk, 1 GB/s) [>= 0.8]": floor / fetch,
+        "fetch s": fetch,
+        "write s + sha256 s": write + statistics.median(hashes),
+    }
 
 
 def measure_conversion(pickle: Path) -> dict[str, float]:
     figures = {}
     for dtype in ("float16", "float32"):
         with Rewriter() as rewriter:
-            task = {"source": str(pickle), "target": str(pickle.with_suffix(".safetensors")), "rule": "vocoder",
-                    "dtype": dtype, "metadata": {}}
+            task = {
+                "source": str(pickle),
+                "target": str(pickle.with_suffix(".safetensors")),
+                "rule": "vocoder",
+                "dtype": dtype,
+                "metadata": {},
+            }
             start = time.perf_counter()
             report = rewriter.run(task, Entry(pickle.name, "org/bench", "main", pickle.name, "core"))
             figures[f"conversion to {dtype} s"] = time.perf_counter() - start
-            figures[f"conversion to {dtype}: peak memory / file size [<= 1.5]"] = report["peak_bytes"] / pickle.stat().st_size
+            figures[f"conversion to {dtype}: peak memory / file size [<= 1.5]"] = (
+                report["peak_bytes"] / pickle.stat().st_size
+            )
     return figures
 
 
@@ -120,6 +148,7 @@ def measure_load(directory: Path, copy: Path, runs: int) -> dict[str, float]:
         with open(copy, "rb", buffering=0) as file:
             while file.readinto(block):
                 pass
+
     loads, reads = [], []
     for _ in range(runs + 1):  # the first of each warms the cache and is not counted
         reads.append(seconds(read))

@@ -2,6 +2,7 @@
 
 Types, limits and choices come from the served schema, so that an input added there is attacked here.
 """
+
 from __future__ import annotations
 
 import io
@@ -13,8 +14,20 @@ from pathlib import Path
 
 import soundfile
 
-from checks.hostile_values import (BAD_PATHS, BROKEN_BODIES, DOUBTFUL_TEXTS, GOOD_PATHS, NO_FILES, ODD_SURROUNDINGS,
-                                   OTHER_STRINGS, QUICK, REFUSED_TEXTS, SPOKEN_TEXTS, TEXT, WRONG_TYPES)
+from checks.hostile_values import (
+    BAD_PATHS,
+    BROKEN_BODIES,
+    DOUBTFUL_TEXTS,
+    GOOD_PATHS,
+    NO_FILES,
+    ODD_SURROUNDINGS,
+    OTHER_STRINGS,
+    QUICK,
+    REFUSED_TEXTS,
+    SPOKEN_TEXTS,
+    TEXT,
+    WRONG_TYPES,
+)
 from checks.server import data_uri
 
 REJECTED = frozenset({"http_400", "http_415", "http_422"})  # by the server, before the predictor sees it
@@ -29,6 +42,7 @@ PLAIN_TYPES = {"string": str, "boolean": bool}
 @dataclass(frozen=True)
 class Hostile:
     """One request: `body` is posted, `outcomes` are the statuses that are right."""
+
     group: str
     name: str
     body: bytes
@@ -80,9 +94,16 @@ def values(schemas: dict, valid: dict[str, object]) -> Iterator[Hostile]:
         kind = kind_of(schemas, name)
         tried = {label: value for label, value in WRONG_TYPES.items() if not fits(kind, value)}
         if "minimum" in kind:
-            tried |= {"below": kind["minimum"] - 1, "above": kind["maximum"] + 1, "far below": -1e308, "far above": 10 ** 30}
+            tried |= {
+                "below": kind["minimum"] - 1,
+                "above": kind["maximum"] + 1,
+                "far below": -1e308,
+                "far above": 10**30,
+            }
         if "enum" in kind:
-            tried |= {f"choice {value!r}": value for value in ("", "nothing", f"{kind['enum'][0]} ", "\u0000")}
+            tried |= {
+                f"choice {value!r}": value for value in ("", "nothing", f"{kind['enum'][0]} ", "\u0000")
+            }
         for label, value in tried.items():
             yield Hostile("types and limits", f"{name}: {label}", body_of(valid | {name: value}), REJECTED)
 

@@ -3,6 +3,7 @@
 Weights and inputs are rebuilt by the golden rule (`pipeline.deterministic`); each stage is fed by the
 one before it, so the chain is checked along with its parts.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -18,23 +19,25 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.audio import kaldi_fbank, log_mel, resample
+from pipeline.checkpoints import BARE_TENSOR, CHECKPOINTS
 from pipeline.conditioning.emotion import blend, from_weights
 from pipeline.conditioning.semantic import SemanticEncoder
-from pipeline.config import ModelConfig, build, load_config, read_yaml, to_dict
-from pipeline.deterministic import (deterministic_state, noise, published_shapes, tables, tone)
+from pipeline.config import ModelConfig, load_config
+from pipeline.deterministic import deterministic_state, noise, published_shapes, tables, tone
 from pipeline.gpt.decode import decode, latent_pass, prepare
 from pipeline.gpt.model import UnifiedVoice
 from pipeline.gpt.sampling import SamplingOptions
-from pipeline.loading import BARE_TENSOR, CHECKPOINTS, State, load_module
+from pipeline.loading import State, load_module
 from pipeline.model import MODULES
 from pipeline.published import VOCODER, apply_main_config
 from pipeline.s2mel.flow import solve
+from pipeline.strict import build, read_yaml, to_dict
 
 LIMIT = 2e-5  # relative L2 error of float32 arrays
 REFERENCE_CLIP = 24  # mel frames of bigvgan.wave_from_reference_mel
 AUDIO_RATE = 24000
 ALPHA = 0.6
-EMOTION_WEIGHTS = (.3, 0, .1, 0, .05, 0, .2, 0)
+EMOTION_WEIGHTS = (0.3, 0, 0.1, 0, 0.05, 0, 0.2, 0)
 VELOCITY_TIME = 0.3
 CFG_RATE = 0.7
 
@@ -42,24 +45,26 @@ CFG_RATE = 0.7
 @dataclass(frozen=True)
 class Size:
     """How the golden values of one size were made."""
+
     config: str
     seconds: float
     steps: tuple[int, ...]
     stop_bias: float
     semantic_frames: int | None  # features are noise of this length; None: through w2v-bert
-    gpt_every: int               # channels kept of GPT and regulator arrays
+    gpt_every: int  # channels kept of GPT and regulator arrays
 
 
 SIZES = {"mini": Size("mini", 2.0, (4, 25), 2.0, 99, 1), "full": Size("indextts2", 3.0, (10,), 3.0, None, 8)}
 EMOTION_FRAMES = 80
-FEATURE_EVERY = 16           # channels kept of features and codec embeddings
-INPUT_CHANNELS = 4           # of w2v.input_features
+FEATURE_EVERY = 16  # channels kept of features and codec embeddings
+INPUT_CHANNELS = 4  # of w2v.input_features
 LONG_SECONDS, LONG_RATE = 3.5, 16000
 
 
 @dataclass(frozen=True)
 class Line:
     """One compared array."""
+
     name: str
     value: str
     limit: str
@@ -79,7 +84,10 @@ def compare(name: str, ours: Tensor, golden: np.ndarray) -> Line:
     if golden.dtype.kind in "iu":
         equal = bool((array == golden).all())
         return Line(name, "equal" if equal else f"{int((array != golden).sum())} differ", "equal", equal)
-    error = float(np.linalg.norm(array.astype(np.float64) - golden) / max(np.linalg.norm(golden.astype(np.float64)), 1e-30))
+    error = float(
+        np.linalg.norm(array.astype(np.float64) - golden)
+        / max(np.linalg.norm(golden.astype(np.float64)), 1e-30)
+    )
     return Line(name, f"{error:.2e}", f"{LIMIT:.0e}", error <= LIMIT)
 
 
@@ -87,7 +95,9 @@ def golden_config(size: Size, directory: Path | None) -> ModelConfig:
     """The configuration the values were made with: ours, unless the golden folder brings its own."""
     config = load_config(size.config)
     if directory is not None and (directory / f"{size.config}_config.yaml").is_file():
-        values = apply_main_config(to_dict(config), read_yaml(directory / f"{size.config}_config.yaml"), "config")
+        values = apply_main_config(
+            to_dict(config), read_yaml(directory / f"{size.config}_config.yaml"), "config"
+        )
         vocoder = read_yaml(directory / f"{size.config}_bigvgan_config.json")
         values["vocoder"].update({ours: vocoder[theirs] for ours, theirs in VOCODER.items()})
         config = build(ModelConfig, values, size.config)
@@ -103,7 +113,9 @@ def make(config: ModelConfig, checkpoint: str, section: str = "") -> nn.Module:
     return load_module(lambda: factory(config), State(state, checkpoint, rule, own=True))
 
 
-def searches(gpt: UnifiedVoice, prompt: Tensor, golden: Mapping[str, np.ndarray], size: Size) -> Iterator[tuple[str, Tensor]]:
+def searches(
+    gpt: UnifiedVoice, prompt: Tensor, golden: Mapping[str, np.ndarray], size: Size
+) -> Iterator[tuple[str, Tensor]]:
     """Every stored search, by the parts of its name."""
     limit = golden["gpt.greedy_codes"].shape[1]
     for prefix, bias in (("gpt", 0.0), ("stop", size.stop_bias)):
@@ -112,10 +124,16 @@ def searches(gpt: UnifiedVoice, prompt: Tensor, golden: Mapping[str, np.ndarray]
             if not name.startswith(f"{prefix}.") or "_codes" not in name:
                 continue
             options = SamplingOptions(
-                do_sample=False, temperature=1.0, top_k=0, top_p=1.0, num_beams=3 if "beam3" in name else 1,
+                do_sample=False,
+                temperature=1.0,
+                top_k=0,
+                top_p=1.0,
+                num_beams=3 if "beam3" in name else 1,
                 repetition_penalty=1.0 if "no_penalty" in name else 10.0,
-                length_penalty=1.0 if "length_penalty_1" in name else 0.0, max_codes=limit,
-                mel_positions="trained" if "trained_positions" in name else "published")
+                length_penalty=1.0 if "length_penalty_1" in name else 0.0,
+                max_codes=limit,
+                mel_positions="trained" if "trained_positions" in name else "published",
+            )
             decoded = decode(gpt, prompt, options, torch.Generator())
             stop = [gpt.config.stop_mel_token] if decoded.stopped else []
             yield name, torch.cat([decoded.codes, torch.tensor(stop, dtype=torch.long)])[None]
@@ -123,31 +141,51 @@ def searches(gpt: UnifiedVoice, prompt: Tensor, golden: Mapping[str, np.ndarray]
 
 
 @torch.inference_mode()
-def stages(golden: Mapping[str, np.ndarray], tag: str, size: Size, config: ModelConfig) -> Iterator[tuple[str, Tensor]]:
+def stages(
+    golden: Mapping[str, np.ndarray], tag: str, size: Size, config: ModelConfig
+) -> Iterator[tuple[str, Tensor]]:
     """(name, value) of every golden array, computed by our stages one after another."""
     audio = tone(tag, size.seconds, AUDIO_RATE)
     wave_22k = resample(audio, AUDIO_RATE, config.audio.sample_rate)
     wave_16k = resample(audio, AUDIO_RATE, config.reference.sample_rate)
     mel = log_mel(wave_22k, config.audio)
     bank = kaldi_fbank(wave_16k, config.speaker.sample_rate, config.speaker.mel_bins)
-    yield from (("audio.resample_22k", wave_22k), ("audio.resample_16k", wave_16k), ("audio.mel", mel), ("audio.fbank", bank))
+    yield from (
+        ("audio.resample_22k", wave_22k),
+        ("audio.resample_16k", wave_16k),
+        ("audio.mel", mel),
+        ("audio.fbank", bank),
+    )
 
     speaker = make(config, "speaker")
     style = speaker(bank)
     yield "campplus.style", style
-    yield "campplus.style_long", speaker(kaldi_fbank(tone(tag + ".long", LONG_SECONDS, LONG_RATE), LONG_RATE, config.speaker.mel_bins))
+    yield (
+        "campplus.style_long",
+        speaker(
+            kaldi_fbank(tone(tag + ".long", LONG_SECONDS, LONG_RATE), LONG_RATE, config.speaker.mel_bins)
+        ),
+    )
 
     width = config.semantic.hidden_size
     if size.semantic_frames is not None:
         features = noise(tag + ".spk", 1, size.semantic_frames, width)
     else:
         stats = tables(config)["semantic_stats"]
-        semantic = SemanticEncoder(config.semantic, make(config, "semantic"), stats["mean"], stats["var"],
-                                   config.reference.sample_rate)
+        semantic = SemanticEncoder(
+            config.semantic,
+            make(config, "semantic"),
+            stats["mean"],
+            stats["var"],
+            config.reference.sample_rate,
+        )
         inputs, mask = semantic.input_features(wave_16k[0].numpy())
         features = semantic(wave_16k)
-        yield from (("w2v.input_features", inputs[..., :INPUT_CHANNELS]), ("w2v.attention_mask", mask),
-                    ("w2v.features", features[..., ::FEATURE_EVERY]))
+        yield from (
+            ("w2v.input_features", inputs[..., :INPUT_CHANNELS]),
+            ("w2v.attention_mask", mask),
+            ("w2v.features", features[..., ::FEATURE_EVERY]),
+        )
         del semantic
         gc.collect()
 
@@ -155,19 +193,34 @@ def stages(golden: Mapping[str, np.ndarray], tag: str, size: Size, config: Model
     codes, embedding = codec.quantize(features)
     used = torch.from_numpy(golden["gpt.codes_used"]).long()
     embedded = codec.vq2emb(used)
-    yield from (("codec.codes", codes), ("codec.embedding", embedding[..., ::FEATURE_EVERY]),
-                ("codec.vq2emb", embedded[..., ::FEATURE_EVERY]))
+    yield from (
+        ("codec.codes", codes),
+        ("codec.embedding", embedding[..., ::FEATURE_EVERY]),
+        ("codec.vq2emb", embedded[..., ::FEATURE_EVERY]),
+    )
 
     gpt = make(config, "gpt")
     every = size.gpt_every
     latents, base = gpt.speaker_latents(features), gpt.emotion_vector(features)
     emotion = gpt.emotion_vector(noise(tag + ".emo", 1, EMOTION_FRAMES, width))
     merged = blend(base, emotion, ALPHA)
-    yield from (("gpt.speaker_latents", latents[..., ::every]), ("gpt.emotion_vector", emotion), ("gpt.merged_emotion", merged))
+    yield from (
+        ("gpt.speaker_latents", latents[..., ::every]),
+        ("gpt.emotion_vector", emotion),
+        ("gpt.merged_emotion", merged),
+    )
     matrices = tables(config)
-    yield "emotion.from_weights", from_weights(
-        EMOTION_WEIGHTS, base, style, matrices["speaker_matrix"][BARE_TENSOR], matrices["emotion_matrix"][BARE_TENSOR],
-        config.emotion)
+    yield (
+        "emotion.from_weights",
+        from_weights(
+            EMOTION_WEIGHTS,
+            base,
+            style,
+            matrices["speaker_matrix"][BARE_TENSOR],
+            matrices["emotion_matrix"][BARE_TENSOR],
+            config.emotion,
+        ),
+    )
     prompt = gpt.prompt_inputs(latents, merged, torch.from_numpy(golden["gpt.text_ids"]).long())
     yield "gpt.prompt_embeddings", prompt[..., ::every]
     yield "gpt.first_logits", gpt.mel_head(prepare(gpt, prompt, 1, 1, "trained").hidden)
@@ -181,8 +234,11 @@ def stages(golden: Mapping[str, np.ndarray], tag: str, size: Size, config: Model
     frames = int(config.s2mel.regulator.frames_per_code * used.shape[1])
     condition = regulator(embedded + make(config, "s2mel", "gpt_layer")(latent), frames)
     prompt_condition = regulator(embedding, mel.shape[-1])
-    yield from (("s2mel.target_length", torch.tensor([frames])), ("s2mel.condition", condition[..., ::every]),
-                ("s2mel.prompt_condition", prompt_condition[..., ::every]))
+    yield from (
+        ("s2mel.target_length", torch.tensor([frames])),
+        ("s2mel.condition", condition[..., ::every]),
+        ("s2mel.prompt_condition", prompt_condition[..., ::every]),
+    )
 
     dit = make(config, "s2mel", "cfm").estimator
     start = noise(tag + ".z", 1, config.audio.n_mels, mel.shape[-1] + frames)
@@ -194,8 +250,10 @@ def stages(golden: Mapping[str, np.ndarray], tag: str, size: Size, config: Model
         target = solve(dit, start, mel, conditions, style, steps, CFG_RATE)
         yield f"s2mel.mel_{steps}_steps", target
     vocoder = make(config, "vocoder")
-    yield from (("bigvgan.wave", vocoder(target)[:, None]),
-                ("bigvgan.wave_from_reference_mel", vocoder(mel[..., :REFERENCE_CLIP])[:, None]))
+    yield from (
+        ("bigvgan.wave", vocoder(target)[:, None]),
+        ("bigvgan.wave_from_reference_mel", vocoder(mel[..., :REFERENCE_CLIP])[:, None]),
+    )
 
 
 def run(golden_file: Path, tag: str, size_name: str, report: Callable[[Line], None]) -> bool:

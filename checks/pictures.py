@@ -1,4 +1,5 @@
 """Pictures of what a model does, as PNG: log-mels side by side, and which text the GPT attends to."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -12,13 +13,13 @@ from torch import Tensor
 from pipeline.audio import log_mel, resample
 from pipeline.config import AudioConfig
 from pipeline.gpt.model import UnifiedVoice
-from pipeline.request import Request
-from pipeline.service import Service
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.script import prepare_script
+from service.request import Request
+from service.service import Service
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402
+from matplotlib import pyplot
 
 PANEL_INCHES = (6.0, 2.4)
 HEADS_SHOWN = 4
@@ -27,8 +28,9 @@ HEADS_SHOWN = 4
 def draw_spectrograms(config: AudioConfig, waves: Sequence[tuple[str, np.ndarray, int]], path: Path) -> None:
     """Log-mels of (title, wave [T], rate) in two columns."""
     rows = -(-len(waves) // 2)
-    figure, panels = pyplot.subplots(rows, 2, squeeze=False, figsize=(2 * PANEL_INCHES[0], rows * PANEL_INCHES[1]),
-                                     layout="constrained")
+    figure, panels = pyplot.subplots(
+        rows, 2, squeeze=False, figsize=(2 * PANEL_INCHES[0], rows * PANEL_INCHES[1]), layout="constrained"
+    )
     for panel, (title, wave, rate) in zip(panels.flat, waves, strict=False):
         mel = log_mel(resample(torch.from_numpy(wave)[None], rate, config.sample_rate), config)[0]
         panel.imshow(mel.numpy(), origin="lower", aspect="auto")
@@ -43,8 +45,12 @@ def attention_to_text(gpt: UnifiedVoice, prompt: Tensor, codes: Tensor) -> Tenso
     """How much each code attends to each token: [layers · H, n, tokens], of a prompt [1, P, D] and codes [n]; as all heads
     would without monotonic attention."""
     queries_keys_values: list[Tensor] = []
-    hooks = [block.attn.c_attn.register_forward_hook(lambda module, inputs, output: queries_keys_values.append(output))
-             for block in gpt.gpt.h]
+    hooks = [
+        block.attn.c_attn.register_forward_hook(
+            lambda module, inputs, output: queries_keys_values.append(output)
+        )
+        for block in gpt.gpt.h
+    ]
     try:
         fed = torch.nn.functional.pad(codes[:-1], (1, 0), value=gpt.config.start_mel_token)
         positions = torch.arange(len(fed), device=fed.device)
@@ -58,7 +64,9 @@ def attention_to_text(gpt: UnifiedVoice, prompt: Tensor, codes: Tensor) -> Tenso
         q, k, _ = (part[0].float() for part in block.attn.split(output))
         scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
-        maps.append(scores.masked_fill(future, -torch.inf).softmax(-1)[:, prompt.shape[1]:, rows.start:rows.stop])
+        maps.append(
+            scores.masked_fill(future, -torch.inf).softmax(-1)[:, prompt.shape[1] :, rows.start : rows.stop]
+        )
     return torch.cat(maps).cpu()
 
 
@@ -70,17 +78,27 @@ def draw_alignment(service: Service, text: str, reference: Path, path: Path) -> 
     options = request.synthesis(service.model.config.synthesis)
     gpt = service.model.gpt
     with torch.inference_mode():
-        decoded = service.synthesizer.codes(part.token_ids, voice, voice.emotion_vector, options,
-                                            torch.Generator().manual_seed(0))
+        decoded = service.synthesizer.codes(
+            part.token_ids, voice, voice.emotion_vector, options, torch.Generator().manual_seed(0)
+        )
         ids = torch.tensor([part.token_ids], device=service.model.device)
         prompt = gpt.prompt_inputs(voice.speaker_latents, voice.emotion_vector, ids)
     maps = attention_to_text(gpt, prompt, decoded.codes)
     sharpest = maps.amax(-1).mean(-1).argsort(descending=True)[:HEADS_SHOWN]
-    figure, panels = pyplot.subplots(HEADS_SHOWN // 2, 2, squeeze=False, layout="constrained",
-                                     figsize=(2 * PANEL_INCHES[0], HEADS_SHOWN // 2 * 2 * PANEL_INCHES[1]))
+    figure, panels = pyplot.subplots(
+        HEADS_SHOWN // 2,
+        2,
+        squeeze=False,
+        layout="constrained",
+        figsize=(2 * PANEL_INCHES[0], HEADS_SHOWN // 2 * 2 * PANEL_INCHES[1]),
+    )
     for panel, index in zip(panels.flat, sharpest.tolist(), strict=False):
         panel.imshow(maps[index].T.numpy(), origin="lower", aspect="auto", interpolation="nearest")
-        panel.set(title=f"layer {index // gpt.config.heads}, head {index % gpt.config.heads}", xlabel="code", ylabel="token")
+        panel.set(
+            title=f"layer {index // gpt.config.heads}, head {index % gpt.config.heads}",
+            xlabel="code",
+            ylabel="token",
+        )
     figure.suptitle(part.text, fontsize="small")
     figure.savefig(path, dpi=100)
     pyplot.close(figure)

@@ -1,4 +1,5 @@
 """The real Cog HTTP server as a user starts it (`script/serve`): started, asked, looked at, and stopped."""
+
 from __future__ import annotations
 
 import base64
@@ -49,12 +50,21 @@ class CogServer:
     def __init__(self, temporary: Path, *arguments: str, **environment: str):
         self.port, self.temporary = free_port(), temporary
         self.log = temporary.parent / f"{temporary.name}.log"
-        variables = os.environ | {"PORT": str(self.port), "TMPDIR": str(temporary), "INDEXTTS_MODEL": "mini"} | environment
+        variables = (
+            os.environ
+            | {"PORT": str(self.port), "TMPDIR": str(temporary), "INDEXTTS_MODEL": "mini"}
+            | environment
+        )
         with self.log.open("w") as log:
-            self.process = subprocess.Popen([ROOT / "script/serve", *arguments, "--host", "127.0.0.1"], env=variables,
-                                            stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            self.process = subprocess.Popen(
+                [ROOT / "script/serve", *arguments, "--host", "127.0.0.1"],
+                env=variables,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
-    def __enter__(self) -> "CogServer":
+    def __enter__(self) -> CogServer:
         try:
             return self.wait_until_ready()
         except BaseException:
@@ -74,23 +84,29 @@ class CogServer:
         except (requests.ConnectionError, requests.Timeout):
             return "UNREACHABLE"
 
-    def wait_until_ready(self) -> "CogServer":
+    def wait_until_ready(self) -> CogServer:
         end = time.monotonic() + START_SECONDS
         while (status := self.health()) != "READY":
             assert time.monotonic() < end and self.process.poll() is None and status != "SETUP_FAILED", (
-                f"{status}\n{self.log.read_text()[-4000:]}")
+                f"{status}\n{self.log.read_text()[-4000:]}"
+            )
             time.sleep(0.2)
         return self
 
     def worker(self) -> int:
         """Process id of the worker that holds the model; the server does not start another when it dies."""
-        found = [pid for pid in children(self.process.pid) if WORKER in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        found = [
+            pid for pid in children(self.process.pid) if WORKER in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
         assert len(found) == 1, f"{len(found)} workers"
         return found[0]
 
     def post(self, body: bytes, path: str = "/predictions", **headers: str) -> requests.Response:
         """POST `body`; while the slot is taken, which it is for a moment after an answer went out, again."""
-        headers = {name.replace("_", "-"): value for name, value in ({"Content_Type": "application/json"} | headers).items()}
+        headers = {
+            name.replace("_", "-"): value
+            for name, value in ({"Content_Type": "application/json"} | headers).items()
+        }
         for _ in range(BUSY_TRIES):
             answer = requests.post(f"{self.url}{path}", data=body, headers=headers, timeout=ANSWER_SECONDS)
             if answer.status_code != BUSY:
@@ -114,7 +130,11 @@ class CogServer:
 
     def left_behind(self) -> list[str]:
         """Files in the server's temporary folder."""
-        return sorted(path.relative_to(self.temporary).as_posix() for path in self.temporary.rglob("*") if path.is_file())
+        return sorted(
+            path.relative_to(self.temporary).as_posix()
+            for path in self.temporary.rglob("*")
+            if path.is_file()
+        )
 
     def stop(self) -> None:
         os.killpg(self.process.pid, signal.SIGTERM)

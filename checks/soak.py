@@ -3,6 +3,7 @@
 Prints memory, descriptors and files every few requests, and a verdict. `--overhead` instead prints how much of
 a 10 s synthesis passes outside the model.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -32,15 +33,30 @@ CLIP_STEP_SECONDS = 0.01  # between one valid request's reference and the next o
 CLIPS = 30  # references in all: each is met in the first interval, so that the cache of voices (bounded) fills there
 MAX_NEW_DESCRIPTORS = 2
 MAX_FILES = 3  # those of the latest request: two inputs and a result
-TEXTS = ("Hello there.", "The quick brown fox jumps over the lazy dog.", "你好，世界。今天是2024年。", "One. [pause:0.5s] Two.\n\nThree.")
-EXTRAS = ({}, {"output_format": "mp3", "sample_rate": 44100}, {"output_format": "opus", "sample_rate": 48000, "loudness": -16},
-          {"receipt": True, "subtitles": "srt", "return_voice": True}, {"speed": 1.5, "emotion_vector": "happy=0.5"})
+TEXTS = (
+    "Hello there.",
+    "The quick brown fox jumps over the lazy dog.",
+    "你好，世界。今天是2024年。",
+    "One. [pause:0.5s] Two.\n\nThree.",
+)
+EXTRAS = (
+    {},
+    {"output_format": "mp3", "sample_rate": 44100},
+    {"output_format": "opus", "sample_rate": 48000, "loudness": -16},
+    {"receipt": True, "subtitles": "srt", "return_voice": True},
+    {"speed": 1.5, "emotion_vector": "happy=0.5"},
+)
 COGLET_FOLDERS = Path("/tmp/coglet/predictions")  # one a request, named by its id; coglet 0.23.1 removes none
 MODEL_STAGES = ("voice", "emotion", "gpt", "s2mel", "vocoder")
 # What mini speaks for about 10 s, in two segments made once each.
-OVERHEAD_REQUEST = {"text": "The quick brown fox jumps over the lazy dog, and then it runs away into the forest.\n\n"
-                            "There it meets a bear, who tells it a long story about honey.",
-                    "num_beams": 1, "temperature": 1.5, "max_mel_tokens": 1500, "seed": 8}
+OVERHEAD_REQUEST = {
+    "text": "The quick brown fox jumps over the lazy dog, and then it runs away into the forest.\n\n"
+    "There it meets a bear, who tells it a long story about honey.",
+    "num_beams": 1,
+    "temperature": 1.5,
+    "max_mel_tokens": 1500,
+    "seed": 8,
+}
 OVERHEAD_LIMIT = 0.05
 
 
@@ -56,6 +72,7 @@ def running() -> Iterator[CogServer]:
 @dataclass(frozen=True)
 class Look:
     """What the worker holds after a number of requests."""
+
     requests: int
     memory_mb: float
     server_memory_mb: float
@@ -64,14 +81,22 @@ class Look:
     files: int
 
     @staticmethod
-    def at(server: CogServer, requests: int) -> "Look":
+    def at(server: CogServer, requests: int) -> Look:
         worker = server.worker()
-        return Look(requests, resident_mb(worker), resident_mb(server.process.pid), len(os.listdir(f"/proc/{worker}/fd")),
-                    len(os.listdir(f"/proc/{worker}/task")), len(server.left_behind()))
+        return Look(
+            requests,
+            resident_mb(worker),
+            resident_mb(server.process.pid),
+            len(os.listdir(f"/proc/{worker}/fd")),
+            len(os.listdir(f"/proc/{worker}/task")),
+            len(server.left_behind()),
+        )
 
     def row(self) -> str:
-        return (f"{self.requests:>8} {self.memory_mb:>12.1f} {self.server_memory_mb:>12.1f} {self.descriptors:>12} "
-                f"{self.threads:>8} {self.files:>12}")
+        return (
+            f"{self.requests:>8} {self.memory_mb:>12.1f} {self.server_memory_mb:>12.1f} {self.descriptors:>12} "
+            f"{self.threads:>8} {self.files:>12}"
+        )
 
 
 HEADER = f"{'requests':>8} {'worker MB':>12} {'server MB':>12} {'descriptors':>12} {'threads':>8} {'files left':>12}"
@@ -92,7 +117,11 @@ def traffic(hostile: list[Hostile], share: float, prefix: str) -> Iterator[Hosti
             yield draw.choice(hostile)
             continue
         clip = clip_of(start_seconds=index % CLIPS * CLIP_STEP_SECONDS)
-        inputs = valid_inputs(clip) | {"text": TEXTS[index % len(TEXTS)], "seed": index} | EXTRAS[index % len(EXTRAS)]
+        inputs = (
+            valid_inputs(clip)
+            | {"text": TEXTS[index % len(TEXTS)], "seed": index}
+            | EXTRAS[index % len(EXTRAS)]
+        )
         yield Hostile("valid", str(index), body_of(inputs, id=f"{prefix}{index}"), SPOKEN)
         index += 1
 
@@ -121,9 +150,14 @@ def soak(server: CogServer, count: int, share: float) -> bool:
         seconds = time.monotonic() - start
         if wave_of(server.predict(**valid)) != first or server.worker() != worker:
             wrong.append("the first request does not give the same bytes of the same worker again")
-    print(f"{count} requests in {seconds:.0f} s: " + ", ".join(f"{number} {' '.join(kind)}" for kind, number in sorted(counts.items())))
-    print(f"folders of finished requests in {COGLET_FOLDERS}: {len(list(COGLET_FOLDERS.glob(prefix + '*')))} of "
-          f"{counts['valid', 'succeeded']} valid requests")
+    print(
+        f"{count} requests in {seconds:.0f} s: "
+        + ", ".join(f"{number} {' '.join(kind)}" for kind, number in sorted(counts.items()))
+    )
+    print(
+        f"folders of finished requests in {COGLET_FOLDERS}: {len(list(COGLET_FOLDERS.glob(prefix + '*')))} of "
+        f"{counts['valid', 'succeeded']} valid requests"
+    )
     return verdict(looks, wrong)
 
 
@@ -131,11 +165,19 @@ def verdict(looks: list[Look], wrong: list[str]) -> bool:
     first, last = looks[0], looks[-1]
     growth = last.memory_mb - first.memory_mb
     descriptors, threads = last.descriptors - first.descriptors, last.threads - first.threads
-    passed = growth < MAX_GROWTH_MB and descriptors <= MAX_NEW_DESCRIPTORS and threads <= 0 and last.files <= MAX_FILES and not wrong
+    passed = (
+        growth < MAX_GROWTH_MB
+        and descriptors <= MAX_NEW_DESCRIPTORS
+        and threads <= 0
+        and last.files <= MAX_FILES
+        and not wrong
+    )
     for line in wrong:
         print(f"wrong: {line}")
-    print(f"growth after the first {first.requests}: {growth:+.1f} MB (allowed: below {MAX_GROWTH_MB}), descriptors "
-          f"{descriptors:+d}, threads {threads:+d}: {'passed' if passed else 'FAILED'}")
+    print(
+        f"growth after the first {first.requests}: {growth:+.1f} MB (allowed: below {MAX_GROWTH_MB}), descriptors "
+        f"{descriptors:+d}, threads {threads:+d}: {'passed' if passed else 'FAILED'}"
+    )
     return passed
 
 
@@ -150,25 +192,43 @@ def overhead(server: CogServer, runs: int) -> bool:
         metrics = server.send(body)["metrics"]
         wall = time.monotonic() - start
         model = sum(metrics["timing"][stage] for stage in MODEL_STAGES)
-        rows.append((metrics["audio_seconds"], wall, metrics["predict_time"], model,
-                     (metrics["predict_time"] - model) / metrics["predict_time"], (wall - model) / wall))
+        rows.append(
+            (
+                metrics["audio_seconds"],
+                wall,
+                metrics["predict_time"],
+                model,
+                (metrics["predict_time"] - model) / metrics["predict_time"],
+                (wall - model) / wall,
+            )
+        )
         print("  ".join(f"{stage} {seconds:.4f}" for stage, seconds in metrics["timing"].items()), flush=True)
     audio, wall, predict, model, inside, outside = (statistics.median(column) for column in zip(*rows))
     passed = inside < OVERHEAD_LIMIT
-    print(f"{audio:.2f} s of audio: model {model:.3f} s, predict_time {predict:.3f} s, seen by the client {wall:.3f} s\n"
-          f"outside the model: {1000 * (predict - model):.0f} ms, {100 * inside:.1f} % of predict_time (allowed: below "
-          f"{100 * OVERHEAD_LIMIT:.0f} %), {100 * outside:.1f} % of what the client sees: {'passed' if passed else 'FAILED'}")
+    print(
+        f"{audio:.2f} s of audio: model {model:.3f} s, predict_time {predict:.3f} s, seen by the client {wall:.3f} s\n"
+        f"outside the model: {1000 * (predict - model):.0f} ms, {100 * inside:.1f} % of predict_time (allowed: below "
+        f"{100 * OVERHEAD_LIMIT:.0f} %), {100 * outside:.1f} % of what the client sees: {'passed' if passed else 'FAILED'}"
+    )
     return passed
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="script/soak", description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=300)
-    parser.add_argument("--hostile", type=float, default=HOSTILE_SHARE, metavar="SHARE", help="share of hostile requests")
-    parser.add_argument("--overhead", type=int, metavar="RUNS", help="measure time outside the model over this many requests")
+    parser.add_argument(
+        "--hostile", type=float, default=HOSTILE_SHARE, metavar="SHARE", help="share of hostile requests"
+    )
+    parser.add_argument(
+        "--overhead", type=int, metavar="RUNS", help="measure time outside the model over this many requests"
+    )
     options = parser.parse_args(arguments)
     with running() as server:
-        passed = overhead(server, options.overhead) if options.overhead else soak(server, options.requests, options.hostile)
+        passed = (
+            overhead(server, options.overhead)
+            if options.overhead
+            else soak(server, options.requests, options.hostile)
+        )
     return 0 if passed else 1
 
 

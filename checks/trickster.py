@@ -1,4 +1,5 @@
 """A web server on the loopback address whose answers no client wants, each bounded in time and size."""
+
 from __future__ import annotations
 
 import gzip
@@ -10,13 +11,18 @@ DRIP_SECONDS, DRIP_INTERVAL = 1.5, 0.1
 LARGE_BYTES = 30_000_000  # above what is taken as a reference
 PAGE = b"<!doctype html><title>not audio</title>"
 REDIRECTS = {  # where to; {url} is this server
-    "/to-a-file": "file:///etc/passwd", "/to-data": "data:audio/wav;base64,AAAA", "/to-itself": "{url}/to-itself",
-    "/to-a-closed-port": "http://127.0.0.1:1/", "/to-nowhere": "", "/to-a-clip": "{url}/clip.wav",
+    "/to-a-file": "file:///etc/passwd",
+    "/to-data": "data:audio/wav;base64,AAAA",
+    "/to-itself": "{url}/to-itself",
+    "/to-a-closed-port": "http://127.0.0.1:1/",
+    "/to-nowhere": "",
+    "/to-a-clip": "{url}/clip.wav",
 }
 
 
 class Trickster(ThreadingHTTPServer):
     """Serves `clip` under /clip.wav and any path that ends in it, and mischief elsewhere. A context manager."""
+
     daemon_threads = True
 
     def __init__(self, clip: bytes):
@@ -24,7 +30,7 @@ class Trickster(ThreadingHTTPServer):
         self.clip = clip
         self.url = f"http://127.0.0.1:{self.server_port}"
 
-    def __enter__(self) -> "Trickster":
+    def __enter__(self) -> Trickster:
         threading.Thread(target=self.serve_forever, daemon=True).start()
         return self
 

@@ -6,6 +6,7 @@ random dither; its hard cuts between windows; and its framing, which leaves up t
 
 Axes: T samples, F frames (125 a second), M mask bins (961).
 """
+
 from __future__ import annotations
 
 import logging
@@ -21,7 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.audio import resample
-from pipeline.loading import Checkpoint, CheckpointError, Section, check_keys, is_constant, read_file
+from pipeline.checkpoints import Checkpoint, Section
+from pipeline.loading import check_keys, is_constant, read_file
+from pipeline.state_dict import CheckpointError
 
 with warnings.catch_warnings():  # the package switches all warnings off as it is imported
     from clearvoice.models.mossformer2_se.mossformer2 import MossFormer_MaskNet
@@ -36,6 +39,7 @@ COMPUTED = "inv_freq"  # besides pipeline.loading.CONSTANTS: computed by the net
 @dataclass(frozen=True)
 class Recipe:
     """Numbers the published weights were trained with, and how long clips are divided."""
+
     sample_rate: int = 48_000
     n_fft: int = 1920
     hop: int = 384
@@ -55,8 +59,12 @@ class MaskNetwork(nn.Module):
     def __init__(self, recipe: Recipe):
         super().__init__()
         features = 3 * recipe.mel_bins  # with first and second differences
-        self.mossformer = MossFormer_MaskNet(in_channels=features, out_channels=recipe.channels,
-                                             out_channels_final=recipe.n_fft // 2 + 1, num_blocks=recipe.blocks)
+        self.mossformer = MossFormer_MaskNet(
+            in_channels=features,
+            out_channels=recipe.channels,
+            out_channels_final=recipe.n_fft // 2 + 1,
+            num_blocks=recipe.blocks,
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, F, 3 · mel_bins] -> mask [B, F, M], 0 or more."""
@@ -91,7 +99,9 @@ class Denoiser:
         """[T] -> [T] at the network's rate, windows faded into one another where they overlap."""
         total, weight = torch.zeros_like(wave), torch.zeros_like(wave)
         overlap = round(self.recipe.overlap_seconds * self.recipe.sample_rate)
-        for start, end in windows(len(wave), round(self.recipe.window_seconds * self.recipe.sample_rate), overlap):
+        for start, end in windows(
+            len(wave), round(self.recipe.window_seconds * self.recipe.sample_rate), overlap
+        ):
             fade = crossfade(end - start, overlap if start > 0 else 0, overlap if end < len(wave) else 0)
             fade = fade.to(wave.device)
             total[start:end] += fade * apply_mask(self.network, wave[start:end], self.recipe)
@@ -121,8 +131,14 @@ def mask_features(wave: Tensor, recipe: Recipe) -> Tensor:
     dither = recipe.dither * torch.randn(len(wave), generator=generator).to(wave.device)
     to_ms = 1000 / recipe.sample_rate
     bank = torchaudio.compliance.kaldi.fbank(
-        (wave + dither)[None], dither=0.0, num_mel_bins=recipe.mel_bins, sample_frequency=recipe.sample_rate,
-        frame_length=recipe.n_fft * to_ms, frame_shift=recipe.hop * to_ms, window_type="hamming")
+        (wave + dither)[None],
+        dither=0.0,
+        num_mel_bins=recipe.mel_bins,
+        sample_frequency=recipe.sample_rate,
+        frame_length=recipe.n_fft * to_ms,
+        frame_shift=recipe.hop * to_ms,
+        window_type="hamming",
+    )
     delta = torchaudio.functional.compute_deltas(bank.T)
     return torch.cat([bank, delta.T, torchaudio.functional.compute_deltas(delta).T], dim=1)
 

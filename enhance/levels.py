@@ -2,6 +2,7 @@
 
 Axes: T samples, N blocks of 8 ms.
 """
+
 from __future__ import annotations
 
 import math

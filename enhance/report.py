@@ -2,6 +2,7 @@
 
 Axes: T samples, F frames of a spectrum.
 """
+
 from __future__ import annotations
 
 import math
@@ -11,17 +12,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from enhance.audio_input.read import Audio
 from enhance.levels import SILENCE, decibels, frame_power
 from enhance.speech import noise_and_snr, speech_blocks
 from enhance.window import choose_window
-from pipeline.audio_input import Audio
 
 __all__ = ["ReferenceReport", "bandwidth", "choose_window", "judge"]
 
 SPECTRUM_SECONDS = 0.032
 SPECTRUM_CHUNK = 256  # frames transformed at a time
 BAND_HZ = 100.0  # the spectrum is smoothed over this
-BANDWIDTH_DB = 50.0  # under its highest band there is nothing more to hear; resampling leaves images at -50 dB
+BANDWIDTH_DB = (
+    50.0  # under its highest band there is nothing more to hear; resampling leaves images at -50 dB
+)
 
 # Where a warning begins.
 CLIPPED_SHARE = 0.001
@@ -49,6 +52,7 @@ class ReferenceReport:
     was_cut: only a part of the file is used
     file_cut_off: the file ends before its header says
     """
+
     seconds: float
     start_seconds: float
     source_seconds: float
@@ -75,32 +79,48 @@ class ReferenceReport:
             return ["The reference is silent: nothing can be cloned from it."]
         warnings = []
         if self.clipped_share > CLIPPED_SHARE:
-            warnings.append(f"{100 * self.clipped_share:.1f} % of samples are clipped: the voice will sound distorted; "
-                            "record at a lower level.")
+            warnings.append(
+                f"{100 * self.clipped_share:.1f} % of samples are clipped: the voice will sound distorted; "
+                "record at a lower level."
+            )
         if self.snr_db < NOISY_SNR_DB:
-            warnings.append(f"The background is only {max(0.0, self.snr_db):.0f} dB under the voice and will be cloned "
-                            "with it: denoise, or record in a quieter place.")
+            warnings.append(
+                f"The background is only {max(0.0, self.snr_db):.0f} dB under the voice and will be cloned "
+                "with it: denoise, or record in a quieter place."
+            )
         if self.speech_share < LITTLE_SPEECH:
-            warnings.append(f"Only {100 * self.speech_share:.0f} % of the reference is speech: leave out pauses and "
-                            "noise.")
+            warnings.append(
+                f"Only {100 * self.speech_share:.0f} % of the reference is speech: leave out pauses and "
+                "noise."
+            )
         if self.bandwidth_hz < NARROW_HZ:
-            warnings.append(f"There is no sound above {self.bandwidth_hz / 1000:.1f} kHz: the voice will be muffled, "
-                            "as on the telephone.")
+            warnings.append(
+                f"There is no sound above {self.bandwidth_hz / 1000:.1f} kHz: the voice will be muffled, "
+                "as on the telephone."
+            )
         if self.peak < QUIET_PEAK:
-            warnings.append(f"The reference is very quiet, its peak is {100 * self.peak:.1f} % of full scale: record "
-                            "at a higher level.")
+            warnings.append(
+                f"The reference is very quiet, its peak is {100 * self.peak:.1f} % of full scale: record "
+                "at a higher level."
+            )
         if abs(self.dc_offset) > DC_OFFSET:
-            warnings.append(f"The samples lie {self.dc_offset:+.3f} off zero (DC offset): the recording device is "
-                            "faulty.")
+            warnings.append(
+                f"The samples lie {self.dc_offset:+.3f} off zero (DC offset): the recording device is faulty."
+            )
         if self.seconds < SHORT_SECONDS:
-            warnings.append(f"Only {self.seconds:.1f} s of reference: the voice will be less alike; 5 to 15 s are "
-                            "best.")
+            warnings.append(
+                f"Only {self.seconds:.1f} s of reference: the voice will be less alike; 5 to 15 s are best."
+            )
         if self.was_cut:
-            warnings.append(f"Of {self.source_seconds:.1f} s of reference, {self.start_seconds:.1f} to "
-                            f"{self.start_seconds + self.seconds:.1f} s are used.")
+            warnings.append(
+                f"Of {self.source_seconds:.1f} s of reference, {self.start_seconds:.1f} to "
+                f"{self.start_seconds + self.seconds:.1f} s are used."
+            )
         if self.file_cut_off:
-            warnings.append(f"The file is cut off: its header promises {self.declared_seconds:.1f} s, "
-                            f"{self.source_seconds:.1f} s are there.")
+            warnings.append(
+                f"The file is cut off: its header promises {self.declared_seconds:.1f} s, "
+                f"{self.source_seconds:.1f} s are there."
+            )
         return warnings
 
 
@@ -135,9 +155,13 @@ def bandwidth(samples: Tensor, sample_rate: int) -> float:
     wave = F.pad(samples[0] - samples.mean(), (0, max(0, n_fft - samples.shape[1])))
     window = torch.hann_window(n_fft, device=wave.device)
     frames = wave.unfold(0, n_fft, n_fft // 2)  # [F, n_fft]
-    spectrum = sum(torch.fft.rfft(chunk * window).abs().square().sum(dim=0) for chunk in frames.split(SPECTRUM_CHUNK))
+    spectrum = sum(
+        torch.fft.rfft(chunk * window).abs().square().sum(dim=0) for chunk in frames.split(SPECTRUM_CHUNK)
+    )
     width = max(1, round(BAND_HZ * n_fft / sample_rate)) // 2 * 2 + 1
-    smooth = F.avg_pool1d(spectrum[None, None], width, stride=1, padding=width // 2, count_include_pad=False)[0, 0]
+    smooth = F.avg_pool1d(spectrum[None, None], width, stride=1, padding=width // 2, count_include_pad=False)[
+        0, 0
+    ]
     if smooth.max() / len(frames) / n_fft <= SILENCE:
         return 0.0
     return (smooth > smooth.max() * 10 ** (-BANDWIDTH_DB / 10)).nonzero().max().item() * sample_rate / n_fft

@@ -2,6 +2,7 @@
 
 Axes: N blocks of 8 ms.
 """
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Silence off both ends of a reference clip."""
+
 from __future__ import annotations
 
 import librosa.effects
@@ -17,8 +18,9 @@ LEAST_RANGE_DB = 15.0  # and it is never less
 MOST_RANGE_DB = 40.0  # nor more than this far under the loud parts
 
 
-def trim_silence(samples: Tensor, sample_rate: int, pad_seconds: float = PAD_SECONDS,
-                 min_seconds: float = MIN_SECONDS) -> Tensor:
+def trim_silence(
+    samples: Tensor, sample_rate: int, pad_seconds: float = PAD_SECONDS, min_seconds: float = MIN_SECONDS
+) -> Tensor:
     """[1, T] -> [1, T'], a view: leading and trailing silence off but for `pad_seconds`; pauses inside stay.
 
     What counts as silence is relative to the clip's own loud and quiet parts. Never shorter than
@@ -41,8 +43,9 @@ def sound_bounds(samples: Tensor, sample_rate: int) -> tuple[int, int]:
         return 0, samples.shape[1]
     range_db = np.clip(decibels(loud) - decibels(quiet) - OVER_QUIET_DB, LEAST_RANGE_DB, MOST_RANGE_DB)
     # librosa looks at the power over time itself: one value a block, instead of copies of the waveform.
-    _, (first, last) = librosa.effects.trim(np.sqrt(power), top_db=range_db, ref=np.sqrt(loud), frame_length=1,
-                                            hop_length=1)
+    _, (first, last) = librosa.effects.trim(
+        np.sqrt(power), top_db=range_db, ref=np.sqrt(loud), frame_length=1, hop_length=1
+    )
     size = block_samples(sample_rate)
     end = samples.shape[1] if last == len(power) else int(last) * size
     return int(first) * size, end

@@ -2,6 +2,7 @@
 
 Axes: T samples, N blocks of 8 ms (`enhance.levels`), W candidate windows.
 """
+
 from __future__ import annotations
 
 import torch
@@ -19,8 +20,9 @@ GOOD_SNR_DB = 30.0  # more is not better
 LENGTH_EXPONENT = 0.5  # half as long must be 1.4 times as good
 
 
-def choose_window(samples: Tensor, sample_rate: int, max_seconds: float = MAX_WINDOW_SECONDS,
-                  mode: str = "best") -> tuple[int, int]:
+def choose_window(
+    samples: Tensor, sample_rate: int, max_seconds: float = MAX_WINDOW_SECONDS, mode: str = "best"
+) -> tuple[int, int]:
     """(start, end) in samples of the part of [1, T] to use: all of it up to `max_seconds`.
 
     mode "first": the beginning. "best": the part, a third of `max_seconds` or longer, with the highest
@@ -43,7 +45,11 @@ def choose_window(samples: Tensor, sample_rate: int, max_seconds: float = MAX_WI
 def _candidates(blocks: int, longest: int, step: int) -> tuple[Tensor, Tensor]:
     """Starts and ends [W] in blocks, the longest first, then by start."""
     lengths = torch.linspace(longest, longest * SHORTEST_WINDOW, WINDOW_LENGTHS).round().long().clamp_min(1)
-    bounds = [(start, start + int(length)) for length in lengths for start in range(0, blocks - int(length) + 1, step)]
+    bounds = [
+        (start, start + int(length))
+        for length in lengths
+        for start in range(0, blocks - int(length) + 1, step)
+    ]
     starts, ends = torch.tensor(bounds).T
     return starts, ends
 

@@ -1,4 +1,5 @@
 """The command line of weights.py."""
+
 from __future__ import annotations
 
 import argparse
@@ -6,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from fetching.convert import DTYPES, convert, copy_path, is_converted
+from fetching.convert import DTYPES, Rules, convert, copy_path, is_converted
 from fetching.fetch import Fetch
 from fetching.files import directory_lock
 from fetching.lock import write_lock
@@ -36,16 +37,18 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--lock", type=Path, default=LOCK, help="default: weights.lock.json")
         if name == "convert":
             command.add_argument("--dtype", choices=DTYPES, default=DTYPES[0])
-            command.add_argument("--remove-sources", action="store_true", help="delete each pickle once converted")
+            command.add_argument(
+                "--remove-sources", action="store_true", help="delete each pickle once converted"
+            )
     return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command. Returns the exit status: 0, or 1 with a message on standard error."""
+def main(rules: Rules, arguments: list[str] | None = None) -> int:
+    """Run one command; rules: what is in each pickle. Returns the exit status: 0, or 1 with a message on standard error."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        return run(options)
+        return run(options, rules)
     except (WeightsError, OSError) as e:
         sys.stderr.write(f"weights.py: {e}\n")
     except KeyboardInterrupt:
@@ -53,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 1
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, rules: Rules) -> int:
     manifest = load_manifest(options.manifest)
     model = options.model or next(iter(manifest.models))
     groups = options.group or GROUPS
@@ -63,13 +66,17 @@ def run(options: argparse.Namespace) -> int:
     store = Store(model, options.dir, options.manifest, options.lock)
     if options.command == "status":
         sys.stdout.write(status_table(store, groups) + "\n")
-        return 0 if all(store.state(entry) in COMPLETE or entry.optional for entry in store.entries(groups)) else 1
+        return (
+            0
+            if all(store.state(entry) in COMPLETE or entry.optional for entry in store.entries(groups))
+            else 1
+        )
     with directory_lock(store.directory):
         store.reload()
         if options.command == "fetch":
             Fetch(store).run(groups, retry_absent=True)
         elif options.command == "convert":
-            convert(store, groups, options.dtype, options.remove_sources)
+            convert(store, groups, options.dtype, rules, options.remove_sources)
         else:
             wrong = store.verify(groups)
             for path, reason in wrong.items():
@@ -84,16 +91,33 @@ def status_table(store: Store, groups: list[str] | tuple[str, ...]) -> str:
     for entry in store.entries(groups):
         path, record, state = store.path(entry), store.files.get(entry.path), store.state(entry)
         present = path.is_file()
-        expected = f"sha256 {entry.sha256[:SHORT_HASH]}" if entry.sha256 else "optional" if entry.optional else "any"
+        expected = (
+            f"sha256 {entry.sha256[:SHORT_HASH]}" if entry.sha256 else "optional" if entry.optional else "any"
+        )
         size = path.stat().st_size if present else entry.size
-        rows.append((entry.path, entry.group, expected, "yes" if present else "no",
-                     f"by {record.trust}" if state == "verified" else state if state != "missing" else "",
-                     in_bytes(size) if size is not None else ""))
+        rows.append(
+            (
+                entry.path,
+                entry.group,
+                expected,
+                "yes" if present else "no",
+                f"by {record.trust}" if state == "verified" else state if state != "missing" else "",
+                in_bytes(size) if size is not None else "",
+            )
+        )
         if entry.rule and copy_path(entry) in store.converted:
             copy = store.converted[copy_path(entry)]
             good = is_converted(store, entry, copy.dtype)
-            rows.append((copy_path(entry), entry.group, f"from {entry.path}", "yes" if good else "no",
-                         copy.dtype if good else "outdated", in_bytes(copy.size)))
+            rows.append(
+                (
+                    copy_path(entry),
+                    entry.group,
+                    f"from {entry.path}",
+                    "yes" if good else "no",
+                    copy.dtype if good else "outdated",
+                    in_bytes(copy.size),
+                )
+            )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))

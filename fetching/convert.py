@@ -1,6 +1,8 @@
 """Published pickles to safetensors, in a process of its own; afterwards nothing unpickles."""
+
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -9,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fetching.files import install, temporaries, temporary_name
 from fetching.manifest import ROOT, Entry, WeightsError
 from fetching.progress import in_bytes
 from fetching.store import CONVERTED, VERIFIED, Store
+from pipeline.checkpoints import Section
 
 logger = logging.getLogger(__name__)
 
@@ -44,23 +47,33 @@ def dtype_of(entry: Entry, dtype: str) -> str:
     return "float32" if entry.keep_float32 else dtype
 
 
-def convert(store: Store, groups: Iterable[str], dtype: str, remove_sources: bool = False) -> None:
+Rules = Mapping[str, Sequence[Section]]  # of a pickle: the state dicts in it
+
+
+def convert(
+    store: Store, groups: Iterable[str], dtype: str, rules: Rules, remove_sources: bool = False
+) -> None:
     """Write the safetensors copy of every verified pickle of `groups` that has none yet.
 
-    `remove_sources` deletes each pickle once its copy is on disk. Raises WeightsError for a pickle that
-    is refused, and for an unknown dtype."""
+    rules: what is in a pickle, by the manifest's name for it. `remove_sources` deletes each pickle once its
+    copy is on disk. Raises WeightsError for a pickle that is refused, and for an unknown dtype."""
     if dtype not in DTYPES:
         raise WeightsError(f"dtype is '{dtype}'; allowed: {', '.join(DTYPES)}")
     pickles = [entry for entry in store.entries(groups) if entry.rule]
     pending = [entry for entry in pickles if not is_converted(store, entry, dtype)]
+    unknown = sorted({entry.rule for entry in pickles} - set(rules))
+    if unknown:
+        raise WeightsError(f"the manifest converts by {', '.join(unknown)}; allowed: {', '.join(rules)}")
     for entry in pending:
         if store.state(entry) != VERIFIED:
-            raise WeightsError(f"{entry.path} is {store.state(entry)} and cannot be converted to {dtype}: "
-                               f"run `python weights.py fetch --model {store.model}` first")
+            raise WeightsError(
+                f"{entry.path} is {store.state(entry)} and cannot be converted to {dtype}: "
+                f"run `python weights.py fetch --model {store.model}` first"
+            )
     if pending:
         with Rewriter() as rewriter:
             for entry in pending:
-                convert_file(store, entry, dtype_of(entry, dtype), rewriter)
+                convert_file(store, entry, dtype_of(entry, dtype), rules[entry.rule], rewriter)
     if remove_sources:
         for entry in pickles:
             if store.path(entry).is_file():
@@ -68,27 +81,45 @@ def convert(store: Store, groups: Iterable[str], dtype: str, remove_sources: boo
                 logger.info("%s: removed, %s stays", entry.path, copy_path(entry))
 
 
-def convert_file(store: Store, entry: Entry, dtype: str, rewriter: Rewriter) -> None:
+def convert_file(
+    store: Store, entry: Entry, dtype: str, sections: Sequence[Section], rewriter: Rewriter
+) -> None:
     source, target = store.path(entry), store.directory / copy_path(entry)
     sha256 = store.files[entry.path].sha256
     for leftover in temporaries(target):
         leftover.unlink()
     size, free = source.stat().st_size, shutil.disk_usage(target.parent).free
     if size > free:
-        raise WeightsError(f"not enough disk space to convert {source}: up to {in_bytes(size)} are needed, "
-                           f"{in_bytes(free)} are free")
+        raise WeightsError(
+            f"not enough disk space to convert {source}: up to {in_bytes(size)} are needed, "
+            f"{in_bytes(free)} are free"
+        )
     temporary = temporary_name(target)
     began = time.monotonic()
     try:
-        report = rewriter.run({
-            "source": str(source), "target": str(temporary), "rule": entry.rule, "dtype": dtype,
-            "metadata": {"source": entry.path, "source_sha256": sha256, "dtype": dtype}}, entry)
+        report = rewriter.run(
+            {
+                "source": str(source),
+                "target": str(temporary),
+                "dtype": dtype,
+                "sections": [dataclasses.asdict(section) for section in sections],
+                "metadata": {"source": entry.path, "source_sha256": sha256, "dtype": dtype},
+            },
+            entry,
+        )
         install(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
     store.record_conversion(copy_path(entry), entry.path, sha256, dtype)
-    logger.info("%s: %s of tensors as %s in %s, %.1f s, peak memory %s", entry.path, in_bytes(target.stat().st_size),
-                dtype, target.name, time.monotonic() - began, in_bytes(report["peak_bytes"]))
+    logger.info(
+        "%s: %s of tensors as %s in %s, %.1f s, peak memory %s",
+        entry.path,
+        in_bytes(target.stat().st_size),
+        dtype,
+        target.name,
+        time.monotonic() - began,
+        in_bytes(report["peak_bytes"]),
+    )
     if report["unused"]:
         logger.info("%s: entries left out: %s", entry.path, report["unused"])
 
@@ -99,9 +130,15 @@ class Rewriter:
     def __enter__(self) -> Rewriter:
         environment = {key: os.environ[key] for key in ENVIRONMENT if key in os.environ}
         self.messages = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen([sys.executable, "-m", "fetching.rewrite"], text=True, cwd=ROOT,
-                                        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=self.messages)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "fetching.rewrite"],
+            text=True,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.messages,
+        )
         return self
 
     def __exit__(self, *_) -> None:

@@ -4,6 +4,7 @@ The parts are written where they belong in one file. The thread of the file foll
 what is complete from the start (it is still in memory) and hashes it, so that hashing costs no time of
 its own, and has it flushed to disk, so that the last fsync finds little left to do.
 """
+
 from __future__ import annotations
 
 import logging
@@ -37,8 +38,8 @@ class Download:
         self.transfer = client.transfer
         self.name = target.name
         self.partial = Partial(target, expected.sha256 or expected.git_sha1 or redact(url))
-        self.direct = url                 # where redirects led
-        self.opened: Body | None = None   # an answer that holds the whole file
+        self.direct = url  # where redirects led
+        self.opened: Body | None = None  # an answer that holds the whole file
         self.changed = threading.Condition()
         self.error: BaseException | None = None
 
@@ -52,7 +53,9 @@ class Download:
         file = os.open(self.partial.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             self._begin(file, meter)
-            futures = [pool.submit(self._fill, file, part, meter) for part in self.partial.parts if not part.complete]
+            futures = [
+                pool.submit(self._fill, file, part, meter) for part in self.partial.parts if not part.complete
+            ]
             return self._follow(file)
         except BaseException as e:
             self._fail(e)
@@ -132,8 +135,8 @@ class Download:
             for chunk in body.chunks():
                 if self.error or self.stop.is_set():
                     return
-                chunk = chunk if part.end is None else chunk[:part.end - position]
-                fresh = chunk[max(0, part.done - position):]
+                chunk = chunk if part.end is None else chunk[: part.end - position]
+                fresh = chunk[max(0, part.done - position) :]
                 position += len(chunk)
                 if fresh:
                     write_at(file, fresh, part.done)
@@ -155,7 +158,9 @@ class Download:
         except Refused:
             if self.direct == self.url:
                 raise
-            body = self.client.get(self.url, part.done, part.end)  # a signed URL that ran out: ask for another
+            body = self.client.get(
+                self.url, part.done, part.end
+            )  # a signed URL that ran out: ask for another
             self.direct = body.url
             return body
 
@@ -183,9 +188,14 @@ class Download:
                         raise self.error
                     if self.stop.is_set():
                         raise Stopped
-                    leading, complete = self.partial.leading, all(part.complete for part in self.partial.parts)
+                    leading, complete = (
+                        self.partial.leading,
+                        all(part.complete for part in self.partial.parts),
+                    )
                 while digest.size < leading:
-                    digest.update(os.pread(file, min(self.transfer.chunk_bytes, leading - digest.size), digest.size))
+                    digest.update(
+                        os.pread(file, min(self.transfer.chunk_bytes, leading - digest.size), digest.size)
+                    )
                     flusher.reached(digest.size)
                 if complete:
                     flusher.close()

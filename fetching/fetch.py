@@ -1,4 +1,5 @@
 """Make a weights directory complete: what is there is checked, what is missing is fetched."""
+
 from __future__ import annotations
 
 import logging
@@ -29,9 +30,10 @@ STAT_BLOCK = 512  # bytes in the unit of st_blocks, whatever the file system's o
 @dataclass
 class Plan:
     """What is known of a file before it is fetched."""
+
     entry: Entry
     expected: Expected
-    source: Source | None = None                           # the first that has it
+    source: Source | None = None  # the first that has it
     answers: list[Exception] = field(default_factory=list)  # of the sources that did not deliver it
     notes: list[str] = field(default_factory=list)
 
@@ -119,7 +121,9 @@ class Fetch:
     def announced(self, plan: Plan, source: Source) -> bool:
         """Ask `source` for the plan's file; note in the plan what it says."""
         try:
-            plan.entry, plan.expected = retrying(lambda: source.announce(plan.entry), self.transfer, self.stop)
+            plan.entry, plan.expected = retrying(
+                lambda: source.announce(plan.entry), self.transfer, self.stop
+            )
         except Refused as e:
             plan.answers.append(e)
             return False
@@ -138,8 +142,15 @@ class Fetch:
             logger.info("%s: was there already; verified by %s", plan.entry.path, plan.expected.trust)
             return
         aside = self.store.set_aside(plan.entry)
-        logger.warning("%s: %s; expected %s (%s), found %s; moved to %s", path, wrong, plan.expected,
-                       plan.expected.trust, received, aside.name)
+        logger.warning(
+            "%s: %s; expected %s (%s), found %s; moved to %s",
+            path,
+            wrong,
+            plan.expected,
+            plan.expected.trust,
+            received,
+            aside.name,
+        )
         plan.notes.append(f"{path}: {wrong}")
 
     # --- what is missing ------------------------------------------------------------------------
@@ -149,14 +160,18 @@ class Fetch:
         needed = 0
         for plan in plans:
             size = plan.expected.size or 0
-            begun = sum(path.stat().st_blocks * STAT_BLOCK for path in temporaries(self.store.path(plan.entry)))
+            begun = sum(
+                path.stat().st_blocks * STAT_BLOCK for path in temporaries(self.store.path(plan.entry))
+            )
             copies = 2 if self.will_convert and plan.entry.rule else 1
             needed += max(0, size * copies - begun)
         free = shutil.disk_usage(self.store.directory).free
         if plans and needed + self.transfer.spare_bytes > free:
-            raise WeightsError(f"not enough disk space in {self.store.directory}: {in_bytes(needed)} for "
-                               f"{len(plans)} files and {in_bytes(self.transfer.spare_bytes)} to spare are needed, "
-                               f"{in_bytes(free)} are free")
+            raise WeightsError(
+                f"not enough disk space in {self.store.directory}: {in_bytes(needed)} for "
+                f"{len(plans)} files and {in_bytes(self.transfer.spare_bytes)} to spare are needed, "
+                f"{in_bytes(free)} are free"
+            )
 
     def download_all(self, plans: list[Plan]) -> None:
         """Fetch every planned file; small ones first, so that large ones end the run together."""
@@ -165,9 +180,11 @@ class Fetch:
         plans = sorted(plans, key=lambda plan: plan.expected.size or 0)
         total = sum(plan.expected.size or 0 for plan in plans)
         logger.info("fetching %d files, %s, to %s", len(plans), in_bytes(total), self.store.directory)
-        with (Meter(total, self.transfer.progress_seconds) as meter,
-              ThreadPoolExecutor(self.transfer.connections) as parts,
-              ThreadPoolExecutor(self.transfer.files_at_once) as files):
+        with (
+            Meter(total, self.transfer.progress_seconds) as meter,
+            ThreadPoolExecutor(self.transfer.connections) as parts,
+            ThreadPoolExecutor(self.transfer.files_at_once) as files,
+        ):
             try:
                 for done in [files.submit(self.fetch_one, plan, parts, meter) for plan in plans]:
                     done.result()
@@ -205,9 +222,13 @@ class Fetch:
             if not entry.optional:
                 lacking.append(plan)
             elif plan.absent or not any(self.usable()):
-                self.store.record_absent(entry, "not published" if plan.absent else "no source could be reached")
+                self.store.record_absent(
+                    entry, "not published" if plan.absent else "no source could be reached"
+                )
             else:
-                logger.warning("optional %s was not fetched: %s", entry.path, "; ".join(map(str, plan.answers)))
+                logger.warning(
+                    "optional %s was not fetched: %s", entry.path, "; ".join(map(str, plan.answers))
+                )
         if lacking:
             raise WeightsError(self.explain(lacking))
 
@@ -216,13 +237,19 @@ class Fetch:
         looked = [str(self.store.directory)]
         if not os.environ.get(MIRROR_VARIABLE):
             looked.append(f"no mirror ({MIRROR_VARIABLE} is not set)")
-        looked += [source.label + (f" ({source.problem()})" if source.problem() else "") for source in self.sources]
-        reasons = list(dict.fromkeys(str(reason) for plan in plans for reason in [*plan.notes, *plan.answers]))
-        return (f"model '{self.store.model}' is not complete: missing {some([plan.entry.path for plan in plans])}; "
-                f"looked in {', '.join(looked)}{': ' + some(reasons, '; ') if reasons else ''}. Three ways to "
-                f"provide them: put the files into that directory ({DIRECTORY_VARIABLE} names another); set "
-                f"{MIRROR_VARIABLE} to a mirror that has them; or let this machine reach the hub (HF_ENDPOINT, "
-                f"HF_TOKEN) and run `python weights.py fetch --model {self.store.model}`")
+        looked += [
+            source.label + (f" ({source.problem()})" if source.problem() else "") for source in self.sources
+        ]
+        reasons = list(
+            dict.fromkeys(str(reason) for plan in plans for reason in [*plan.notes, *plan.answers])
+        )
+        return (
+            f"model '{self.store.model}' is not complete: missing {some([plan.entry.path for plan in plans])}; "
+            f"looked in {', '.join(looked)}{': ' + some(reasons, '; ') if reasons else ''}. Three ways to "
+            f"provide them: put the files into that directory ({DIRECTORY_VARIABLE} names another); set "
+            f"{MIRROR_VARIABLE} to a mirror that has them; or let this machine reach the hub (HF_ENDPOINT, "
+            f"HF_TOKEN) and run `python weights.py fetch --model {self.store.model}`"
+        )
 
 
 def some(names: list[str], separator: str = ", ") -> str:
@@ -234,5 +261,7 @@ def some(names: list[str], separator: str = ", ") -> str:
 def disk_error(error: OSError, path: Path, expected: Expected) -> WeightsError:
     if error.errno in FULL:
         free = shutil.disk_usage(path.parent).free
-        return WeightsError(f"no room for {path}: expected {expected}, {in_bytes(free)} are free ({error.strerror})")
+        return WeightsError(
+            f"no room for {path}: expected {expected}, {in_bytes(free)} are free ({error.strerror})"
+        )
     return WeightsError(f"cannot write {path}: {error.strerror or error}")

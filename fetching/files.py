@@ -1,4 +1,5 @@
 """How a file gets its final name, and how two processes do it once."""
+
 from __future__ import annotations
 
 import errno

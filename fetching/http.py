@@ -3,6 +3,7 @@
 `requests` follows redirects and retries by its own rules; here both are done by hand, because a token
 must reach no other origin, a slow drip must end, and `Retry-After` must be obeyed.
 """
+
 from __future__ import annotations
 
 import re
@@ -23,7 +24,13 @@ from fetching.retry import RETRIED, NotFound, Refused, Retriable, retry_later
 
 MAX_REDIRECTS = 8
 PORTS = {"http": 80, "https": 443}
-BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError, Urllib3Error, OSError)
+BROKEN = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    Urllib3Error,
+    OSError,
+)
 PROBE_PAUSE_SECONDS = 0.3
 
 
@@ -83,6 +90,7 @@ class Token(requests.auth.AuthBase):
 class Body:
     """An answer whose content is still to be read. `start`: where in the file it begins; `total`: the
     file's length, None when the server does not say; `ranged`: the server obeyed the asked range."""
+
     response: requests.Response
     url: str
     start: int
@@ -108,8 +116,9 @@ class Body:
                 elapsed = time.monotonic() - window
                 if elapsed >= self.transfer.stall_seconds:
                     if received < self.transfer.minimum_rate * elapsed:
-                        raise Retriable(f"{redact(self.url)}: only {received / elapsed:.0f} bytes/s "
-                                        f"for {elapsed:.0f} s")
+                        raise Retriable(
+                            f"{redact(self.url)}: only {received / elapsed:.0f} bytes/s for {elapsed:.0f} s"
+                        )
                     window, received = time.monotonic(), 0
         except BROKEN as e:
             raise Retriable(f"{redact(self.url)}: connection broken: {cause(e)}") from e
@@ -141,8 +150,10 @@ class Client:
         match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", "").strip())
         if match is None or int(match[1]) != start:
             response.close()
-            raise Refused(f"{redact(url)}: asked for bytes from {start}, got Content-Range "
-                          f"'{response.headers.get('Content-Range')}'")
+            raise Refused(
+                f"{redact(url)}: asked for bytes from {start}, got Content-Range "
+                f"'{response.headers.get('Content-Range')}'"
+            )
         return Body(response, url, start, int(match[3]), True, etag, self.transfer)
 
     def size(self, url: str) -> int | None:
@@ -167,7 +178,9 @@ class Client:
             encoding = response.headers.get("Content-Encoding", "identity")
             if encoding != "identity":
                 response.close()
-                raise Refused(f"{redact(url)}: came with Content-Encoding {encoding}, which was not asked for")
+                raise Refused(
+                    f"{redact(url)}: came with Content-Encoding {encoding}, which was not asked for"
+                )
             return response, url
         response.close()
         raise failure(response, url, self.transfer)
@@ -175,9 +188,14 @@ class Client:
     def _request(self, method: str, url: str, headers: dict[str, str]) -> requests.Response:
         try:
             return self.session.request(
-                method, url, headers={"Accept-Encoding": "identity", **headers}, stream=True, allow_redirects=False,
+                method,
+                url,
+                headers={"Accept-Encoding": "identity", **headers},
+                stream=True,
+                allow_redirects=False,
                 auth=self.auth if origin(url) == self.token_origin else None,
-                timeout=(self.transfer.connect_seconds, self.transfer.stall_seconds))
+                timeout=(self.transfer.connect_seconds, self.transfer.stall_seconds),
+            )
         except requests.exceptions.SSLError as e:
             raise Refused(f"{redact(url)}: {cause(e)}") from e
         except BROKEN as e:

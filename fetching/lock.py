@@ -1,4 +1,5 @@
 """`python weights.py lock`: what the hub has now, written down, so that later it can be nothing else."""
+
 from __future__ import annotations
 
 import hashlib
@@ -57,22 +58,37 @@ class Asker:
             raise WeightsError(f"cannot lock {entry.path}: {e}") from e
         if expected.size is None:
             raise WeightsError(f"cannot lock {entry.path}: {self.hub.label} does not tell its size")
-        self.files[entry.path] = asdict(Locked(entry.repository, found.revision, entry.file, expected.size,
-                                               expected.sha256))
-        logger.info("%s: %s at %s, %d bytes, sha256 %s", entry.path, entry.repository, found.revision, expected.size,
-                    expected.sha256)
+        self.files[entry.path] = asdict(
+            Locked(entry.repository, found.revision, entry.file, expected.size, expected.sha256)
+        )
+        logger.info(
+            "%s: %s at %s, %d bytes, sha256 %s",
+            entry.path,
+            entry.repository,
+            found.revision,
+            expected.size,
+            expected.sha256,
+        )
         if entry.names_checkpoint:
-            self.lock(replace(named_entry(entry, content.decode("utf-8", errors="replace")), revision=entry.revision))
+            self.lock(
+                replace(
+                    named_entry(entry, content.decode("utf-8", errors="replace")), revision=entry.revision
+                )
+            )
 
     def small_file(self, entry: Entry, expected: Expected) -> bytes:
         """The content of a file for which the hub announces git's hash only (it keeps such files small)."""
+
         def read() -> bytes:
             with self.hub.client.get(self.hub.url(entry)) as body:
                 return b"".join(body.chunks())
+
         content = retrying(read, self.hub.transfer, self.stop)
         digest = Digest(expected, len(content))
         digest.update(content)
         if not digest.received().matches(expected):
-            raise WeightsError(f"cannot lock {entry.path}: {self.hub.url(entry)} is announced as {expected} but came "
-                               f"as {digest.received()}")
+            raise WeightsError(
+                f"cannot lock {entry.path}: {self.hub.url(entry)} is announced as {expected} but came "
+                f"as {digest.received()}"
+            )
         return content

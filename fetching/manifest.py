@@ -3,6 +3,7 @@
 The manifest says where every file is published and where it goes. The lock, written by
 `python weights.py lock`, pins each of them to a commit, a size and a sha256; it is authoritative.
 """
+
 from __future__ import annotations
 
 import json
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from pipeline.config import ConfigError, build, read_yaml
+from pipeline.strict import ConfigError, build, read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 MANIFEST = ROOT / "configs" / "weights.yaml"
@@ -25,39 +26,41 @@ class WeightsError(ValueError):
 @dataclass(frozen=True)
 class Transfer:
     """How files are moved. Sizes in bytes, times in seconds; the values are in the manifest."""
-    connections: int           # parallel requests, over all files
+
+    connections: int  # parallel requests, over all files
     files_at_once: int
-    chunk_bytes: int           # most that is read, written or hashed in one go
-    first_bytes: int           # the first request of a file: shows its length, ranges, and what it is
+    chunk_bytes: int  # most that is read, written or hashed in one go
+    first_bytes: int  # the first request of a file: shows its length, ranges, and what it is
     part_bytes_min: int
     part_bytes_max: int
-    probe_seconds: float       # DNS and connection of a source that may be out of reach
+    probe_seconds: float  # DNS and connection of a source that may be out of reach
     connect_seconds: float
-    stall_seconds: float       # a connection slower than `minimum_rate` for so long is given up
-    minimum_rate: int          # bytes per second
-    attempts: int              # of one request
-    backoff_seconds: float     # before the second attempt; doubles
+    stall_seconds: float  # a connection slower than `minimum_rate` for so long is given up
+    minimum_rate: int  # bytes per second
+    attempts: int  # of one request
+    backoff_seconds: float  # before the second attempt; doubles
     backoff_limit_seconds: float
     longest_wait_seconds: float  # a Retry-After beyond this is an error
-    progress_seconds: float    # between progress lines in a log
-    spare_bytes: int           # disk space left free
+    progress_seconds: float  # between progress lines in a log
+    spare_bytes: int  # disk space left free
 
 
 @dataclass(frozen=True)
 class Entry:
     """One file. `path` is relative to the weights directory, `file` to the repository."""
+
     path: str
     repository: str
     revision: str
     file: str
     group: str
-    optional: bool = False            # not published by everyone: its absence is no error
-    names_checkpoint: bool = False    # a text file that holds the name of the file beside it to use
-    convert: str | None = None        # how its pickle (or that of the file it names) is read
-    keep_float32: bool = False        # stays float32 whatever the rest is converted to
+    optional: bool = False  # not published by everyone: its absence is no error
+    names_checkpoint: bool = False  # a text file that holds the name of the file beside it to use
+    convert: str | None = None  # how its pickle (or that of the file it names) is read
+    keep_float32: bool = False  # stays float32 whatever the rest is converted to
     size: int | None = None
     sha256: str | None = None
-    trust: str = ""                   # who said size and sha256
+    trust: str = ""  # who said size and sha256
 
     @property
     def rule(self) -> str | None:
@@ -90,8 +93,10 @@ def load_manifest(path: Path = MANIFEST) -> Manifest:
     try:
         content = read_yaml(path)
         check_keys(content, {"transfer", "models"}, path.name)
-        models = {name: tuple(entry for block in blocks for entry in read_block(block, f"{path.name}: {name}"))
-                  for name, blocks in content["models"].items()}
+        models = {
+            name: tuple(entry for block in blocks for entry in read_block(block, f"{path.name}: {name}"))
+            for name, blocks in content["models"].items()
+        }
         manifest = Manifest(build(Transfer, content["transfer"], f"{path.name}: transfer"), models)
     except ConfigError as e:
         raise WeightsError(str(e)) from e
@@ -111,9 +116,18 @@ def read_block(block: dict, where: str) -> list[Entry]:
         where_file = f"{where}: {block['repository']}: {item.get('file')}"
         check_keys(item, FILE_KEYS, where_file, required={"file"})
         path = item.get("path") or str(PurePosixPath(block["into"]) / item["file"])
-        values = {"trust": "the manifest" if "sha256" in item else "", "optional": False, "names_checkpoint": False,
-                  "convert": None, "keep_float32": False, "size": None, "sha256": None, **item,
-                  **{key: block[key] for key in ("repository", "revision", "group")}, "path": path}
+        values = {
+            "trust": "the manifest" if "sha256" in item else "",
+            "optional": False,
+            "names_checkpoint": False,
+            "convert": None,
+            "keep_float32": False,
+            "size": None,
+            "sha256": None,
+            **item,
+            **{key: block[key] for key in ("repository", "revision", "group")},
+            "path": path,
+        }
         entry = build(Entry, values, where_file)
         check_path(entry.path, where_file)
         if entry.group not in GROUPS:
@@ -125,10 +139,19 @@ def read_block(block: dict, where: str) -> list[Entry]:
 def check_keys(values: object, allowed: set[str], where: str, required: set[str] | None = None) -> None:
     if not isinstance(values, dict):
         raise ConfigError(f"{where}: expected a mapping, got {values!r}")
-    unknown, missing = sorted(set(values) - allowed), sorted((allowed if required is None else required) - set(values))
+    unknown, missing = (
+        sorted(set(values) - allowed),
+        sorted((allowed if required is None else required) - set(values)),
+    )
     if unknown or missing:
-        raise ConfigError(f"{where}: " + "; ".join(
-            f"{what} {', '.join(keys)}" for what, keys in (("unknown key", unknown), ("missing key", missing)) if keys))
+        raise ConfigError(
+            f"{where}: "
+            + "; ".join(
+                f"{what} {', '.join(keys)}"
+                for what, keys in (("unknown key", unknown), ("missing key", missing))
+                if keys
+            )
+        )
 
 
 def check_path(path: str, where: str) -> None:
@@ -144,12 +167,19 @@ def named_entry(pointer: Entry, text: str) -> Entry:
     name = lines[0] if len(lines) == 1 else ""
     if not name or "/" in name or "\\" in name or name.startswith("."):
         raise WeightsError(f"{pointer.path}: expected the name of one file beside it, got {text[:80]!r}")
-    return replace(pointer, path=str(PurePosixPath(pointer.path).parent / name),
-                   file=str(PurePosixPath(pointer.file).parent / name),
-                   names_checkpoint=False, size=None, sha256=None, trust="")
+    return replace(
+        pointer,
+        path=str(PurePosixPath(pointer.path).parent / name),
+        file=str(PurePosixPath(pointer.file).parent / name),
+        names_checkpoint=False,
+        size=None,
+        sha256=None,
+        trust="",
+    )
 
 
 # --- the lock ---------------------------------------------------------------------------------
+
 
 def read_lock(path: Path = LOCK) -> dict:
     """The lock's models, {} when there is no lock. Raises WeightsError when it is unreadable."""
@@ -173,6 +203,7 @@ def parse_lock(content: bytes, where: str) -> dict:
 @dataclass(frozen=True)
 class Locked:
     """What the lock holds of one file."""
+
     repository: str
     revision: str
     file: str
@@ -187,6 +218,8 @@ def apply_lock(entry: Entry, locked_model: dict, trust: str) -> Entry:
         return entry
     locked = Locked(**values)
     if (locked.repository, locked.file) != (entry.repository, entry.file):
-        raise WeightsError(f"{entry.path} is locked from {locked.repository}/{locked.file} but the manifest has "
-                           f"{entry.repository}/{entry.file}: run `python weights.py lock`")
+        raise WeightsError(
+            f"{entry.path} is locked from {locked.repository}/{locked.file} but the manifest has "
+            f"{entry.repository}/{entry.file}: run `python weights.py lock`"
+        )
     return replace(entry, revision=locked.revision, size=locked.size, sha256=locked.sha256, trust=trust)

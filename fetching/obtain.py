@@ -1,4 +1,5 @@
 """One file from one source, given its name only when it is right."""
+
 from __future__ import annotations
 
 import logging
@@ -22,8 +23,15 @@ logger = logging.getLogger(__name__)
 TRIES = 2  # of a file that comes wrong
 
 
-def obtain(store: Store, source: Source, entry: Entry, expected: Expected, stop: threading.Event, parts: Executor,
-           meter: Meter) -> None:
+def obtain(
+    store: Store,
+    source: Source,
+    entry: Entry,
+    expected: Expected,
+    stop: threading.Event,
+    parts: Executor,
+    meter: Meter,
+) -> None:
     """Fetch `entry`, compare it, install it and record it; once more when what came was wrong.
 
     Raises Corrupt with the URL, what was expected and what came; Refused; Stopped; OSError."""
@@ -43,8 +51,13 @@ def obtain(store: Store, source: Source, entry: Entry, expected: Expected, stop:
             install(job.partial.path, target)
             delete(job.partial.path)
             store.record(entry, received, expected.trust)
-            logger.info("%s: %s from %s; verified by %s", entry.path, in_bytes(received.size), source.label,
-                        expected.trust)
+            logger.info(
+                "%s: %s from %s; verified by %s",
+                entry.path,
+                in_bytes(received.size),
+                source.label,
+                expected.trust,
+            )
             return
         job.discard(meter)
         message = f"{redact(url)}: {wrong}; expected {expected} ({expected.trust}){came}"

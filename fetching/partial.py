@@ -1,4 +1,5 @@
 """A file that is not all there yet: its parts, its temporary name, and the state that outlives a process."""
+
 from __future__ import annotations
 
 import json
@@ -14,6 +15,7 @@ from fetching.manifest import Transfer
 class Part:
     """Bytes [start, end) of a file, of which those before `done` are there. `end` is None while nobody
     knows the length."""
+
     start: int
     end: int | None
     done: int
@@ -108,7 +110,9 @@ class Partial:
         try:
             state = json.loads(path.with_suffix(".state").read_text(encoding="utf-8"))
             parts = [Part(start, end, end) for start, end in state["done"]]
-            if state["identity"] != self.identity or path.stat().st_size < max((p.end for p in parts), default=0):
+            if state["identity"] != self.identity or path.stat().st_size < max(
+                (p.end for p in parts), default=0
+            ):
                 return False
             self.total, self.etag, self.parts = state["total"], state["etag"], parts
         except (OSError, ValueError, KeyError, TypeError):

@@ -1,5 +1,6 @@
 """Replicate's `pget`, used for a mirror's large files where it is installed. What it fetches is verified
 like everything else, and what it fails at is fetched by our own downloader."""
+
 from __future__ import annotations
 
 import logging
@@ -19,12 +20,21 @@ def pget(url: str, temporary: Path) -> bool:
         return False
     # The URL goes through standard input: a signed one has no place in the list of processes. The file
     # is named relative to its directory because pget splits the line at spaces.
-    done = subprocess.run([program, "--force", "multifile", "-"], input=f"{url} {temporary.name}\n", text=True,
-                          cwd=temporary.parent, capture_output=True)
+    done = subprocess.run(
+        [program, "--force", "multifile", "-"],
+        input=f"{url} {temporary.name}\n",
+        text=True,
+        cwd=temporary.parent,
+        capture_output=True,
+    )
     if done.returncode == 0 and temporary.is_file():
         return True
     lines = done.stderr.strip().replace(url, redact(url)).splitlines() or ["no message"]
-    logger.warning("pget failed on %s (exit status %d: %s); using our own downloader", redact(url),
-                   done.returncode, lines[-1])
+    logger.warning(
+        "pget failed on %s (exit status %d: %s); using our own downloader",
+        redact(url),
+        done.returncode,
+        lines[-1],
+    )
     temporary.unlink(missing_ok=True)
     return False

@@ -1,4 +1,5 @@
 """How far a fetch is: a bar in a terminal, a line now and then in a log."""
+
 from __future__ import annotations
 
 import logging
@@ -25,7 +26,13 @@ def in_bytes(count: float) -> str:
 def in_time(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+    return (
+        f"{hours} h {minutes:02d} min"
+        if hours
+        else f"{minutes} min {seconds:02d} s"
+        if minutes
+        else f"{seconds} s"
+    )
 
 
 class Meter:
@@ -45,8 +52,12 @@ class Meter:
         if self.bar:
             self.bar.close()
         elif self.fetched:
-            logger.info("fetched %s in %s, %s/s", in_bytes(self.fetched), in_time(time.monotonic() - self.began),
-                        in_bytes(self.rate()))
+            logger.info(
+                "fetched %s in %s, %s/s",
+                in_bytes(self.fetched),
+                in_time(time.monotonic() - self.began),
+                in_bytes(self.rate()),
+            )
 
     def add(self, count: int, fetched: bool = True) -> None:
         """`count` more bytes are there; `fetched` is False for those an earlier process had fetched."""
@@ -69,5 +80,7 @@ class Meter:
         if not self.total:
             return f"fetch: {in_bytes(self.done)}, {in_bytes(self.rate())}/s"
         left = in_time(max(self.total - self.done, 0) / self.rate()) if self.fetched else "unknown time"
-        return (f"fetch: {in_bytes(self.done)} of {in_bytes(self.total)} ({100 * self.done / self.total:.0f} %), "
-                f"{in_bytes(self.rate())}/s, {left} left")
+        return (
+            f"fetch: {in_bytes(self.done)} of {in_bytes(self.total)} ({100 * self.done / self.total:.0f} %), "
+            f"{in_bytes(self.rate())}/s, {left} left"
+        )

@@ -1,4 +1,5 @@
 """When to try again: what may pass, how long to wait, and when to give up."""
+
 from __future__ import annotations
 
 import logging

@@ -5,6 +5,7 @@ come by our own downloader from both kinds of source, so that one contract (hash
 atomic replace, bounded waits) holds for both. The library's downloader checks sizes only, and keeps a
 cache of its own beside the weights directory.
 """
+
 from __future__ import annotations
 
 import logging
@@ -30,6 +31,7 @@ SHA256, GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 class Source(ABC):
     """A place with files. `label` names it in messages. Whether it can be reached is tried from the start,
     and waited for when it matters: a hub that is out of reach costs nothing where the mirror has it all."""
+
     label: str
     client: Client
     probe: Probe
@@ -77,9 +79,11 @@ class Mirror(Source):
 
     def lock(self, stop: threading.Event) -> dict:
         """The models of the lock that the mirror holds, {} when it holds none."""
+
         def read() -> bytes:
             with self.client.get(self.url_of(LOCK.name)) as body:
                 return b"".join(body.chunks())
+
         try:
             return parse_lock(retrying(read, self.transfer, stop), self.url_of(LOCK.name))
         except NotFound:
@@ -98,6 +102,7 @@ class Hub(Source):
         # Here, because `status` and a warm start do not need it, nor its time.
         import huggingface_hub.constants
         import huggingface_hub.errors
+
         self.library = huggingface_hub
         endpoint = os.environ.get("HF_ENDPOINT") or huggingface_hub.constants.ENDPOINT
         self.endpoint = check_url(endpoint, "HF_ENDPOINT").rstrip("/")
@@ -110,15 +115,21 @@ class Hub(Source):
             self.probe = Probe(self.endpoint, transfer.probe_seconds)
 
     def url(self, entry: Entry) -> str:
-        return self.library.hf_hub_url(entry.repository, entry.file, revision=entry.revision, endpoint=self.endpoint)
+        return self.library.hf_hub_url(
+            entry.repository, entry.file, revision=entry.revision, endpoint=self.endpoint
+        )
 
     def announce(self, entry: Entry) -> tuple[Entry, Expected]:
         from httpx2 import HTTPError
+
         errors = self.library.errors
         try:
             metadata = self.library.get_hf_file_metadata(
-                self.url(entry), token=self.token or False, timeout=self.transfer.connect_seconds,
-                endpoint=self.endpoint)
+                self.url(entry),
+                token=self.token or False,
+                timeout=self.transfer.connect_seconds,
+                endpoint=self.endpoint,
+            )
         except errors.HfHubHTTPError as e:
             raise hub_failure(e, self.url(entry), self.transfer) from e
         except errors.OfflineModeIsEnabled as e:
@@ -126,8 +137,12 @@ class Hub(Source):
         except HTTPError as e:
             raise Retriable(f"{self.url(entry)}: {e or type(e).__name__}") from e
         etag = metadata.etag or ""
-        expected = Expected(size=metadata.size, sha256=etag if SHA256.fullmatch(etag) else None,
-                            git_sha1=etag if GIT_SHA1.fullmatch(etag) else None, trust="the announcement of the hub")
+        expected = Expected(
+            size=metadata.size,
+            sha256=etag if SHA256.fullmatch(etag) else None,
+            git_sha1=etag if GIT_SHA1.fullmatch(etag) else None,
+            trust="the announcement of the hub",
+        )
         return replace(entry, revision=metadata.commit_hash or entry.revision), expected
 
     def problem(self) -> str | None:

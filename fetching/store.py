@@ -3,6 +3,7 @@
 What was once hashed is noted in `.verified.json` with its size and mtime, so that a warm start looks at
 file times instead of reading gigabytes.
 """
+
 from __future__ import annotations
 
 import json
@@ -14,21 +15,38 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fetching.files import READ_ONLY, temporaries, write_json
-from fetching.manifest import (GROUPS, LOCK, MANIFEST, ROOT, Entry, Manifest, WeightsError, apply_lock, load_manifest,
-                               named_entry, read_lock)
+from fetching.manifest import (
+    GROUPS,
+    LOCK,
+    MANIFEST,
+    ROOT,
+    Entry,
+    Manifest,
+    apply_lock,
+    load_manifest,
+    named_entry,
+    read_lock,
+)
 from fetching.verify import Received, hash_file
 
 logger = logging.getLogger(__name__)
 
 DIRECTORY_VARIABLE = "INDEXTTS_WEIGHTS_DIR"
 RECORDS = ".verified.json"
-VERIFIED, UNVERIFIED, MISSING, ABSENT, CONVERTED = "verified", "unverified", "missing", "not published", "converted"
+VERIFIED, UNVERIFIED, MISSING, ABSENT, CONVERTED = (
+    "verified",
+    "unverified",
+    "missing",
+    "not published",
+    "converted",
+)
 COMPLETE = (VERIFIED, ABSENT, CONVERTED)
 
 
 @dataclass(frozen=True)
 class Record:
     """A file as it was when it was last hashed."""
+
     size: int
     mtime_ns: int
     sha256: str
@@ -38,6 +56,7 @@ class Record:
 @dataclass(frozen=True)
 class Conversion:
     """A safetensors file written from a pickle, and from which one."""
+
     size: int
     mtime_ns: int
     source: str
@@ -48,7 +67,9 @@ class Conversion:
 class Store:
     """The weights directory of `model`; its default is weights/MODEL, or INDEXTTS_WEIGHTS_DIR."""
 
-    def __init__(self, model: str, directory: Path | str | None = None, manifest: Path = MANIFEST, lock: Path = LOCK):
+    def __init__(
+        self, model: str, directory: Path | str | None = None, manifest: Path = MANIFEST, lock: Path = LOCK
+    ):
         self.model = model
         self.manifest: Manifest = load_manifest(manifest)
         self.manifest.entries(model, GROUPS)
@@ -83,8 +104,10 @@ class Store:
         record = self.files.get(entry.path)
         expected = entry.sha256 in (None, record.sha256) if record else False
         if not self.path(entry).is_file():
-            if any(c.source == entry.path and entry.sha256 in (None, c.source_sha256) and self.is_fresh(path, c)
-                   for path, c in self.converted.items()):
+            if any(
+                c.source == entry.path and entry.sha256 in (None, c.source_sha256) and self.is_fresh(path, c)
+                for path, c in self.converted.items()
+            ):
                 return CONVERTED
             return ABSENT if entry.optional and entry.path in self.absent else MISSING
         return VERIFIED if expected and self.is_fresh(entry.path, record) else UNVERIFIED
@@ -115,7 +138,9 @@ class Store:
         except FileNotFoundError:
             self.files, self.converted, self.absent = {}, {}, {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
-            logger.warning("%s cannot be read (%s): everything is verified again", self.directory / RECORDS, e)
+            logger.warning(
+                "%s cannot be read (%s): everything is verified again", self.directory / RECORDS, e
+            )
             self.files, self.converted, self.absent = {}, {}, {}
 
     def record(self, entry: Entry, received: Received, trust: str) -> None:
@@ -145,15 +170,22 @@ class Store:
         try:
             for leftover in temporaries(self.directory / RECORDS):
                 leftover.unlink()
-            write_json(self.directory / RECORDS, {
-                "files": {path: asdict(record) for path, record in self.files.items()},
-                "converted": {path: asdict(record) for path, record in self.converted.items()},
-                "absent": self.absent})
+            write_json(
+                self.directory / RECORDS,
+                {
+                    "files": {path: asdict(record) for path, record in self.files.items()},
+                    "converted": {path: asdict(record) for path, record in self.converted.items()},
+                    "absent": self.absent,
+                },
+            )
         except OSError as e:
             if e.errno not in READ_ONLY:
                 raise
-            logger.warning("%s cannot be written (%s): the next start verifies again", self.directory / RECORDS,
-                           e.strerror)
+            logger.warning(
+                "%s cannot be written (%s): the next start verifies again",
+                self.directory / RECORDS,
+                e.strerror,
+            )
 
     # --- reports --------------------------------------------------------------------------------
 
@@ -169,8 +201,13 @@ class Store:
                 continue
             received = hash_file(self.path(entry))
             known = self.files.get(entry.path)
-            sha256, trust = (entry.sha256, entry.trust) if entry.sha256 else (known.sha256, known.trust) if known \
+            sha256, trust = (
+                (entry.sha256, entry.trust)
+                if entry.sha256
+                else (known.sha256, known.trust)
+                if known
                 else (None, "")
+            )
             if sha256 is None:
                 wrong[entry.path] = f"{received}; nothing to compare it with: run `python weights.py fetch`"
             elif received.sha256 != sha256:

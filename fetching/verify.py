@@ -1,4 +1,5 @@
 """Is this the right file? Hashes, and what a wrong file looks like."""
+
 from __future__ import annotations
 
 import hashlib
@@ -16,6 +17,7 @@ PICKLE_SUFFIXES = (".pth", ".pt", ".bin")
 class Expected:
     """What a file must be; None where nobody said. `git_sha1` is git's blob hash, which is what a hub
     announces for files outside its large-file storage. `trust`: who said it."""
+
     size: int | None = None
     sha256: str | None = None
     git_sha1: str | None = None
@@ -26,7 +28,9 @@ class Expected:
         return bool(self.sha256 or self.git_sha1)
 
     def __str__(self) -> str:
-        digest = f"sha256 {self.sha256}" if self.sha256 else f"git sha1 {self.git_sha1}" if self.git_sha1 else ""
+        digest = (
+            f"sha256 {self.sha256}" if self.sha256 else f"git sha1 {self.git_sha1}" if self.git_sha1 else ""
+        )
         size = "" if self.size is None else f"{self.size} bytes"
         return ", ".join(part for part in (size, digest) if part) or "a file of its kind"
 
@@ -34,6 +38,7 @@ class Expected:
 @dataclass(frozen=True)
 class Received:
     """What a file is."""
+
     size: int
     sha256: str
     git_sha1: str | None = None
@@ -42,8 +47,11 @@ class Received:
         return f"{self.size} bytes, sha256 {self.sha256}"
 
     def matches(self, expected: Expected) -> bool:
-        return (expected.size in (None, self.size) and expected.sha256 in (None, self.sha256)
-                and (expected.git_sha1 is None or expected.git_sha1 == self.git_sha1))
+        return (
+            expected.size in (None, self.size)
+            and expected.sha256 in (None, self.sha256)
+            and (expected.git_sha1 is None or expected.git_sha1 == self.git_sha1)
+        )
 
 
 class Digest:
@@ -118,7 +126,10 @@ def safetensors_defect(path: Path, size: int) -> str | None:
             return "not a whole safetensors file"
         try:
             header = json.loads(file.read(length))
-            end = max((entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"), default=0)
+            end = max(
+                (entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"),
+                default=0,
+            )
         except (ValueError, TypeError, KeyError, IndexError, AttributeError):
             return "not a safetensors file"
     if 8 + length + end != size:

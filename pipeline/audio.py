@@ -1,7 +1,8 @@
 """Waveform arithmetic: resampling, the vocoder's mel, the speaker encoder's filter bank, WAV writing.
 
-Waves are float32 [B, T] in [-1, 1]. Reading files is `pipeline.audio_input`.
+Waves are float32 [B, T] in [-1, 1]. Reading files is `enhance.audio_input`.
 """
+
 from __future__ import annotations
 
 import functools
@@ -46,8 +47,9 @@ def resample(wave: Tensor, rate: int, target: int) -> Tensor:
 @torch.inference_mode(False)  # kept: training must be able to use what a synthesis made first
 def _mel_filters(config: AudioConfig, device: torch.device) -> tuple[Tensor, Tensor]:
     fmax = config.sample_rate / 2 if config.fmax is None else config.fmax
-    filters = librosa.filters.mel(sr=config.sample_rate, n_fft=config.n_fft, n_mels=config.n_mels,
-                                  fmin=config.fmin, fmax=fmax)
+    filters = librosa.filters.mel(
+        sr=config.sample_rate, n_fft=config.n_fft, n_mels=config.n_mels, fmin=config.fmin, fmax=fmax
+    )
     return torch.from_numpy(filters).to(device), torch.hann_window(config.win_length, device=device)
 
 
@@ -56,8 +58,9 @@ def log_mel(wave: Tensor, config: AudioConfig) -> Tensor:
     filters, window = _mel_filters(config, wave.device)
     pad = (config.n_fft - config.hop_length) // 2
     padded = F.pad(wave[:, None], (pad, pad), mode="reflect")[:, 0]
-    spectrum = torch.stft(padded, config.n_fft, config.hop_length, config.win_length, window,
-                          center=False, return_complex=True)
+    spectrum = torch.stft(
+        padded, config.n_fft, config.hop_length, config.win_length, window, center=False, return_complex=True
+    )
     magnitude = torch.sqrt(spectrum.real.square() + spectrum.imag.square() + config.magnitude_floor)
     return torch.log(torch.clamp(filters @ magnitude, min=config.log_floor))
 

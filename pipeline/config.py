@@ -1,29 +1,24 @@
-"""Model configuration: frozen dataclasses, read strictly from YAML.
+"""Model configuration: frozen dataclasses, read strictly from YAML (`pipeline.strict`).
 
 Every size and every published constant lives here by name, so that the same classes serve the full
 model, the mini model of the golden values and any small model. `load_config` reads our own format
 (`configs/NAME.yaml`); `pipeline.published` puts the files of a published model directory on top.
 """
+
 from __future__ import annotations
 
-import dataclasses
-import types
-import typing
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+from pipeline.strict import ConfigError, build, read_yaml
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-
-
-class ConfigError(ValueError):
-    """A configuration file with an unknown, missing or mistyped key."""
 
 
 @dataclass(frozen=True)
 class AudioConfig:
     """Front end of the vocoder's mel; `sample_rate` is also the output's."""
+
     sample_rate: int
     n_fft: int
     win_length: int
@@ -38,6 +33,7 @@ class AudioConfig:
 @dataclass(frozen=True)
 class ReferenceConfig:
     """What is taken of a reference clip. Seconds, except `silence_dbfs` (peak)."""
+
     sample_rate: int
     min_seconds: float
     max_seconds: float
@@ -48,6 +44,7 @@ class ReferenceConfig:
 @dataclass(frozen=True)
 class SemanticConfig:
     """w2v-bert 2.0; `hidden_layer` is the hidden state used, and the number of layers built."""
+
     hidden_size: int
     hidden_layer: int
     intermediate_size: int
@@ -73,6 +70,7 @@ class CodecConfig:
 @dataclass(frozen=True)
 class SpeakerConfig:
     """CAMPPlus. `blocks` lists (layers, dilation) of the three dense blocks."""
+
     mel_bins: int
     sample_rate: int
     head_channels: int
@@ -88,6 +86,7 @@ class SpeakerConfig:
 @dataclass(frozen=True)
 class ConformerConfig:
     """Conformer + perceiver; the perceiver has as many heads as the conformer."""
+
     output_size: int
     linear_units: int
     attention_heads: int
@@ -104,6 +103,7 @@ class ConformerConfig:
 class AlignmentConfig:
     """The heads of the layer `layer` that follow the text, and how many tokens they may look `back` and `ahead` of their
     place in it (pipeline/gpt/monotonic.py)."""
+
     layer: int
     heads: tuple[int, ...]
     back: int
@@ -131,6 +131,7 @@ class GPTConfig:
 @dataclass(frozen=True)
 class EmotionConfig:
     """Rows per emotion of the speaker and emotion matrices, and the front end's bias and cap."""
+
     names: tuple[str, ...]
     rows: tuple[int, ...]
     bias: tuple[float, ...]
@@ -170,6 +171,7 @@ class WaveNetConfig:
 @dataclass(frozen=True)
 class S2MelConfig:
     """`latent_widths` are the outputs of gpt_layer's linears before the last (codec hidden) one."""
+
     latent_widths: tuple[int, ...]
     regulator: RegulatorConfig
     dit: DiTConfig
@@ -191,6 +193,7 @@ class SynthesisConfig:
     """Defaults of one synthesis; a request can override all but mel_positions, noise_scale (standard deviation of the
     noise the flow starts from: 1 is what it was trained with, less is steadier) and time_sway (where the flow's steps
     are dense: 0 even, -1 near the noise)."""
+
     temperature: float
     top_k: int
     top_p: float
@@ -212,6 +215,7 @@ class SynthesisConfig:
 class PaceConfig:
     """Seconds of speech a token of the text may take before a segment counts as failed: a token is a letter, about
     three letters or a Chinese character, as the model's vocabulary has it."""
+
     min_seconds_per_token: float
     max_seconds_per_token: float
 
@@ -242,86 +246,58 @@ def check_consistent(config: ModelConfig) -> None:
     """Raise ConfigError when two sections contradict each other."""
     pairs = {
         "semantic.hidden_size = codec.hidden_size": (config.semantic.hidden_size, config.codec.hidden_size),
-        "codec.hidden_size = s2mel.regulator.in_channels":
-            (config.codec.hidden_size, config.s2mel.regulator.in_channels),
-        "s2mel.regulator.channels = s2mel.dit.content_dim":
-            (config.s2mel.regulator.channels, config.s2mel.dit.content_dim),
+        "codec.hidden_size = s2mel.regulator.in_channels": (
+            config.codec.hidden_size,
+            config.s2mel.regulator.in_channels,
+        ),
+        "s2mel.regulator.channels = s2mel.dit.content_dim": (
+            config.s2mel.regulator.channels,
+            config.s2mel.dit.content_dim,
+        ),
         "speaker.style_dim = s2mel.dit.style_dim": (config.speaker.style_dim, config.s2mel.dit.style_dim),
         "audio.n_mels = s2mel.dit.in_channels": (config.audio.n_mels, config.s2mel.dit.in_channels),
         "audio.n_mels = vocoder.num_mels": (config.audio.n_mels, config.vocoder.num_mels),
         "codec.codebook_size = gpt.start_mel_token": (config.codec.codebook_size, config.gpt.start_mel_token),
-        "gpt.start_mel_token + 2 = gpt.number_mel_codes":
-            (config.gpt.start_mel_token + 2, config.gpt.number_mel_codes),
+        "gpt.start_mel_token + 2 = gpt.number_mel_codes": (
+            config.gpt.start_mel_token + 2,
+            config.gpt.number_mel_codes,
+        ),
         "gpt.model_dim = gpt.speaker.perceiver_dim": (config.gpt.model_dim, config.gpt.speaker.perceiver_dim),
-        "emotion.names = emotion.rows = emotion.bias in length":
-            (len(config.emotion.names), len(config.emotion.rows)),
+        "emotion.names = emotion.rows = emotion.bias in length": (
+            len(config.emotion.names),
+            len(config.emotion.rows),
+        ),
     }
     for rule, (left, right) in pairs.items():
         if left != right:
-            raise ConfigError(f"model configuration '{config.name}': {rule} does not hold: {left} and {right}")
+            raise ConfigError(
+                f"model configuration '{config.name}': {rule} does not hold: {left} and {right}"
+            )
     hop = 1
     for rate in config.vocoder.upsample_rates:
         hop *= rate
     if hop != config.audio.hop_length:
-        raise ConfigError(f"model configuration '{config.name}': the vocoder upsamples by {hop}, "
-                          f"the mel hop is {config.audio.hop_length}")
+        raise ConfigError(
+            f"model configuration '{config.name}': the vocoder upsamples by {hop}, "
+            f"the mel hop is {config.audio.hop_length}"
+        )
     gpt, alignment = config.gpt, config.gpt.alignment
-    if alignment is not None and not (0 <= alignment.layer < gpt.layers and alignment.heads and min(alignment.heads) >= 0
-                                      and max(alignment.heads) < gpt.heads and min(alignment.back, alignment.ahead) >= 0):
-        raise ConfigError(f"model configuration '{config.name}': gpt.alignment is {alignment}; allowed: a layer below "
-                          f"{gpt.layers}, one or more heads below {gpt.heads}, back and ahead 0 or more")
+    if alignment is not None and not (
+        0 <= alignment.layer < gpt.layers
+        and alignment.heads
+        and min(alignment.heads) >= 0
+        and max(alignment.heads) < gpt.heads
+        and min(alignment.back, alignment.ahead) >= 0
+    ):
+        raise ConfigError(
+            f"model configuration '{config.name}': gpt.alignment is {alignment}; allowed: a layer below "
+            f"{gpt.layers}, one or more heads below {gpt.heads}, back and ahead 0 or more"
+        )
     if config.weights not in ("files", "deterministic"):
-        raise ConfigError(f"model configuration '{config.name}': weights is '{config.weights}'; "
-                          "allowed: files, deterministic")
-
-
-def build(cls, values, where: str):
-    """A `cls` dataclass from a mapping; a key that is unknown or missing is an error that names it."""
-    if not isinstance(values, dict):
-        raise ConfigError(f"{where}: expected a mapping, got {type(values).__name__}")
-    fields = typing.get_type_hints(cls)
-    unknown = sorted(set(values) - set(fields))
-    missing = sorted(set(fields) - set(values))
-    if unknown or missing:
-        raise ConfigError(f"{where}: " + "; ".join(
-            f"{what} {', '.join(keys)}" for what, keys in (("unknown key", unknown), ("missing key", missing)) if keys))
-    return cls(**{key: _convert(fields[key], value, f"{where}.{key}") for key, value in values.items()})
-
-
-def _convert(kind, value, where: str):
-    if dataclasses.is_dataclass(kind):
-        return build(kind, value, where)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where}: expected a list, got {value!r}")
-        inner = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
-        if len(inner) != len(value):
-            raise ConfigError(f"{where}: expected {len(inner)} values, got {len(value)}")
-        return tuple(_convert(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(inner, value)))
-    if origin is types.UnionType:  # only `KIND | None` is used
-        return None if value is None else _convert(arguments[0], value, where)
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise ConfigError(f"{where}: expected {kind.__name__}, got {value!r}")
-    return value
-
-
-def to_dict(config) -> dict:
-    """Plain nested dicts and lists, as `build` takes them and YAML writes them."""
-    def plain(value):
-        if isinstance(value, dict):
-            return {k: plain(v) for k, v in value.items()}
-        return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
-    return plain(dataclasses.asdict(config))
-
-
-def read_yaml(path: Path) -> dict:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
-        raise ConfigError(f"cannot read {path.name}: {' '.join(str(e).split())}") from e
+        raise ConfigError(
+            f"model configuration '{config.name}': weights is '{config.weights}'; "
+            "allowed: files, deterministic"
+        )
 
 
 def config_names() -> list[str]:

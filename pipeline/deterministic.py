@@ -4,6 +4,7 @@ directories in the published file layout. For parity checks, benchmarks, tests a
 The rule is the golden values' (`tests/golden/README.md`): a legacy numpy RandomState seeded with
 crc32(key) draws a standard normal, scaled by what the key's last part and the shape say.
 """
+
 from __future__ import annotations
 
 import json
@@ -19,8 +20,9 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pipeline.checkpoints import BARE_TENSOR, CHECKPOINTS
 from pipeline.config import ModelConfig
-from pipeline.loading import BARE_TENSOR, CHECKPOINTS, is_constant
+from pipeline.loading import is_constant
 from pipeline.published import SEMANTIC, VOCODER, to_published
 
 QUIET = {"conv_post.weight_g": 0.02}  # keeps most of a random vocoder's output inside [-1, 1]
@@ -56,13 +58,15 @@ def tone(name: str, seconds: float, rate: int) -> Tensor:
     seed = zlib.crc32(("tone:" + name).encode())
     f0 = 110 + (seed % 90) + 18 * np.sin(2 * np.pi * 0.7 * t) + 6 * np.sin(2 * np.pi * 5 * t)
     phase = 2 * np.pi * np.cumsum(f0) / rate
-    wave = sum(np.sin(k * phase) / k ** 1.2 for k in range(1, 24))
+    wave = sum(np.sin(k * phase) / k**1.2 for k in range(1, 24))
     envelope = 0.15 + 0.85 * np.clip(np.sin(2 * np.pi * 2.3 * t), 0, 1)
     hiss = np.random.RandomState(seed).standard_normal(t.shape) * 0.002
     return torch.from_numpy(np.clip(0.2 * wave * envelope + hiss, -1, 1).astype(np.float32))[None]
 
 
-def published_shapes(shapes: Mapping[str, tuple[int, ...]], weight_norm: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+def published_shapes(
+    shapes: Mapping[str, tuple[int, ...]], weight_norm: tuple[str, ...]
+) -> dict[str, tuple[int, ...]]:
     """Shapes of a module's tensors as published: constants left out, weight norm not folded."""
     result = {}
     for key, shape in shapes.items():
@@ -83,12 +87,15 @@ def deterministic_state(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tens
 def section_states(config: ModelConfig) -> dict[str, dict[str, dict[str, Tensor]]]:
     """checkpoint -> section -> published state dict with deterministic values, for every module."""
     from pipeline.model import MODULES  # the writer needs the modules' shapes; nothing else here does
+
     states: dict[str, dict[str, dict[str, Tensor]]] = {}
     for (checkpoint, section), make in MODULES.items():
         with torch.device("meta"):
             shapes = {key: tuple(t.shape) for key, t in make(config).state_dict().items()}
         weight_norm = CHECKPOINTS[checkpoint].sections[section].weight_norm
-        states.setdefault(checkpoint, {})[section] = deterministic_state(published_shapes(shapes, weight_norm))
+        states.setdefault(checkpoint, {})[section] = deterministic_state(
+            published_shapes(shapes, weight_norm)
+        )
     return states
 
 
@@ -96,7 +103,10 @@ def tables(config: ModelConfig) -> dict[str, dict[str, Tensor]]:
     """The checkpoints that are no module: statistics and emotion matrices."""
     width, rows = config.semantic.hidden_size, sum(config.emotion.rows)
     return {
-        "semantic_stats": {"mean": SPREAD * noise("w2v.mean", width), "var": 1 + SPREAD * noise("w2v.var", width).abs()},
+        "semantic_stats": {
+            "mean": SPREAD * noise("w2v.mean", width),
+            "var": 1 + SPREAD * noise("w2v.var", width).abs(),
+        },
         "speaker_matrix": {BARE_TENSOR: noise("feat1", rows, config.speaker.style_dim)},
         "emotion_matrix": {BARE_TENSOR: noise("feat2", rows, config.gpt.model_dim)},
     }
@@ -105,8 +115,12 @@ def tables(config: ModelConfig) -> dict[str, dict[str, Tensor]]:
 def write_model(directory: Path, config: ModelConfig, bpe_model: Path) -> Path:
     """A model directory in the published layout: same files, same nesting, weight norm not folded."""
     states = section_states(config)
-    contents = {"gpt": {"model": states["gpt"][""]}, "s2mel": {"net": states["s2mel"]},
-                "speaker": states["speaker"][""], "vocoder": {"generator": states["vocoder"][""]}}
+    contents = {
+        "gpt": {"model": states["gpt"][""]},
+        "s2mel": {"net": states["s2mel"]},
+        "speaker": states["speaker"][""],
+        "vocoder": {"generator": states["vocoder"][""]},
+    }
     for name, table in tables(config).items():
         contents[name] = table.get(BARE_TENSOR, table)
     for name, content in contents.items():

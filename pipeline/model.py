@@ -1,4 +1,5 @@
 """All modules of one model, loaded."""
+
 from __future__ import annotations
 
 import hashlib
@@ -13,15 +14,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pipeline.checkpoints import BARE_TENSOR, CHECKPOINTS
 from pipeline.conditioning.codec import SemanticCodec
 from pipeline.conditioning.semantic import SemanticEncoder, make_semantic_model
 from pipeline.conditioning.speaker import CAMPPlus
 from pipeline.config import ModelConfig
 from pipeline.gpt.model import UnifiedVoice
-from pipeline.loading import (BARE_TENSOR, CHECKPOINTS, CheckpointError, State, is_constant, checkpoint_path,
-                              load_module, read_checkpoint)
+from pipeline.loading import State, checkpoint_path, is_constant, load_module, read_checkpoint
 from pipeline.s2mel.dit import DiT, FlowEstimator
 from pipeline.s2mel.regulator import LengthRegulator, make_latent_projection
+from pipeline.state_dict import CheckpointError
 from pipeline.vocoder.bigvgan import BigVGAN
 
 logger = logging.getLogger(__name__)
@@ -32,8 +34,9 @@ MODULES: Mapping[tuple[str, str], Callable[[ModelConfig], nn.Module]] = {
     ("codec", ""): lambda c: SemanticCodec(c.codec),
     ("speaker", ""): lambda c: CAMPPlus(c.speaker),
     ("gpt", ""): lambda c: UnifiedVoice(c.gpt, c.semantic.hidden_size),
-    ("s2mel", "gpt_layer"): lambda c: make_latent_projection(c.gpt.model_dim, c.s2mel.latent_widths,
-                                                             c.codec.hidden_size),
+    ("s2mel", "gpt_layer"): lambda c: make_latent_projection(
+        c.gpt.model_dim, c.s2mel.latent_widths, c.codec.hidden_size
+    ),
     ("s2mel", "length_regulator"): lambda c: LengthRegulator(c.s2mel.regulator),
     ("s2mel", "cfm"): lambda c: FlowEstimator(c.s2mel.dit, c.s2mel.wavenet),
     ("vocoder", ""): lambda c: BigVGAN(c.vocoder),
@@ -44,6 +47,7 @@ FINGERPRINT_SAMPLES = 64  # values per tensor
 @dataclass(frozen=True)
 class FileLoad:
     """What loading one checkpoint took."""
+
     file: str
     bytes: int
     seconds: float
@@ -53,6 +57,7 @@ class FileLoad:
 class Model:
     """The loaded modules on one device. `fingerprint` names these weights, whatever their file format
     and the precision they are run in."""
+
     config: ModelConfig
     device: torch.device
     semantic: SemanticEncoder
@@ -74,8 +79,12 @@ def default_dtypes(device: torch.device) -> dict[str, torch.dtype]:
     return {"gpt": torch.float16} if device.type == "cuda" else {}
 
 
-def load_model(directory: Path, config: ModelConfig, device: torch.device | str = "cpu",
-               dtypes: Mapping[str, torch.dtype] | None = None) -> Model:
+def load_model(
+    directory: Path,
+    config: ModelConfig,
+    device: torch.device | str = "cpu",
+    dtypes: Mapping[str, torch.dtype] | None = None,
+) -> Model:
     """Load every checkpoint of `directory`, memory-mapped, straight to `device`.
 
     Raises CheckpointError naming the file and the keys that are missing or misshapen."""
@@ -96,21 +105,34 @@ def load_model(directory: Path, config: ModelConfig, device: torch.device | str 
             update_digest(digest, state)
             if (name, section) in MODULES:
                 make = MODULES[name, section]
-                modules[name, section] = load_module(lambda: make(config), state, device, dtypes.get(name, torch.float32))
+                modules[name, section] = load_module(
+                    lambda: make(config), state, device, dtypes.get(name, torch.float32)
+                )
             else:
                 tensors[name] = {key: value.to(device, torch.float32) for key, value in state.tensors.items()}
         loads.append(FileLoad(path.name, path.stat().st_size, time.perf_counter() - start))
         logger.info("%s: %.0f MB in %.2f s", path.name, loads[-1].bytes / 1e6, loads[-1].seconds)
     check_tables(tensors, config)
     stats = tensors["semantic_stats"]
-    semantic = SemanticEncoder(config.semantic, modules["semantic", ""], stats["mean"], stats["var"],
-                               config.reference.sample_rate)
+    semantic = SemanticEncoder(
+        config.semantic, modules["semantic", ""], stats["mean"], stats["var"], config.reference.sample_rate
+    )
     return Model(
-        config=config, device=device, semantic=semantic, codec=modules["codec", ""], speaker=modules["speaker", ""],
-        gpt=modules["gpt", ""], latent_projection=modules["s2mel", "gpt_layer"],
-        regulator=modules["s2mel", "length_regulator"], dit=modules["s2mel", "cfm"].estimator,
-        vocoder=modules["vocoder", ""], speaker_matrix=tensors["speaker_matrix"][BARE_TENSOR],
-        emotion_matrix=tensors["emotion_matrix"][BARE_TENSOR], fingerprint=digest.hexdigest(), loads=tuple(loads))
+        config=config,
+        device=device,
+        semantic=semantic,
+        codec=modules["codec", ""],
+        speaker=modules["speaker", ""],
+        gpt=modules["gpt", ""],
+        latent_projection=modules["s2mel", "gpt_layer"],
+        regulator=modules["s2mel", "length_regulator"],
+        dit=modules["s2mel", "cfm"].estimator,
+        vocoder=modules["vocoder", ""],
+        speaker_matrix=tensors["speaker_matrix"][BARE_TENSOR],
+        emotion_matrix=tensors["emotion_matrix"][BARE_TENSOR],
+        fingerprint=digest.hexdigest(),
+        loads=tuple(loads),
+    )
 
 
 def read_ahead(files: list[Path]) -> None:
@@ -124,10 +146,12 @@ def read_ahead(files: list[Path]) -> None:
 
 def check_tables(tensors: Mapping[str, Mapping[str, Tensor]], config: ModelConfig) -> None:
     rows = sum(config.emotion.rows)
-    wanted = {("semantic_stats", "mean"): (config.semantic.hidden_size,),
-              ("semantic_stats", "var"): (config.semantic.hidden_size,),
-              ("speaker_matrix", BARE_TENSOR): (rows, config.speaker.style_dim),
-              ("emotion_matrix", BARE_TENSOR): (rows, config.gpt.model_dim)}
+    wanted = {
+        ("semantic_stats", "mean"): (config.semantic.hidden_size,),
+        ("semantic_stats", "var"): (config.semantic.hidden_size,),
+        ("speaker_matrix", BARE_TENSOR): (rows, config.speaker.style_dim),
+        ("emotion_matrix", BARE_TENSOR): (rows, config.gpt.model_dim),
+    }
     for (name, key), shape in wanted.items():
         tensor = tensors[name].get(key)
         if tensor is None or tuple(tensor.shape) != shape:
@@ -142,6 +166,10 @@ def update_digest(digest, state: State) -> None:
         if is_constant(key) or any(re.match(p, folded) for p in state.section.weight_norm):
             continue
         flat = state.tensors[key].flatten()
-        sample = flat[::max(1, len(flat) // FINGERPRINT_SAMPLES)][:FINGERPRINT_SAMPLES]
+        sample = flat[:: max(1, len(flat) // FINGERPRINT_SAMPLES)][:FINGERPRINT_SAMPLES]
         digest.update(key.encode())
         digest.update(sample.to(torch.float16).numpy().tobytes())
+
+
+def dtype_of(module: torch.nn.Module) -> torch.dtype:
+    return next(module.parameters()).dtype

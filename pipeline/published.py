@@ -3,6 +3,7 @@
 Sizes come from the files the publishers ship (`config.yaml`, `bigvgan/config.json`,
 `w2v-bert-2.0/config.json`); what those do not say stays as in `configs/indextts2.yaml`.
 """
+
 from __future__ import annotations
 
 import copy
@@ -10,29 +11,73 @@ import json
 import logging
 from pathlib import Path
 
-from pipeline.config import ConfigError, ModelConfig, build, load_config, read_yaml, to_dict
+from pipeline.config import ModelConfig, load_config
+from pipeline.strict import ConfigError, build, read_yaml, to_dict
 
 logger = logging.getLogger(__name__)
 
 BASE = "indextts2"
 
 # our section -> {our key: published key}, for the three published files
-GPT = {key: key for key in (
-    "model_dim", "layers", "heads", "max_mel_tokens", "max_text_tokens", "number_text_tokens", "number_mel_codes",
-    "start_mel_token", "stop_mel_token", "start_text_token", "stop_text_token")}
-CONFORMER = {key: key for key in ("output_size", "linear_units", "attention_heads", "num_blocks", "perceiver_mult")}
-CODEC = {key: key for key in ("codebook_size", "hidden_size", "codebook_dim", "vocos_dim", "vocos_intermediate_dim",
-                              "vocos_num_layers")}
+GPT = {
+    key: key
+    for key in (
+        "model_dim",
+        "layers",
+        "heads",
+        "max_mel_tokens",
+        "max_text_tokens",
+        "number_text_tokens",
+        "number_mel_codes",
+        "start_mel_token",
+        "stop_mel_token",
+        "start_text_token",
+        "stop_text_token",
+    )
+}
+CONFORMER = {
+    key: key for key in ("output_size", "linear_units", "attention_heads", "num_blocks", "perceiver_mult")
+}
+CODEC = {
+    key: key
+    for key in (
+        "codebook_size",
+        "hidden_size",
+        "codebook_dim",
+        "vocos_dim",
+        "vocos_intermediate_dim",
+        "vocos_num_layers",
+    )
+}
 REGULATOR = {"channels": "channels", "in_channels": "in_channels"}
-DIT = {"hidden_dim": "hidden_dim", "heads": "num_heads", "depth": "depth", "in_channels": "in_channels",
-       "content_dim": "content_dim"}
+DIT = {
+    "hidden_dim": "hidden_dim",
+    "heads": "num_heads",
+    "depth": "depth",
+    "in_channels": "in_channels",
+    "content_dim": "content_dim",
+}
 WAVENET = {key: key for key in ("hidden_dim", "num_layers", "kernel_size", "dilation_rate")}
 SPECTRUM = {key: key for key in ("n_fft", "win_length", "hop_length", "n_mels", "fmin", "fmax")}
-VOCODER = {key: key for key in ("num_mels", "upsample_rates", "upsample_kernel_sizes", "upsample_initial_channel",
-                                "resblock_kernel_sizes", "resblock_dilation_sizes")}
-SEMANTIC = {"hidden_size": "hidden_size", "intermediate_size": "intermediate_size", "heads": "num_attention_heads",
-            "conv_kernel": "conv_depthwise_kernel_size", "left_positions": "left_max_position_embeddings",
-            "right_positions": "right_max_position_embeddings"}
+VOCODER = {
+    key: key
+    for key in (
+        "num_mels",
+        "upsample_rates",
+        "upsample_kernel_sizes",
+        "upsample_initial_channel",
+        "resblock_kernel_sizes",
+        "resblock_dilation_sizes",
+    )
+}
+SEMANTIC = {
+    "hidden_size": "hidden_size",
+    "intermediate_size": "intermediate_size",
+    "heads": "num_attention_heads",
+    "conv_kernel": "conv_depthwise_kernel_size",
+    "left_positions": "left_max_position_embeddings",
+    "right_positions": "right_max_position_embeddings",
+}
 NULLS = ("None", "null", "none")  # how the published YAML spells no upper frequency
 
 
@@ -41,8 +86,10 @@ def published_config(directory: Path) -> ModelConfig:
     values = copy.deepcopy(to_dict(load_config(BASE)))
     values.update(name=directory.name, description=f"model directory {directory.name}", weights="files")
     main = apply_main_config(values, read_yaml(directory / "config.yaml"), "config.yaml")
-    for section, table, file in (("vocoder", VOCODER, "bigvgan/config.json"),
-                                 ("semantic", SEMANTIC, "w2v-bert-2.0/config.json")):
+    for section, table, file in (
+        ("vocoder", VOCODER, "bigvgan/config.json"),
+        ("semantic", SEMANTIC, "w2v-bert-2.0/config.json"),
+    ):
         if (directory / file).is_file():
             _take(main[section], _read_json(directory / file, file), table, file)
     main["semantic"]["hidden_layer"] = min(main["semantic"]["hidden_layer"], _layers(directory))
@@ -61,7 +108,9 @@ def apply_main_config(values: dict, published: dict, file: str) -> dict:
     _take(values["codec"], _section(published, "semantic_codec", file), CODEC, f"{file}: semantic_codec")
     values["semantic"]["hidden_size"] = values["codec"]["hidden_size"]
     s2mel = _section(published, "s2mel", file)
-    _take(values["s2mel"]["regulator"], _section(s2mel, "length_regulator", file), REGULATOR, f"{file}: s2mel")
+    _take(
+        values["s2mel"]["regulator"], _section(s2mel, "length_regulator", file), REGULATOR, f"{file}: s2mel"
+    )
     _take(values["s2mel"]["dit"], _section(s2mel, "DiT", file), DIT, f"{file}: s2mel.DiT")
     _take(values["s2mel"]["wavenet"], _section(s2mel, "wavenet", file), WAVENET, f"{file}: s2mel.wavenet")
     audio = _section(s2mel, "preprocess_params", file)
@@ -76,20 +125,30 @@ def apply_main_config(values: dict, published: dict, file: str) -> dict:
 
 def to_published(config: ModelConfig) -> dict:
     """The published config.yaml that says what `config` says: the inverse of `apply_main_config`."""
+
     def give(section, table):
         return {theirs: section[ours] for ours, theirs in table.items()}
+
     values = to_dict(config)
     gpt, s2mel, audio = values["gpt"], values["s2mel"], values["audio"]
     spectrum = give(audio, SPECTRUM)
     spectrum["fmax"] = "None" if spectrum["fmax"] is None else spectrum["fmax"]
     return {
-        "gpt": give(gpt, GPT) | {"condition_module": give(gpt["speaker"], CONFORMER),
-                                 "emo_condition_module": give(gpt["emotion"], CONFORMER)},
+        "gpt": give(gpt, GPT)
+        | {
+            "condition_module": give(gpt["speaker"], CONFORMER),
+            "emo_condition_module": give(gpt["emotion"], CONFORMER),
+        },
         "semantic_codec": give(values["codec"], CODEC),
-        "s2mel": {"preprocess_params": {"sr": audio["sample_rate"], "spect_params": spectrum},
-                  "length_regulator": give(s2mel["regulator"], REGULATOR), "DiT": give(s2mel["dit"], DIT),
-                  "wavenet": give(s2mel["wavenet"], WAVENET)},
-        "emo_num": values["emotion"]["rows"], "version": 2.0}
+        "s2mel": {
+            "preprocess_params": {"sr": audio["sample_rate"], "spect_params": spectrum},
+            "length_regulator": give(s2mel["regulator"], REGULATOR),
+            "DiT": give(s2mel["dit"], DIT),
+            "wavenet": give(s2mel["wavenet"], WAVENET),
+        },
+        "emo_num": values["emotion"]["rows"],
+        "version": 2.0,
+    }
 
 
 def _layers(directory: Path) -> int:

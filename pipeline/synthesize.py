@@ -2,6 +2,7 @@
 
 Axes: n codes, D GPT width, C mel channels, R reference frames, F target frames, T samples.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -10,14 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.conditioning.voice import Voice, dtype_of
 from pipeline.config import SynthesisConfig
 from pipeline.gpt.decode import Decoded, decode
 from pipeline.gpt.sampling import SamplingOptions
-from pipeline.model import Model
+from pipeline.model import Model, dtype_of
 from pipeline.s2mel.flow import draw_noise, solve
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import Stopwatch
+from pipeline.voice import Voice
 
 OnProgress = Callable[[str, int, int], None]  # (stage, step, of); may raise to end the synthesis
 
@@ -30,6 +31,7 @@ def no_progress(stage: str, step: int, of: int) -> None:
 class SegmentAudio:
     """One segment as the model made it: wave [T] in [-1, 1] on the CPU; codes is how many the GPT made;
     stopped: it ended by itself rather than at the limit."""
+
     wave: Tensor
     codes: int
     stopped: bool
@@ -40,9 +42,16 @@ def sampling_options(options: SynthesisConfig) -> SamplingOptions:
     """temperature 0 means no sampling: the most likely code, or plain beam search."""
     sample = options.temperature > 0
     return SamplingOptions(
-        do_sample=sample, temperature=options.temperature if sample else 1.0, top_k=options.top_k, top_p=options.top_p,
-        num_beams=options.num_beams, repetition_penalty=options.repetition_penalty,
-        length_penalty=options.length_penalty, max_codes=options.max_mel_tokens, mel_positions=options.mel_positions)
+        do_sample=sample,
+        temperature=options.temperature if sample else 1.0,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        num_beams=options.num_beams,
+        repetition_penalty=options.repetition_penalty,
+        length_penalty=options.length_penalty,
+        max_codes=options.max_mel_tokens,
+        mel_positions=options.mel_positions,
+    )
 
 
 class Synthesizer:
@@ -53,8 +62,16 @@ class Synthesizer:
         self.sample_rate = model.config.audio.sample_rate
 
     @torch.inference_mode()
-    def segment(self, text: TextSegment, voice: Voice, emotion_vector: Tensor, options: SynthesisConfig, seed: int,
-                stopwatch: Stopwatch, on_progress: OnProgress = no_progress) -> SegmentAudio:
+    def segment(
+        self,
+        text: TextSegment,
+        voice: Voice,
+        emotion_vector: Tensor,
+        options: SynthesisConfig,
+        seed: int,
+        stopwatch: Stopwatch,
+        on_progress: OnProgress = no_progress,
+    ) -> SegmentAudio:
         """Speak one segment; the same arguments give the same wave. emotion_vector [1, D]:
         voice.emotion_vector, or another."""
         generator = torch.Generator().manual_seed(seed)
@@ -67,17 +84,35 @@ class Synthesizer:
             wave = self.wave(mel)
         return SegmentAudio(wave, len(decoded.codes), decoded.stopped, seed)
 
-    def codes(self, text_ids: list[int], voice: Voice, emotion_vector: Tensor, options: SynthesisConfig,
-              generator: torch.Generator, on_progress: OnProgress = no_progress) -> Decoded:
+    def codes(
+        self,
+        text_ids: list[int],
+        voice: Voice,
+        emotion_vector: Tensor,
+        options: SynthesisConfig,
+        generator: torch.Generator,
+        on_progress: OnProgress = no_progress,
+    ) -> Decoded:
         """Mel codes [n] and latents [n, D] of one segment."""
         gpt, dtype = self.model.gpt, dtype_of(self.model.gpt)
         ids = torch.tensor([text_ids], device=self.model.device)
         prompt = gpt.prompt_inputs(voice.speaker_latents.to(dtype), emotion_vector.to(dtype), ids)
-        return decode(gpt, prompt, sampling_options(options), generator,
-                      lambda step: on_progress("gpt", step, options.max_mel_tokens))
+        return decode(
+            gpt,
+            prompt,
+            sampling_options(options),
+            generator,
+            lambda step: on_progress("gpt", step, options.max_mel_tokens),
+        )
 
-    def mel(self, decoded: Decoded, voice: Voice, options: SynthesisConfig, generator: torch.Generator,
-            on_progress: OnProgress = no_progress) -> Tensor:
+    def mel(
+        self,
+        decoded: Decoded,
+        voice: Voice,
+        options: SynthesisConfig,
+        generator: torch.Generator,
+        on_progress: OnProgress = no_progress,
+    ) -> Tensor:
         """Mel [1, C, F] of one segment's codes; F = round-down(frames_per_code · n / speed), so that speed
         changes the length and not the pitch."""
         model, config = self.model, self.model.config
@@ -87,11 +122,21 @@ class Synthesizer:
         latents = model.latent_projection(decoded.latents[None].to(dtype_of(model.latent_projection)))
         condition = model.regulator(model.codec.vq2emb(decoded.codes[None]) + latents, frames)
         conditions = torch.cat([voice.prompt_condition, condition], dim=1)
-        noise = draw_noise(config.audio.n_mels, conditions.shape[1], generator, options.noise_scale).to(model.device)
+        noise = draw_noise(config.audio.n_mels, conditions.shape[1], generator, options.noise_scale).to(
+            model.device
+        )
         dtype = dtype_of(model.dit)
-        mel = solve(model.dit, noise.to(dtype), voice.reference_mel.to(dtype), conditions.to(dtype), voice.style.to(dtype),
-                    options.diffusion_steps, options.cfg_rate, options.time_sway,
-                    lambda step: on_progress("s2mel", step, options.diffusion_steps))
+        mel = solve(
+            model.dit,
+            noise.to(dtype),
+            voice.reference_mel.to(dtype),
+            conditions.to(dtype),
+            voice.style.to(dtype),
+            options.diffusion_steps,
+            options.cfg_rate,
+            options.time_sway,
+            lambda step: on_progress("s2mel", step, options.diffusion_steps),
+        )
         return mel
 
     def wave(self, mel: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
 """Seconds per stage, for metrics and logs."""
+
 from __future__ import annotations
 
 import time

@@ -1,4 +1,5 @@
 """Shared fixtures: the golden files and one mini model, loaded once through the real loading path."""
+
 import os
 from pathlib import Path
 
@@ -22,7 +23,9 @@ MODELS = ("mini", "tiny-en")  # that ship with this repository
 @pytest.fixture(scope="session")
 def mini_directory(tmp_path_factory) -> Path:
     """A mini model in the published layout, pickles and all."""
-    return write_model(tmp_path_factory.mktemp("model") / "mini", load_config("mini"), ROOT / "models/mini/bpe.model")
+    return write_model(
+        tmp_path_factory.mktemp("model") / "mini", load_config("mini"), ROOT / "models/mini/bpe.model"
+    )
 
 
 @pytest.fixture(scope="session")

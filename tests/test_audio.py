@@ -1,4 +1,5 @@
 """Waveform arithmetic against independent implementations."""
+
 import librosa
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ CONFIG = load_config("indextts2").audio
 def test_mel_is_librosas_but_for_the_floor():
     wave = tone("mel", 1.0, 22050)
     pad = (1024 - 256) // 2
-    spectrum = np.abs(librosa.stft(np.pad(wave[0].numpy(), pad, mode="reflect"), n_fft=1024, hop_length=256, center=False))
+    spectrum = np.abs(
+        librosa.stft(np.pad(wave[0].numpy(), pad, mode="reflect"), n_fft=1024, hop_length=256, center=False)
+    )
     expected = np.log(np.maximum(librosa.filters.mel(sr=22050, n_fft=1024, n_mels=80) @ spectrum, 1e-5))
     ours = log_mel(wave, CONFIG)[0].numpy()
     loud = expected > -8
@@ -34,7 +37,9 @@ def test_resampling_keeps_a_tone_a_tone(rate):
 
 
 def test_resampling_removes_what_would_alias():
-    wave = torch.from_numpy(scipy.signal.chirp(np.arange(48000) / 48000, 11000, 1, 22000).astype(np.float32))[None]
+    wave = torch.from_numpy(scipy.signal.chirp(np.arange(48000) / 48000, 11000, 1, 22000).astype(np.float32))[
+        None
+    ]
     assert resample(wave, 48000, 16000)[0, 500:-500].abs().max() < 0.02
 
 

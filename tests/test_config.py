@@ -1,4 +1,5 @@
 """Configurations are read strictly, and a published directory says the same as ours."""
+
 import json
 import re
 
@@ -6,12 +7,14 @@ import pytest
 import torch
 import yaml
 
-from pipeline.catalog import locate
-from pipeline.config import ConfigError, ModelConfig, build, config_names, load_config, to_dict
+from pipeline.checkpoints import CHECKPOINTS
+from pipeline.config import ModelConfig, config_names, load_config
 from pipeline.deterministic import published_shapes, values
-from pipeline.loading import CHECKPOINTS, is_constant
+from pipeline.loading import is_constant
 from pipeline.model import MODULES
 from pipeline.published import apply_main_config, published_config
+from pipeline.strict import ConfigError, build, to_dict
+from service.catalog import locate
 from tests.conftest import GOLDEN
 
 
@@ -29,17 +32,27 @@ def test_unknown_and_missing_keys_are_named():
         build(ModelConfig, values, "x")
 
 
-@pytest.mark.parametrize("section, key, value, message", [
-    ("gpt", "layers", "three", "x.gpt.layers: expected int, got 'three'"),
-    ("gpt", "layers", True, "expected int"),
-    ("vocoder", "upsample_rates", 4, "expected a list"),
-    ("s2mel", "regulator", 7, "expected a mapping"),
-    ("codec", "hidden_size", 999, "semantic.hidden_size = codec.hidden_size does not hold: 1024 and 999"),
-    ("gpt", "alignment", {"layer": 0, "heads": [0]}, "x.gpt.alignment: missing key ahead, back"),
-    *(("gpt", "alignment", {"layer": 0, "heads": [0], "back": 1, "ahead": 3} | wrong, "gpt.alignment is .*; allowed: a layer")
-      for wrong in ({"layer": 99}, {"heads": []}, {"heads": [99]}, {"heads": [-1]}, {"ahead": -1})),
-    ("audio", "hop_length", 300, "the vocoder upsamples by 256, the mel hop is 300"),
-])
+@pytest.mark.parametrize(
+    "section, key, value, message",
+    [
+        ("gpt", "layers", "three", "x.gpt.layers: expected int, got 'three'"),
+        ("gpt", "layers", True, "expected int"),
+        ("vocoder", "upsample_rates", 4, "expected a list"),
+        ("s2mel", "regulator", 7, "expected a mapping"),
+        ("codec", "hidden_size", 999, "semantic.hidden_size = codec.hidden_size does not hold: 1024 and 999"),
+        ("gpt", "alignment", {"layer": 0, "heads": [0]}, "x.gpt.alignment: missing key ahead, back"),
+        *(
+            (
+                "gpt",
+                "alignment",
+                {"layer": 0, "heads": [0], "back": 1, "ahead": 3} | wrong,
+                "gpt.alignment is .*; allowed: a layer",
+            )
+            for wrong in ({"layer": 99}, {"heads": []}, {"heads": [99]}, {"heads": [-1]}, {"ahead": -1})
+        ),
+        ("audio", "hop_length", 300, "the vocoder upsamples by 256, the mel hop is 300"),
+    ],
+)
 def test_wrong_values_are_named(section, key, value, message):
     values = to_dict(load_config("mini"))
     values[section][key] = value
@@ -50,7 +63,9 @@ def test_wrong_values_are_named(section, key, value, message):
 def test_an_unknown_model_lists_the_known_ones():
     with pytest.raises(ConfigError, match="unknown model 'nope'; known: .*indextts2"):
         load_config("nope")
-    with pytest.raises(ConfigError, match="INDEXTTS_MODEL is 'nope'; allowed: .*mini, .*or a model directory"):
+    with pytest.raises(
+        ConfigError, match="INDEXTTS_MODEL is 'nope'; allowed: .*mini, .*or a model directory"
+    ):
         with locate("nope"):
             pass
 
@@ -76,17 +91,25 @@ def test_a_published_configuration_without_a_section_is_an_error(tmp_path):
         published_config(tmp_path)
 
 
-FILES = {"gpt.pth": ("gpt", ""), "s2mel.pth:net.cfm": ("s2mel", "cfm"),
-         "s2mel.pth:net.length_regulator": ("s2mel", "length_regulator"), "s2mel.pth:net.gpt_layer": ("s2mel", "gpt_layer"),
-         "semantic_codec/model.safetensors": ("codec", ""), "campplus_cn_common.bin": ("speaker", ""),
-         "bigvgan_generator.pt:generator": ("vocoder", "")}
+FILES = {
+    "gpt.pth": ("gpt", ""),
+    "s2mel.pth:net.cfm": ("s2mel", "cfm"),
+    "s2mel.pth:net.length_regulator": ("s2mel", "length_regulator"),
+    "s2mel.pth:net.gpt_layer": ("s2mel", "gpt_layer"),
+    "semantic_codec/model.safetensors": ("codec", ""),
+    "campplus_cn_common.bin": ("speaker", ""),
+    "bigvgan_generator.pt:generator": ("vocoder", ""),
+}
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_full_model_has_the_published_keys_and_shapes(file):
     """Every tensor of the published files is wanted, a constant, or known to be unused; and no other is."""
-    manifest = {key: tuple(shape) for key, (_, shape) in json.loads((GOLDEN / "manifest.json").read_text())[file].items()
-                if not is_constant(key)}
+    manifest = {
+        key: tuple(shape)
+        for key, (_, shape) in json.loads((GOLDEN / "manifest.json").read_text())[file].items()
+        if not is_constant(key)
+    }
     checkpoint, section = FILES[file]
     rule = CHECKPOINTS[checkpoint].sections[section]
     with torch.device("meta"):

@@ -1,4 +1,5 @@
 """Strict loading of published-layout checkpoints: what is missing, misshapen, extra, foreign or evil."""
+
 import pickle
 import shutil
 
@@ -7,10 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from pipeline.checkpoints import Section
 from pipeline.config import load_config
-from pipeline.loading import (OWN_FILE, CheckpointError, Section, State, fold_weight_norm, load_module, read_checkpoint,
-                              unpickle)
+from pipeline.loading import OWN_FILE, State, load_module, read_checkpoint
 from pipeline.model import load_model
+from pipeline.state_dict import CheckpointError, fold_weight_norm, unpickle
 
 
 @pytest.fixture
@@ -44,9 +46,13 @@ def test_missing_and_misshapen_keys_are_listed(directory):
     def damage(content):
         del content["model"]["final_norm.bias"]
         content["model"]["emo_layer.weight"] = torch.zeros(3, 3)
+
     edit(directory / "gpt.pth", damage)
-    with pytest.raises(CheckpointError, match=r"gpt.pth: missing: final_norm.bias; misshapen: emo_layer.weight is "
-                                              r"\[3, 3\], expected \[128, 128\]"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"gpt.pth: missing: final_norm.bias; misshapen: emo_layer.weight is "
+        r"\[3, 3\], expected \[128, 128\]",
+    ):
         load_model(directory, load_config("mini"))
 
 
@@ -69,6 +75,7 @@ def test_keys_known_to_be_unused_are_silent(directory, caplog):
         content["net"]["cfm"]["estimator.transformer.layers.0.skip_in_linear.weight"] = torch.zeros(1)
         content["net"]["length_regulator"]["mask_token"] = torch.zeros(1)
         content["net"]["cfm"]["estimator.input_pos"] = torch.arange(4)
+
     edit(directory / "s2mel.pth", add)
     load_model(directory, load_config("mini"))
     assert "not used" not in caplog.text
@@ -77,6 +84,7 @@ def test_keys_known_to_be_unused_are_silent(directory, caplog):
 def test_data_parallel_prefixes_are_stripped(directory, mini_model):
     def prefix(content):
         content["net"]["cfm"] = {"module." + key: value for key, value in content["net"]["cfm"].items()}
+
     edit(directory / "s2mel.pth", prefix)
     loaded = load_model(directory, load_config("mini"))
     assert loaded.fingerprint == mini_model.fingerprint
@@ -106,8 +114,11 @@ def test_missing_files_are_listed_at_once(directory):
 
 def test_converted_files_are_preferred_and_equal(directory, mini_model):
     states = read_checkpoint(directory, "s2mel")
-    flat = {state.section.prefix + key: value.clone() for state in states.values()
-            for key, value in fold_weight_norm(state.tensors).items()}
+    flat = {
+        state.section.prefix + key: value.clone()
+        for state in states.values()
+        for key, value in fold_weight_norm(state.tensors).items()
+    }
     save_file(flat, directory / "s2mel.safetensors")
     (directory / "s2mel.pth").unlink()
     loaded = load_model(directory, load_config("mini"))
@@ -120,7 +131,9 @@ class Evil:
         return exec, ("raise SystemExit('ran')",)
 
 
-@pytest.mark.parametrize("write", [lambda p: p.write_bytes(pickle.dumps(Evil())), lambda p: torch.save({"a": Evil()}, p)])
+@pytest.mark.parametrize(
+    "write", [lambda p: p.write_bytes(pickle.dumps(Evil())), lambda p: torch.save({"a": Evil()}, p)]
+)
 def test_a_pickle_that_wants_more_than_tensors_is_refused_by_name(tmp_path, write):
     write(tmp_path / "gpt.pth")
     with pytest.raises(CheckpointError, match="gpt.pth: not a readable tensor file.*exec"):
@@ -142,7 +155,13 @@ def test_truncated_safetensors_are_refused(directory):
 
 
 def test_nothing_is_left_on_meta_and_constants_are_computed(mini_model):
-    for module in (mini_model.gpt, mini_model.dit, mini_model.vocoder, mini_model.speaker, mini_model.semantic):
+    for module in (
+        mini_model.gpt,
+        mini_model.dit,
+        mini_model.vocoder,
+        mini_model.speaker,
+        mini_model.semantic,
+    ):
         assert not any(t.is_meta for t in [*module.parameters(), *module.buffers()])
     assert abs(float(mini_model.vocoder.activation_post.filter.sum()) - 1) < 1e-6
 

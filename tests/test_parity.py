@@ -1,4 +1,5 @@
 """Golden values of the published computation, at mini size here and at full size by `-m full`."""
+
 from pathlib import Path
 
 import pytest

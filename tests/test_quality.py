@@ -1,4 +1,5 @@
 """`script/quality`: its figures and pictures."""
+
 import torch
 
 from checks.pictures import attention_to_text, draw_spectrograms
@@ -8,14 +9,33 @@ from pipeline.deterministic import tone
 
 
 def case(**values) -> Case:
-    return Case(**dict(voice="slt", text="a b c d", heard="a b c", heard_flite="a b c d", errors=1, errors_flite=0, words=4,
-                       pitch=100.0, pitch_reference=110.0, similarity_same=0.9, similarity_other=0.5, real_time_factor=0.5,
-                       stopped=True) | values)
+    return Case(
+        **dict(
+            voice="slt",
+            text="a b c d",
+            heard="a b c",
+            heard_flite="a b c d",
+            errors=1,
+            errors_flite=0,
+            words=4,
+            pitch=100.0,
+            pitch_reference=110.0,
+            similarity_same=0.9,
+            similarity_other=0.5,
+            real_time_factor=0.5,
+            stopped=True,
+        )
+        | values
+    )
 
 
 def test_the_summary_counts_words_not_sentences():
-    cases = [case(), case(voice="rms", words=12, errors=6, errors_flite=3, pitch=200.0, stopped=False),
-             case(pitch=float("nan"), similarity_other=0.95, real_time_factor=0.7), case(real_time_factor=0.3)]
+    cases = [
+        case(),
+        case(voice="rms", words=12, errors=6, errors_flite=3, pitch=200.0, stopped=False),
+        case(pitch=float("nan"), similarity_other=0.95, real_time_factor=0.7),
+        case(real_time_factor=0.3),
+    ]
     summary = summarize(cases)
     assert summary["word_error_rate"] == 9 / 24 and summary["word_error_rate_flite"] == 3 / 24
     assert summary["word_error_rate_rms"] == 0.5 and summary["word_error_rate_flite_slt"] == 0
@@ -42,5 +62,9 @@ def test_attention_is_the_models_own(mini_model, generator):
 
 def test_spectrograms_are_drawn(tmp_path):
     wave = tone("picture", 0.5, 16000)[0].numpy()
-    draw_spectrograms(load_config("mini").audio, [("one", wave, 16000), ("two", wave, 16000), ("three", wave, 16000)], tmp_path / "p.png")
+    draw_spectrograms(
+        load_config("mini").audio,
+        [("one", wave, 16000), ("two", wave, 16000), ("three", wave, 16000)],
+        tmp_path / "p.png",
+    )
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")

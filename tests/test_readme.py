@@ -1,4 +1,5 @@
 """What the README names exists."""
+
 import inspect
 import re
 
@@ -16,4 +17,6 @@ def test_scripts_and_files_it_names_exist():
 def test_every_input_is_in_its_table_and_no_other():
     inputs = set(inspect.signature(Predictor.predict).parameters) - {"self"}
     table = README.split("## Inputs")[1].split("\n\n")[1]
-    assert {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])} == inputs
+    assert {
+        name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    } == inputs

@@ -1,6 +1,8 @@
 """The house rules that can be read off the source: who may import whom, what the builds install."""
+
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -8,81 +10,127 @@ import yaml
 
 from tests.conftest import ROOT
 
-STAGES = {"text", "conditioning", "gpt", "s2mel", "vocoder"}
-BASE = {"config", "audio", "audio_input", "loading", "timing"}
-# what becomes of the waves: knows waves and numbers, and only the wiring knows it
-OUTPUT = {"finish", "audio_output", "receipt"}
-# `model` gathers the stages' modules; `voice` is what a reference becomes through several of them
-WIRING = {"model", "synthesize", "service", "deterministic", "published", "catalog", "request", "reference",
-          "budget", "speak", "result", "workspace"}
-WIRING_FILES = {"pipeline/conditioning/voice.py", "pipeline/conditioning/voice_file.py"}
+# Top to bottom: a floor imports only floors below it.
+FLOORS = (
+    ("checks", "training"),
+    ("predict", "train"),
+    ("gateway",),
+    ("service",),
+    ("weights",),
+    ("enhance", "fetching"),
+    ("pipeline",),
+)
+LIBRARY = ("service", "enhance", "fetching", "pipeline")
+SHELLS = {"predict", "train"}  # the only ones that know Cog
 
 
-def imports(path: Path) -> set[str]:
+def module_name(path: Path) -> str:
+    return path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of the project but tests and scripts, by its dotted name."""
+    tops = {name for floor in FLOORS for name in floor}
+    paths = [p for p in ROOT.rglob("*.py") if p.relative_to(ROOT).parts[0].removesuffix(".py") in tops]
+    return {module_name(path): path for path in sorted(paths)}
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
+    """The modules that `path` imports, by full name; a name out of a package is the package's module of that name
+    where there is one."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in modules() else node.module for name in names}
+    return frozenset(found)
 
 
-def sources(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
+def graph() -> dict[str, set[str]]:
+    return {name: set(imports(path)) & set(modules()) for name, path in modules().items()}
 
 
-def package_parts(path: Path) -> set[str]:
-    """The parts of pipeline/ that a file imports."""
-    return {name.split(".")[1] for name in imports(path) if name.startswith("pipeline.")}
+def test_imports_only_go_down():
+    height = {name: len(FLOORS) - index for index, floor in enumerate(FLOORS) for name in floor}
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in graph().items()
+        for other in others
+        if height[other.split(".")[0]] > height[name.split(".")[0]]
+        or (
+            height[other.split(".")[0]] == height[name.split(".")[0]]
+            and other.split(".")[0] != name.split(".")[0]
+            and name.split(".")[0] != "checks"
+        )
+    ]
+    assert not wrong
+
+
+def test_no_circle():
+    waiting = graph()
+    while leaves := {name for name, others in waiting.items() if not others & set(waiting) - {name}}:
+        waiting = {name: others for name, others in waiting.items() if name not in leaves}
+    assert not waiting, f"modules that import one another: {sorted(waiting)}"
 
 
 def test_stages_do_not_import_one_another():
-    for path in sources("pipeline"):
-        relative = path.relative_to(ROOT).as_posix()
-        stage = path.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py")
-        if stage not in STAGES or relative in WIRING_FILES:
-            continue
-        others = package_parts(path) - BASE - {stage}
-        assert not others, f"{relative} imports {others}"
+    """A stage is a folder of pipeline/; what it needs beside itself lies flat in pipeline/ and needs no stage."""
+    stages = {path.name for path in (ROOT / "pipeline").iterdir() if (path / "__init__.py").is_file()}
+    assert {"text", "conditioning", "gpt", "s2mel", "vocoder"} <= stages
+
+    def reaches(name: str, seen: frozenset[str] = frozenset()) -> set[str]:
+        """Stages that `name` needs, itself or through modules that are no stage."""
+        parts = name.split(".")
+        if parts[0] == "pipeline" and len(parts) > 1 and parts[1] in stages:
+            return {parts[1]}
+        return {stage for other in graph()[name] - seen for stage in reaches(other, seen | {name})}
+
+    for name in modules():
+        parts = name.split(".")
+        if parts[0] == "pipeline" and len(parts) > 1 and parts[1] in stages:
+            others = {stage for other in graph()[name] for stage in reaches(other)} - {parts[1]}
+            assert not others, f"{name} needs {sorted(others)}"
 
 
-def test_base_imports_no_stage():
-    for path in sources("pipeline"):
-        part = path.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py")
-        if part in BASE:
-            assert not package_parts(path) & (STAGES | OUTPUT | WIRING), path
+def test_only_the_shells_import_cog():
+    for name, path in modules().items():
+        if name not in SHELLS:
+            assert not {other.split(".")[0] for other in imports(path)} & {"cog", "coglet", *SHELLS}, name
 
 
-def test_output_imports_only_base():
-    for path in sources("pipeline"):
-        part = path.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py")
-        if part in OUTPUT:
-            assert package_parts(path) <= BASE | {part}, path
-
-
-def test_every_part_of_the_pipeline_is_placed():
-    parts = {path.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py") for path in sources("pipeline")}
-    assert parts <= STAGES | BASE | OUTPUT | WIRING | {"__init__"}
-
-
-def test_only_predict_imports_cog():
-    for path in [*sources("pipeline"), *sources("enhance"), *sources("checks"), ROOT / "weights.py"]:
-        if path.is_file():
-            assert not any(name.split(".")[0] in ("cog", "coglet", "predict") for name in imports(path)), path
-
-
-def test_enhance_knows_no_model():
-    allowed = {"audio", "audio_input", "loading"}
-    for path in sources("enhance"):
-        assert package_parts(path) <= allowed, path
+def test_enhance_and_fetching_know_no_model():
+    """Waveforms in and out, files moved: neither needs a stage, a configuration of a model or the wiring of stages."""
+    allowed = {
+        "pipeline.audio",
+        "pipeline.loading",
+        "pipeline.state_dict",
+        "pipeline.checkpoints",
+        "pipeline.strict",
+    }
+    for name in modules():
+        if name.split(".")[0] in ("enhance", "fetching"):
+            assert {o for o in graph()[name] if o.startswith("pipeline.")} <= allowed, name
 
 
 def test_library_logs_instead_of_printing():
-    for path in [*sources("pipeline"), *sources("enhance")]:
-        calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
-        assert not any(isinstance(c.func, ast.Name) and c.func.id == "print" for c in calls), path
+    for name, path in modules().items():
+        if name.split(".")[0] in LIBRARY:
+            calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+            assert not any(isinstance(c.func, ast.Name) and c.func.id == "print" for c in calls), name
+
+
+def test_init_files_hold_no_logic():
+    for name, path in modules().items():
+        if path.name == "__init__.py":
+            body = ast.parse(path.read_text()).body
+            assert all(
+                isinstance(node, (ast.Import, ast.ImportFrom, ast.Assign, ast.Expr)) for node in body
+            ), name
 
 
 @pytest.fixture(scope="module")

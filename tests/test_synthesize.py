@@ -1,14 +1,15 @@
 """One text segment to a wave: seeds, lengths, speed, and ends of speech."""
+
 import dataclasses
 
 import pytest
 import torch
 
-from pipeline.conditioning.voice import make_voice
 from pipeline.deterministic import tone
 from pipeline.synthesize import Synthesizer, sampling_options
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import Stopwatch
+from pipeline.voice import make_voice
 
 TEXT = TextSegment("one", [10, 20, 30])
 
@@ -31,12 +32,15 @@ def stop_bias(mini_model):
 
     def change(value):
         bias[mini_model.config.gpt.stop_mel_token] = value
+
     yield change
     bias.copy_(saved)
 
 
 def speak(model, voice, options, seed=0, **rest):
-    return Synthesizer(model).segment(TEXT, voice, voice.emotion_vector, options, seed, Stopwatch(model.device), **rest)
+    return Synthesizer(model).segment(
+        TEXT, voice, voice.emotion_vector, options, seed, Stopwatch(model.device), **rest
+    )
 
 
 def test_length_is_the_published_ratio_of_the_codes(mini_model, voice, options):
@@ -47,7 +51,10 @@ def test_length_is_the_published_ratio_of_the_codes(mini_model, voice, options):
 @pytest.mark.parametrize("speed", [0.5, 0.8, 1.5, 2.0])
 def test_speed_changes_the_length_of_the_same_codes(mini_model, voice, options, stop_bias, speed):
     stop_bias(-100)
-    plain, changed = speak(mini_model, voice, options), speak(mini_model, voice, dataclasses.replace(options, speed=speed))
+    plain, changed = (
+        speak(mini_model, voice, options),
+        speak(mini_model, voice, dataclasses.replace(options, speed=speed)),
+    )
     assert plain.codes == changed.codes == 20
     assert len(changed.wave) == pytest.approx(len(plain.wave) / speed, rel=0.05)
 

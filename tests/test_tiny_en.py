@@ -1,4 +1,5 @@
 """The embedded voice speaks: words a recognizer understands, in the voice it was given, at the pace it was asked for."""
+
 import itertools
 import json
 import zipfile
@@ -11,14 +12,17 @@ import torch
 from torch.nn import functional as F
 
 from checks.quality import PITCH_TOLERANCE
-from pipeline.catalog import DEFAULT_MODEL, embedded_directory
-from pipeline.request import Request
-from pipeline.service import Service
+from service.catalog import DEFAULT_MODEL, embedded_directory
+from service.request import Request
+from service.service import Service
 from tests.conftest import ROOT
 from training import measure
 
 VOICES = {"slt": "speaker.wav", "rms": "rms.flac", "awb": "awb.flac", "kal16": "kal16.flac"}
-TEXTS = ("Please leave your umbrella by the door before you come in.", "Does anyone know where the nearest pharmacy is?")
+TEXTS = (
+    "Please leave your umbrella by the door before you come in.",
+    "Does anyone know where the nearest pharmacy is?",
+)
 MAX_WORD_ERROR_RATE = 0.4  # of so few words; script/quality measures many
 MAX_MEGABYTES = 48
 
@@ -48,11 +52,15 @@ def spoken(service) -> dict[tuple[str, str], tuple[np.ndarray, int, dict]]:
 
 def test_it_is_what_is_served_and_small():
     assert DEFAULT_MODEL == "tiny-en"
-    assert sum(path.stat().st_size for path in embedded_directory("tiny-en").rglob("*")) <= MAX_MEGABYTES * 1e6
+    assert (
+        sum(path.stat().st_size for path in embedded_directory("tiny-en").rglob("*")) <= MAX_MEGABYTES * 1e6
+    )
 
 
 def test_a_recognizer_understands_it(spoken):
-    texts, heard = zip(*((text, measure.transcribe(wave, rate)) for (_, text), (wave, rate, _) in spoken.items()))
+    texts, heard = zip(
+        *((text, measure.transcribe(wave, rate)) for (_, text), (wave, rate, _) in spoken.items())
+    )
     assert measure.word_error_rate(texts, heard) <= MAX_WORD_ERROR_RATE, heard
 
 
@@ -65,13 +73,18 @@ def test_the_pitch_is_the_references(spoken):
     """Of all four voices; awb's is far from the vocoder's frame rate (86 Hz), at which a poor vocoder hums."""
     for (voice, text), (wave, rate, _) in spoken.items():
         reference = measure.median_pitch(*soundfile.read(example(voice), dtype="float32"))
-        assert measure.median_pitch(wave, rate) == pytest.approx(reference, rel=PITCH_TOLERANCE), (voice, text)
+        assert measure.median_pitch(wave, rate) == pytest.approx(reference, rel=PITCH_TOLERANCE), (
+            voice,
+            text,
+        )
 
 
 def test_a_speaker_is_closer_to_itself_than_to_others(service, spoken):
     """By style cosine, for references and for what is spoken in their voices."""
+
     def style(path: Path) -> torch.Tensor:
         return service.references.speaker(path, Request("a", path).reference_options()).voice.style[0]
+
     references = {voice: style(example(voice)) for voice in VOICES}
     for voice in VOICES:
         wave, rate, _ = spoken[voice, TEXTS[0]]
@@ -103,7 +116,7 @@ def test_a_word_it_cannot_read_is_a_warning(service):
 def test_numbers_are_read_in_its_only_language(service):
     result = service.run(Request("7", example("slt"), receipt=True, seed=0))
     with zipfile.ZipFile(result.path) as archive:
-        segment, = json.loads(archive.read("speech.json"))["segments"]
+        (segment,) = json.loads(archive.read("speech.json"))["segments"]
     assert segment["text"].lower() == "seven"
     with pytest.raises(ValueError, match="language is zh; the model tiny-en speaks en"):
         speak(service, "Hello.", "slt", language="zh")

@@ -1,32 +1,44 @@
 """The embedded voice's numbers stay what they were, stage by stage. `python -m tests.test_tiny_en_golden` writes them
 anew: right after a training, wrong to make this test pass."""
+
 import dataclasses
 
 import numpy as np
 import pytest
 import torch
 
-from pipeline.audio_input import read_audio
-from pipeline.catalog import locate
-from pipeline.conditioning.voice import make_voice
+from enhance.audio_input.read import read_audio
 from pipeline.model import load_model
 from pipeline.synthesize import Synthesizer
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.prepare import prepare_text
 from pipeline.text.tokenize import Tokenizer
+from pipeline.voice import make_voice
+from service.catalog import locate
 from tests.conftest import GOLDEN, ROOT
 
 FILE = GOLDEN / "tiny_en.npz"
 TEXT = "Please leave your umbrella by the door."
 TOLERANCE = 2e-3  # relative L2; the arrays are kept in half precision
-STAGES = ("tokens", "prompt_codes", "style", "speaker_latents", "emotion_vector", "reference_mel", "codes", "latents", "mel", "wave")
+STAGES = (
+    "tokens",
+    "prompt_codes",
+    "style",
+    "speaker_latents",
+    "emotion_vector",
+    "reference_mel",
+    "codes",
+    "latents",
+    "mel",
+    "wave",
+)
 
 
 def numbers() -> dict[str, np.ndarray]:
     """The output of every stage for one sentence in the example's voice, decoded without chance."""
     with locate("tiny-en") as source:
         model = load_model(source.directory, source.config)
-        text, = prepare_text(TEXT, TextNormalizer(), Tokenizer(source.directory / "bpe.model"))
+        (text,) = prepare_text(TEXT, TextNormalizer(), Tokenizer(source.directory / "bpe.model"))
     clip = read_audio(ROOT / "examples/speaker.wav")
     voice = make_voice(model, clip.samples, clip.sample_rate)
     options = dataclasses.replace(model.config.synthesis, temperature=0.0)
@@ -35,10 +47,22 @@ def numbers() -> dict[str, np.ndarray]:
         decoded = synthesizer.codes(text.token_ids, voice, voice.emotion_vector, options, generator)
         mel = synthesizer.mel(decoded, voice, options, generator)
         wave = synthesizer.wave(mel)
-    found = {"tokens": torch.tensor(text.token_ids), "prompt_codes": voice.prompt_codes, "style": voice.style,
-             "speaker_latents": voice.speaker_latents, "emotion_vector": voice.emotion_vector,
-             "reference_mel": voice.reference_mel, "codes": decoded.codes, "latents": decoded.latents, "mel": mel, "wave": wave}
-    return {name: found[name].half().numpy() if found[name].is_floating_point() else found[name].numpy() for name in STAGES}
+    found = {
+        "tokens": torch.tensor(text.token_ids),
+        "prompt_codes": voice.prompt_codes,
+        "style": voice.style,
+        "speaker_latents": voice.speaker_latents,
+        "emotion_vector": voice.emotion_vector,
+        "reference_mel": voice.reference_mel,
+        "codes": decoded.codes,
+        "latents": decoded.latents,
+        "mel": mel,
+        "wave": wave,
+    }
+    return {
+        name: found[name].half().numpy() if found[name].is_floating_point() else found[name].numpy()
+        for name in STAGES
+    }
 
 
 @pytest.fixture(scope="module")

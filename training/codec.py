@@ -2,6 +2,7 @@
 
 Axes: B batch, T frames at 50 Hz, D feature width, E codebook width, K codes.
 """
+
 import dataclasses
 from collections.abc import Mapping, Sequence
 
@@ -17,13 +18,14 @@ from training.flite import PHONES
 from training.initialize import initialize
 
 USAGE_DECAY = 0.98
-DEAD_SHARE = 0.05            # a code used less than this share of the mean is dead
+DEAD_SHARE = 0.05  # a code used less than this share of the mean is dead
 
 
 @dataclasses.dataclass(frozen=True)
 class CodecOptions:
     """The `stage` section of a codec training configuration. Codes that are hardly used are moved onto data every
     `revive_every` steps until step `revive_until`."""
+
     batch: int
     crop_frames: int
     phone_weight: float
@@ -57,7 +59,9 @@ class CodecStage:
         self.options = options
         self.clips = [arrays for arrays in clips.values() if len(arrays["features"]) >= options.crop_frames]
         if len(self.clips) < options.batch:
-            raise ValueError(f"{len(self.clips)} clips last {options.crop_frames} frames or more, needed: {options.batch}")
+            raise ValueError(
+                f"{len(self.clips)} clips last {options.crop_frames} frames or more, needed: {options.batch}"
+            )
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
         options, module = self.options, self.module
@@ -79,8 +83,12 @@ class CodecStage:
         }
         total = sum(getattr(options, f"{name}_weight") * value for name, value in losses.items())
         usage = module.usage / module.usage.sum()
-        return {"loss": total, **losses, "accuracy": (phone_logits.argmax(-1) == phones.flatten()).float().mean(),
-                "perplexity": torch.exp(-(usage * (usage + 1e-9).log()).sum())}
+        return {
+            "loss": total,
+            **losses,
+            "accuracy": (phone_logits.argmax(-1) == phones.flatten()).float().mean(),
+            "perplexity": torch.exp(-(usage * (usage + 1e-9).log()).sum()),
+        }
 
     def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Crops: features [B, T, D] float32 and phones [B, T] int64."""
@@ -89,8 +97,8 @@ class CodecStage:
         for index in rng.integers(len(self.clips), size=self.options.batch):
             clip = self.clips[index]
             start = int(rng.integers(len(clip["features"]) - frames + 1))
-            features.append(clip["features"][start:start + frames])
-            phones.append(clip["phones"][start:start + frames])
+            features.append(clip["features"][start : start + frames])
+            phones.append(clip["phones"][start : start + frames])
         return torch.from_numpy(np.stack(features)).float(), torch.from_numpy(np.stack(phones)).long()
 
     @torch.no_grad()
@@ -110,7 +118,9 @@ class CodecStage:
 def load_codec(config: CodecConfig, state: Mapping[str, Tensor]) -> SemanticCodec:
     """The trained codec in eval mode, out of the trainer's state dict."""
     codec = SemanticCodec(config)
-    codec.load_state_dict({key.removeprefix("codec."): value for key, value in state.items() if key.startswith("codec.")})
+    codec.load_state_dict(
+        {key.removeprefix("codec."): value for key, value in state.items() if key.startswith("codec.")}
+    )
     return codec.eval().requires_grad_(False)
 
 
@@ -125,5 +135,9 @@ def information(codes: Sequence[np.ndarray], phones: Sequence[np.ndarray], size:
     filled = joint > 0
     mutual = float((joint[filled] * np.log(joint[filled] / (by_code @ by_phone)[filled])).sum())
     entropy = float(-(by_phone[by_phone > 0] * np.log(by_phone[by_phone > 0])).sum())
-    return {"mutual": mutual, "entropy": entropy, "accuracy": float(joint.max(1).sum()),
-            "used": float((by_code > 0).mean())}
+    return {
+        "mutual": mutual,
+        "entropy": entropy,
+        "accuracy": float(joint.max(1).sum()),
+        "used": float((by_code > 0).mean()),
+    }

@@ -7,6 +7,7 @@ All text is ours or in the public domain (training/text/README.md). Slots of `te
 phrase of place, `number` (`number.small`), `ordinal`, `year`, `clock`, `date`, `money`, `digits`, `comparative`.
 `{a noun}` puts the article; a capital first letter in the slot's name capitalizes what it yields.
 """
+
 import functools
 import random
 import re
@@ -17,18 +18,117 @@ from training import spelling
 TEXT = Path(__file__).parent / "text"
 MAX_WORDS = 27
 SHARES = {"template": 0.42, "prose": 0.36, "drill": 0.16, "everyday": 0.06}
-UNITS = "day foot hour inch kilometer meter mile minute month pound second week year yard".split()
-TITLES = "Doctor Mister Missus Miss Professor Captain Uncle Aunt President Officer Sir Lady Judge".split()
-DETERMINERS = ("the the the the a a a my your his her our their this that every each another some "
-               "the other no any one Mary's the doctor's my mother's").split()
-IRREGULAR_PLURALS = dict(pair.split("/") for pair in (
-    "child/children foot/feet goose/geese knife/knives leaf/leaves life/lives loaf/loaves man/men mouse/mice ox/oxen "
-    "person/people shelf/shelves sheep/sheep thief/thieves tooth/teeth wife/wives wolf/wolves woman/women half/halves "
-    "calf/calves scarf/scarves fish/fish deer/deer aircraft/aircraft series/series species/species hero/heroes "
-    "potato/potatoes tomato/tomatoes echo/echoes mosquito/mosquitoes volcano/volcanoes crisis/crises "
-    "cactus/cacti handkerchief/handkerchiefs salesman/salesmen policeman/policemen fisherman/fishermen "
-    "chairman/chairmen postman/postmen grandchild/grandchildren").split())
-DOUBLING = re.compile(r"^[^aeiou]*[aeiou][bdgklmnprt]$|(?:admit|commit|occur|refer|prefer|permit|forget|begin|regret)$")
+UNITS = [
+    "day",
+    "foot",
+    "hour",
+    "inch",
+    "kilometer",
+    "meter",
+    "mile",
+    "minute",
+    "month",
+    "pound",
+    "second",
+    "week",
+    "year",
+    "yard",
+]
+TITLES = [
+    "Doctor",
+    "Mister",
+    "Missus",
+    "Miss",
+    "Professor",
+    "Captain",
+    "Uncle",
+    "Aunt",
+    "President",
+    "Officer",
+    "Sir",
+    "Lady",
+    "Judge",
+]
+DETERMINERS = [
+    "the",
+    "the",
+    "the",
+    "the",
+    "a",
+    "a",
+    "a",
+    "my",
+    "your",
+    "his",
+    "her",
+    "our",
+    "their",
+    "this",
+    "that",
+    "every",
+    "each",
+    "another",
+    "some",
+    "the",
+    "other",
+    "no",
+    "any",
+    "one",
+    "Mary's",
+    "the",
+    "doctor's",
+    "my",
+    "mother's",
+]
+IRREGULAR_PLURALS = dict(
+    pair.split("/")
+    for pair in [
+        "child/children",
+        "foot/feet",
+        "goose/geese",
+        "knife/knives",
+        "leaf/leaves",
+        "life/lives",
+        "loaf/loaves",
+        "man/men",
+        "mouse/mice",
+        "ox/oxen",
+        "person/people",
+        "shelf/shelves",
+        "sheep/sheep",
+        "thief/thieves",
+        "tooth/teeth",
+        "wife/wives",
+        "wolf/wolves",
+        "woman/women",
+        "half/halves",
+        "calf/calves",
+        "scarf/scarves",
+        "fish/fish",
+        "deer/deer",
+        "aircraft/aircraft",
+        "series/series",
+        "species/species",
+        "hero/heroes",
+        "potato/potatoes",
+        "tomato/tomatoes",
+        "echo/echoes",
+        "mosquito/mosquitoes",
+        "volcano/volcanoes",
+        "crisis/crises",
+        "cactus/cacti",
+        "handkerchief/handkerchiefs",
+        "salesman/salesmen",
+        "policeman/policemen",
+        "fisherman/fishermen",
+        "chairman/chairmen",
+        "postman/postmen",
+        "grandchild/grandchildren",
+    ]
+)
+DOUBLING = re.compile(
+    r"^[^aeiou]*[aeiou][bdgklmnprt]$|(?:admit|commit|occur|refer|prefer|permit|forget|begin|regret)$"
+)
 SLOT = re.compile(r"\{(\w+)(?: (\w+))?(?:\.(\w+))?\}")
 OPTION = re.compile(r"\[([^\]]*)\]")
 
@@ -55,7 +155,11 @@ def word_lists() -> dict[str, list[str]]:
 @functools.cache
 def unseen_words() -> frozenset[str]:
     """Words that only the held-out sentences may contain."""
-    head = [line for line in (TEXT / "heldout.txt").read_text("utf-8").splitlines() if line.startswith("# unseen:")]
+    head = [
+        line
+        for line in (TEXT / "heldout.txt").read_text("utf-8").splitlines()
+        if line.startswith("# unseen:")
+    ]
     return frozenset(word for line in head for word in line.removeprefix("# unseen:").split())
 
 
@@ -158,21 +262,48 @@ class Grammar:
             return builders[name]()
         if name in self.words:
             return pick(self.words[name])
-        raise ValueError(f"template slot {{{name}}} does not exist, allowed: {sorted([*builders, *self.words])}")
+        raise ValueError(
+            f"template slot {{{name}}} does not exist, allowed: {sorted([*builders, *self.words])}"
+        )
 
     def _number(self, form: str | None) -> int:
         rng = self.rng
         if form == "small":
             return rng.choice((rng.randint(2, 12), rng.randint(13, 99)))
-        return rng.choice((rng.randint(0, 99), rng.randint(100, 999), rng.randint(1, 99) * 100,
-                           rng.randint(1_000, 99_999), rng.randint(1, 900) * 1_000_000))
+        return rng.choice(
+            (
+                rng.randint(0, 99),
+                rng.randint(100, 999),
+                rng.randint(1, 99) * 100,
+                rng.randint(1_000, 99_999),
+                rng.randint(1, 900) * 1_000_000,
+            )
+        )
 
     def _noun_phrase(self) -> str:
         rng, pick = self.rng, self.rng.choice
         kind = rng.random()
         if kind < 0.1:
-            return pick(("him", "her", "it", "them", "me", "us", "you", "something", "everything", "nothing", "myself",
-                         "himself", "herself", "somebody", "anyone", "everyone"))
+            return pick(
+                (
+                    "him",
+                    "her",
+                    "it",
+                    "them",
+                    "me",
+                    "us",
+                    "you",
+                    "something",
+                    "everything",
+                    "nothing",
+                    "myself",
+                    "himself",
+                    "herself",
+                    "somebody",
+                    "anyone",
+                    "everyone",
+                )
+            )
         if kind < 0.18:
             return pick(self.words["name"])
         if kind < 0.27:
@@ -183,15 +314,40 @@ class Grammar:
 
     def _plural_phrase(self) -> str:
         noun = plural(self.rng.choice(self.words["noun"]))
-        determiner = self.rng.choice(("", "", "the", "my", "these", "those", "some", "many", "most", "all", "few",
-                                      "several", "both", "our", "their", spelling.cardinal(self._number("small"))))
+        determiner = self.rng.choice(
+            (
+                "",
+                "",
+                "the",
+                "my",
+                "these",
+                "those",
+                "some",
+                "many",
+                "most",
+                "all",
+                "few",
+                "several",
+                "both",
+                "our",
+                "their",
+                spelling.cardinal(self._number("small")),
+            )
+        )
         return f"{determiner} {self._modified(noun)}".strip()
 
     def _subject(self) -> str:
         pick = self.rng.choice
-        return pick((pick(self.words["name"]), pick(self.words["name"]), pick(("he", "she", "it")),
-                     f"{pick(('the', 'my', 'your', 'our', 'that'))} {self._modified(pick(self.words['person']))}",
-                     f"{pick(TITLES)} {pick(self.words['surname'])}", pick(("someone", "nobody", "everyone"))))
+        return pick(
+            (
+                pick(self.words["name"]),
+                pick(self.words["name"]),
+                pick(("he", "she", "it")),
+                f"{pick(('the', 'my', 'your', 'our', 'that'))} {self._modified(pick(self.words['person']))}",
+                f"{pick(TITLES)} {pick(self.words['surname'])}",
+                pick(("someone", "nobody", "everyone")),
+            )
+        )
 
     def _modified(self, noun: str) -> str:
         return f"{self.rng.choice(self.words['adjective'])} {noun}" if self.rng.random() < 0.4 else noun
@@ -203,7 +359,9 @@ def vocabulary() -> list[str]:
     for section in ("noun", "mass", "adjective", "adverb", "name", "surname", "city", "country"):
         words.update(lists[section])
     words.update(plural(noun) for noun in lists["noun"])
-    words.update(comparative(adjective) for adjective in lists["adjective"] if " " not in comparative(adjective))
+    words.update(
+        comparative(adjective) for adjective in lists["adjective"] if " " not in comparative(adjective)
+    )
     for verb in lists["verb"] + lists["intransitive"]:
         words.update(inflect(verb, form) for form in ("base", "past", "pp", "ing", "s"))
     return sorted(words - unseen_words())
@@ -234,7 +392,11 @@ def sentences(count: int, seed: int) -> list[str]:
     """`count` training sentences in random order, mixed by `SHARES`; the same seed gives the same list."""
     rng = random.Random(seed)
     grammar = Grammar(rng)
-    templates, prose, everyday = read_lines("templates.txt"), read_lines("prose.txt"), read_lines("sentences.txt")
+    templates, prose, everyday = (
+        read_lines("templates.txt"),
+        read_lines("prose.txt"),
+        read_lines("sentences.txt"),
+    )
     wanted = {kind: round(share * count) for kind, share in SHARES.items()}
     wanted["template"] += count - sum(wanted.values())
     pools = {

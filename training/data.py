@@ -3,6 +3,7 @@
 A manifest is a JSON-lines file next to its audio: `{"audio": "a/1.wav", "text": "Hello.", "speaker": "a"}`, and
 optionally `"phones": [["pau", 0.12], …]` (phone and its end in seconds).
 """
+
 import dataclasses
 import hashlib
 import json
@@ -12,18 +13,19 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pipeline.audio_input import AudioError, AudioLimits, read_audio
+from enhance.audio_input.read import AudioError, AudioLimits, read_audio
 
 LIMITS = AudioLimits(min_seconds=0.3, max_seconds=40.0)
-SILENT_PEAK = 0.003        # about -50 dBFS
-CLIPPED_SHARE = 0.002      # of all samples
-LISTED_REJECTIONS = 20     # the log names this many files, the rest is counted
+SILENT_PEAK = 0.003  # about -50 dBFS
+CLIPPED_SHARE = 0.002  # of all samples
+LISTED_REJECTIONS = 20  # the log names this many files, the rest is counted
 logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
     """One line of a manifest; `phones` is None where the manifest gives none."""
+
     path: Path
     text: str
     speaker: str
@@ -33,6 +35,7 @@ class Clip:
 @dataclasses.dataclass(frozen=True)
 class Rejection:
     """A clip that is not trained on, and why, in words for the user."""
+
     where: str
     reason: str
 
@@ -50,10 +53,18 @@ def read_manifest(manifest: Path) -> tuple[list[Clip], list[Rejection]]:
         try:
             record = json.loads(line)
             phones = record.get("phones")
-            clips.append(Clip(manifest.parent / record["audio"], str(record["text"]).strip(), str(record["speaker"]),
-                              phones and tuple((str(phone), float(end)) for phone, end in phones)))
+            clips.append(
+                Clip(
+                    manifest.parent / record["audio"],
+                    str(record["text"]).strip(),
+                    str(record["speaker"]),
+                    phones and tuple((str(phone), float(end)) for phone, end in phones),
+                )
+            )
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            rejected.append(Rejection(f"line {number}", f"not a manifest line ({type(error).__name__}: {error})"))
+            rejected.append(
+                Rejection(f"line {number}", f"not a manifest line ({type(error).__name__}: {error})")
+            )
     return clips, rejected
 
 
@@ -106,5 +117,7 @@ def usable_clips(manifest: Path, minimum: int = 1) -> tuple[list[Clip], list[Rej
         logger.warning("%d more files left out", len(rejected) - LISTED_REJECTIONS)
     logger.info("%s: %d clips usable, %d left out", manifest.name, len(usable), len(rejected))
     if len(usable) < minimum:
-        raise ValueError(f"{manifest} has {len(usable)} usable clips ({len(rejected)} left out), needed: {minimum}")
+        raise ValueError(
+            f"{manifest} has {len(usable)} usable clips ({len(rejected)} left out), needed: {minimum}"
+        )
     return usable, rejected

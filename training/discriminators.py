@@ -3,6 +3,7 @@
 
 Axes: B batch, C mel channels, F mel frames, T samples.
 """
+
 import dataclasses
 from collections.abc import Mapping
 
@@ -29,8 +30,9 @@ class Discriminator(nn.Module):
     def __init__(self, kernel: tuple[int, int], stride: tuple[int, int]):
         super().__init__()
         padding = (kernel[0] // 2, kernel[1] // 2)
-        self.layers = nn.ModuleList(nn.Conv2d(before, after, kernel, stride, padding)
-                                    for before, after in zip((1, *WIDTHS), WIDTHS))
+        self.layers = nn.ModuleList(
+            nn.Conv2d(before, after, kernel, stride, padding) for before, after in zip((1, *WIDTHS), WIDTHS)
+        )
         self.score = nn.Conv2d(WIDTHS[-1], 1, kernel, padding=padding)
 
     def judge(self, x: Tensor) -> Judgement:
@@ -71,7 +73,9 @@ class ResolutionDiscriminator(Discriminator):
 class Discriminators(nn.Module):
     def __init__(self):
         super().__init__()
-        self.all = nn.ModuleList([*map(PeriodDiscriminator, PERIODS), *map(ResolutionDiscriminator, RESOLUTIONS)])
+        self.all = nn.ModuleList(
+            [*map(PeriodDiscriminator, PERIODS), *map(ResolutionDiscriminator, RESOLUTIONS)]
+        )
 
     def forward(self, wave: Tensor) -> list[Judgement]:
         return [discriminator(wave) for discriminator in self.all]
@@ -79,7 +83,9 @@ class Discriminators(nn.Module):
 
 def discriminator_loss(wanted: list[Judgement], made: list[Judgement]) -> Tensor:
     """Least squares: 1 for speech, 0 for what was made; the mean over all discriminators."""
-    return sum((1 - a).square().mean() + b.square().mean() for (a, _), (b, _) in zip(wanted, made, strict=True)) / len(made)
+    return sum(
+        (1 - a).square().mean() + b.square().mean() for (a, _), (b, _) in zip(wanted, made, strict=True)
+    ) / len(made)
 
 
 def adversarial_loss(made: list[Judgement]) -> Tensor:
@@ -96,6 +102,7 @@ def feature_loss(wanted: list[Judgement], made: list[Judgement]) -> Tensor:
 @dataclasses.dataclass(frozen=True)
 class AdversarialOptions(VocoderOptions):
     """Weights of what the discriminators add."""
+
     adversarial_weight: float
     feature_weight: float
 
@@ -111,7 +118,13 @@ class Adversaries(nn.Module):
 class AdversarialStage(VocoderStage):
     """The vocoder's losses and the discriminators', in one step: each side sees the other's weights as constants."""
 
-    def __init__(self, config: ModelConfig, options: AdversarialOptions, clips: Mapping[int, Arrays], start: Mapping[str, Tensor]):
+    def __init__(
+        self,
+        config: ModelConfig,
+        options: AdversarialOptions,
+        clips: Mapping[int, Arrays],
+        start: Mapping[str, Tensor],
+    ):
         """`start`: state dict of a trained vocoder."""
         super().__init__(config, options, clips)
         self.module.load_state_dict(start)

@@ -1,4 +1,5 @@
 """Writes trained stages as a model directory that the service loads: float16 safetensors in the published layout."""
+
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline.loading import BARE_TENSOR, CHECKPOINTS, OWN_FILE, converted_path, is_constant
+from pipeline.checkpoints import BARE_TENSOR, CHECKPOINTS
+from pipeline.loading import OWN_FILE, converted_path, is_constant
 from training import discriminators, features, gpt, loop, speaker
 from training.workspace import Workspace
 
@@ -50,7 +52,10 @@ def emotion_matrices(work: Workspace, model: torch.nn.Module) -> tuple[Tensor, T
     chosen = [index for index in clips if index in styles and len(clips[index]["features"]) >= MATRIX_FRAMES]
     chosen = chosen[: sum(work.config.emotion.rows)]
     with torch.inference_mode():
-        vectors = [model.emotion_vector(torch.from_numpy(clips[index]["features"]).float()[None])[0] for index in chosen]
+        vectors = [
+            model.emotion_vector(torch.from_numpy(clips[index]["features"]).float()[None])[0]
+            for index in chosen
+        ]
     return torch.from_numpy(np.stack([styles[index] for index in chosen])), torch.stack(vectors)
 
 
@@ -60,8 +65,11 @@ def export(work: Workspace, directory: Path, s2mel_run: str) -> int:
     for name, state in model_states(work, s2mel_run).items():
         path = converted_path(directory / CHECKPOINTS[name].file)
         path.parent.mkdir(parents=True, exist_ok=True)
-        halves = {key: value.half().contiguous() if value.is_floating_point() else value.contiguous()
-                  for key, value in state.items() if not is_constant(key)}
+        halves = {
+            key: value.half().contiguous() if value.is_floating_point() else value.contiguous()
+            for key, value in state.items()
+            if not is_constant(key)
+        }
         save_file(halves, path, metadata=OWN_FILE)
         total += path.stat().st_size
     shutil.copyfile(work.folder / "bpe.model", directory / "bpe.model")

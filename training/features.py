@@ -1,4 +1,5 @@
 """Feature caches: safetensors shards with one set of arrays per clip, written once and read whole."""
+
 import logging
 import os
 from collections.abc import Callable, Iterable
@@ -30,8 +31,11 @@ class Cache:
             if path.exists():
                 continue
             stop = min(start + CLIPS_PER_SHARD, count)
-            arrays = {f"{index}.{name}": np.ascontiguousarray(array)
-                      for index in range(start, stop) for name, array in compute(index).items()}
+            arrays = {
+                f"{index}.{name}": np.ascontiguousarray(array)
+                for index in range(start, stop)
+                for name, array in compute(index).items()
+            }
             unfinished = path.with_suffix(".part")
             save_file(arrays, unfinished)
             os.replace(unfinished, path)

@@ -1,4 +1,5 @@
 """Speech from flite with its phone timings, changed into a given speaker's voice."""
+
 import dataclasses
 import subprocess
 import tempfile
@@ -12,19 +13,61 @@ from training.speakers import Speaker
 
 SAMPLE_RATE = 16_000
 SILENCE = "pau"
-PHONES = ("pau aa ae ah ao aw ax ay b ch d dh eh er ey f g hh ih iy jh k l m n ng ow oy p r s sh t th uh uw v w y z "
-          "zh").split()
-LEVEL = 0.07            # root mean square of the speech, full scale 1
+PHONES = [
+    "pau",
+    "aa",
+    "ae",
+    "ah",
+    "ao",
+    "aw",
+    "ax",
+    "ay",
+    "b",
+    "ch",
+    "d",
+    "dh",
+    "eh",
+    "er",
+    "ey",
+    "f",
+    "g",
+    "hh",
+    "ih",
+    "iy",
+    "jh",
+    "k",
+    "l",
+    "m",
+    "n",
+    "ng",
+    "ow",
+    "oy",
+    "p",
+    "r",
+    "s",
+    "sh",
+    "t",
+    "th",
+    "uh",
+    "uw",
+    "v",
+    "w",
+    "y",
+    "z",
+    "zh",
+]
+LEVEL = 0.07  # root mean square of the speech, full scale 1
 PEAK = 0.95
-EDGE_SILENCE = 0.12     # s kept before the first and after the last phone
-RATIO_STEPS = 200       # formant factors are rounded to 1/200, so that resampling is by small integers
-TILT_CORNER = 1_500.0   # Hz
-TIMEOUT = 60            # s
+EDGE_SILENCE = 0.12  # s kept before the first and after the last phone
+RATIO_STEPS = 200  # formant factors are rounded to 1/200, so that resampling is by small integers
+TILT_CORNER = 1_500.0  # Hz
+TIMEOUT = 60  # s
 
 
 @dataclasses.dataclass(frozen=True)
 class Utterance:
     """`wave`: [samples] float32 at `SAMPLE_RATE`; `phones`: (phone, end in seconds), the first starts at 0."""
+
     wave: np.ndarray
     phones: list[tuple[str, float]]
 
@@ -42,7 +85,7 @@ def speak(text: str, speaker: Speaker) -> Utterance:
         phones = [(phone, end / stretched) for phone, end in phones]
     wave = _tilt(wave, speaker.tilt)
     wave, phones = _trim(wave, phones)
-    level = float(np.sqrt(np.mean(wave ** 2)))
+    level = float(np.sqrt(np.mean(wave**2)))
     gain = min(LEVEL / max(level, 1e-6), PEAK / max(float(np.abs(wave).max()), 1e-6))
     return Utterance((wave * gain).astype(np.float32), phones)
 
@@ -52,12 +95,16 @@ def _run_flite(text: str, speaker: Speaker, stretched: float) -> tuple[np.ndarra
         path = Path(folder) / "speech.wav"
         command = ["flite", "-voice", speaker.voice, "-psdur", "-o", str(path)]
         if not speaker.pure:
-            for name, value in (("int_f0_target_mean", speaker.pitch / stretched),
-                                ("int_f0_target_stddev", speaker.deviation / stretched),
-                                ("duration_stretch", stretched / speaker.rate)):
+            for name, value in (
+                ("int_f0_target_mean", speaker.pitch / stretched),
+                ("int_f0_target_stddev", speaker.deviation / stretched),
+                ("duration_stretch", stretched / speaker.rate),
+            ):
                 command += ["--setf", f"{name}={value:.4f}"]
         try:
-            done = subprocess.run([*command, "-t", text], capture_output=True, text=True, timeout=TIMEOUT, check=True)
+            done = subprocess.run(
+                [*command, "-t", text], capture_output=True, text=True, timeout=TIMEOUT, check=True
+            )
             wave, rate = soundfile.read(path, dtype="float32")
         except FileNotFoundError as error:
             raise RuntimeError("flite is not installed (Debian package flite)") from error
@@ -90,7 +137,7 @@ def _trim(wave: np.ndarray, phones: list[tuple[str, float]]) -> tuple[np.ndarray
     first = ends[spoken[0] - 1] if spoken[0] else 0.0
     start = max(first - EDGE_SILENCE, 0.0)
     stop = min(ends[spoken[-1]] + EDGE_SILENCE, len(wave) / SAMPLE_RATE)
-    trimmed = wave[round(start * SAMPLE_RATE):round(stop * SAMPLE_RATE)]
+    trimmed = wave[round(start * SAMPLE_RATE) : round(stop * SAMPLE_RATE)]
     length = len(trimmed) / SAMPLE_RATE
     kept = [(phone, round(min(end - start, length), 4)) for phone, end in phones if end > start]
     return trimmed, [pair for index, pair in enumerate(kept) if index == 0 or kept[index - 1][1] < length]

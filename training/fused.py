@@ -3,6 +3,7 @@
 Compiled with g++ at first use and compared with the PyTorch module; where there is no compiler, or the comparison
 fails, the module stays as it is.
 """
+
 import ctypes
 import functools
 import hashlib
@@ -41,17 +42,27 @@ def library() -> ctypes.CDLL | None:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
                 built = Path(scratch) / path.name
-                subprocess.run(["g++", *FLAGS, str(SOURCE), "-o", str(built)], check=True, capture_output=True,
-                               timeout=COMPILE_SECONDS)
+                subprocess.run(
+                    ["g++", *FLAGS, str(SOURCE), "-o", str(built)],
+                    check=True,
+                    capture_output=True,
+                    timeout=COMPILE_SECONDS,
+                )
                 os.replace(built, path)
         compiled = ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError) as error:
         logger.warning("no fused activation, PyTorch's is used: %s", error)
         return None
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):  # whoever calls first
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+    ):  # whoever calls first
         worst = disagreement(compiled)
     if worst > TOLERANCE:
-        logger.warning("no fused activation, PyTorch's is used: it is off by %.1e, allowed: %.0e", worst, TOLERANCE)
+        logger.warning(
+            "no fused activation, PyTorch's is used: it is off by %.1e, allowed: %.0e", worst, TOLERANCE
+        )
         return None
     return compiled
 
@@ -60,12 +71,20 @@ class FusedFunction(torch.autograd.Function):
     """x [B, C, T], alpha [C], inverse_beta [C] (both after their exponentials), taps [12] -> [B, C, T]."""
 
     @staticmethod
-    def forward(context, x: Tensor, alpha: Tensor, inverse_beta: Tensor, taps: Tensor, compiled: ctypes.CDLL) -> Tensor:
+    def forward(
+        context, x: Tensor, alpha: Tensor, inverse_beta: Tensor, taps: Tensor, compiled: ctypes.CDLL
+    ) -> Tensor:
         x = x.contiguous()
         alpha, inverse_beta, taps = (tensor.float().contiguous() for tensor in (alpha, inverse_beta, taps))
         y = torch.empty_like(x)
         getattr(compiled, f"forward_{NAMES[x.dtype]}")(
-            _pointer(x), _pointer(y), *map(ctypes.c_int64, x.shape), _pointer(alpha), _pointer(inverse_beta), _pointer(taps))
+            _pointer(x),
+            _pointer(y),
+            *map(ctypes.c_int64, x.shape),
+            _pointer(alpha),
+            _pointer(inverse_beta),
+            _pointer(taps),
+        )
         context.save_for_backward(x, alpha, inverse_beta, taps)
         context.compiled = compiled
         return y
@@ -74,10 +93,22 @@ class FusedFunction(torch.autograd.Function):
     def backward(context, grad_y: Tensor):
         x, alpha, inverse_beta, taps = context.saved_tensors
         grad_y = grad_y.to(x.dtype).contiguous()
-        grad_x, grad_alpha, grad_inverse = torch.empty_like(x), torch.empty_like(alpha), torch.empty_like(inverse_beta)
+        grad_x, grad_alpha, grad_inverse = (
+            torch.empty_like(x),
+            torch.empty_like(alpha),
+            torch.empty_like(inverse_beta),
+        )
         getattr(context.compiled, f"backward_{NAMES[x.dtype]}")(
-            _pointer(x), _pointer(grad_y), _pointer(grad_x), *map(ctypes.c_int64, x.shape), _pointer(alpha),
-            _pointer(inverse_beta), _pointer(taps), _pointer(grad_alpha), _pointer(grad_inverse))
+            _pointer(x),
+            _pointer(grad_y),
+            _pointer(grad_x),
+            *map(ctypes.c_int64, x.shape),
+            _pointer(alpha),
+            _pointer(inverse_beta),
+            _pointer(taps),
+            _pointer(grad_alpha),
+            _pointer(grad_inverse),
+        )
         return grad_x, grad_alpha, grad_inverse, None, None
 
 
@@ -88,7 +119,9 @@ class FusedSnake(AntiAliasedSnake):
         compiled = library()
         if compiled is None or x.dtype not in NAMES or x.device.type != "cpu":
             return super().forward(x)
-        return FusedFunction.apply(x, self.act.alpha.exp(), 1 / (self.act.beta.exp() + SNAKE_EPS), self.filter, compiled)
+        return FusedFunction.apply(
+            x, self.act.alpha.exp(), 1 / (self.act.beta.exp() + SNAKE_EPS), self.filter, compiled
+        )
 
 
 def fuse(module: nn.Module) -> nn.Module:
@@ -111,13 +144,23 @@ def disagreement(compiled: ctypes.CDLL) -> float:
         x = torch.randn(2, 3, length, generator=generator, requires_grad=True)
         weight = torch.randn(2, 3, length, generator=generator)
         sources = (x, reference.act.alpha, reference.act.beta)
-        fused = FusedFunction.apply(x, sources[1].exp(), 1 / (sources[2].exp() + SNAKE_EPS), reference.filter, compiled)
-        for ours, theirs in zip((fused, *torch.autograd.grad((fused * weight).sum(), sources)),
-                                _reference(reference, x, weight, sources), strict=True):
-            worst = max(worst, float((ours - theirs).detach().abs().max() / theirs.detach().abs().max().clamp(min=1e-3)))
+        fused = FusedFunction.apply(
+            x, sources[1].exp(), 1 / (sources[2].exp() + SNAKE_EPS), reference.filter, compiled
+        )
+        for ours, theirs in zip(
+            (fused, *torch.autograd.grad((fused * weight).sum(), sources)),
+            _reference(reference, x, weight, sources),
+            strict=True,
+        ):
+            worst = max(
+                worst,
+                float((ours - theirs).detach().abs().max() / theirs.detach().abs().max().clamp(min=1e-3)),
+            )
     return worst
 
 
-def _reference(module: AntiAliasedSnake, x: Tensor, weight: Tensor, sources: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _reference(
+    module: AntiAliasedSnake, x: Tensor, weight: Tensor, sources: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
     y = AntiAliasedSnake.forward(module, x)
     return y, *torch.autograd.grad((y * weight).sum(), sources)

@@ -4,6 +4,7 @@ Held-out sentences are spoken by flite's four voices; then each gate puts one mo
 and the measures, a recognizer and the pitch: the vocoder (true mels), the flow (true codes), the GPT (text). `phones`
 needs the GPT alone: it reads the phones off its codes and compares them with flite's.
 """
+
 import argparse
 import functools
 import itertools
@@ -51,7 +52,9 @@ class Chain:
 
     @functools.cached_property
     def gpt(self) -> UnifiedVoice:
-        return gpt.load_gpt(self.config.gpt, self.config.semantic.hidden_size, loop.averaged(self.work.run("gpt")))
+        return gpt.load_gpt(
+            self.config.gpt, self.config.semantic.hidden_size, loop.averaged(self.work.run("gpt"))
+        )
 
     @functools.cached_property
     def phone_of_code(self) -> np.ndarray:
@@ -64,8 +67,10 @@ class Chain:
 
     def mel(self, wave: np.ndarray) -> Tensor:
         """Log-mel [1, C, F] of a wave [T] at flite's rate."""
-        return log_mel(resample(torch.from_numpy(wave)[None], flite.SAMPLE_RATE, self.config.audio.sample_rate),
-                       self.config.audio)
+        return log_mel(
+            resample(torch.from_numpy(wave)[None], flite.SAMPLE_RATE, self.config.audio.sample_rate),
+            self.config.audio,
+        )
 
     def features(self, wave: np.ndarray) -> Tensor:
         """Normalized semantic features [1, T, D]."""
@@ -81,18 +86,35 @@ class Chain:
         config, flow = self.config, self.flow
         with torch.inference_mode():
             mel = self.mel(reference)
-            style = self.style(kaldi_fbank(torch.from_numpy(reference)[None], flite.SAMPLE_RATE, config.speaker.mel_bins))
+            style = self.style(
+                kaldi_fbank(torch.from_numpy(reference)[None], flite.SAMPLE_RATE, config.speaker.mel_bins)
+            )
             _, embedding = self.work.codec.quantize(self.features(reference))
             wanted = self.work.codec.vq2emb(codes)
             if latents is not None:
                 wanted = wanted + flow.gpt_layer(latents)
             frames = int(config.s2mel.regulator.frames_per_code * codes.shape[1])
-            condition = torch.cat([flow.length_regulator(embedding, mel.shape[-1]),
-                                   flow.length_regulator(wanted, frames)], dim=1)
+            condition = torch.cat(
+                [flow.length_regulator(embedding, mel.shape[-1]), flow.length_regulator(wanted, frames)],
+                dim=1,
+            )
             options = config.synthesis
-            noise = draw_noise(config.audio.n_mels, condition.shape[1], torch.Generator().manual_seed(seed), options.noise_scale)
-            made = solve(flow.cfm.estimator, noise, mel, condition, style, options.diffusion_steps, options.cfg_rate,
-                         options.time_sway)
+            noise = draw_noise(
+                config.audio.n_mels,
+                condition.shape[1],
+                torch.Generator().manual_seed(seed),
+                options.noise_scale,
+            )
+            made = solve(
+                flow.cfm.estimator,
+                noise,
+                mel,
+                condition,
+                style,
+                options.diffusion_steps,
+                options.cfg_rate,
+                options.time_sway,
+            )
             return self.vocoder(made)[0].numpy()
 
     def read(self, text: str, reference: np.ndarray, seed: int) -> Decoded:
@@ -100,8 +122,12 @@ class Chain:
         with torch.inference_mode():
             features = self.features(reference)
             ids = torch.tensor([self.work.tokenizer.encode(text)])
-            prompt = self.gpt.prompt_inputs(self.gpt.speaker_latents(features), self.gpt.emotion_vector(features), ids)
-            return decode(self.gpt, prompt, sampling_options(self.config.synthesis), torch.Generator().manual_seed(seed))
+            prompt = self.gpt.prompt_inputs(
+                self.gpt.speaker_latents(features), self.gpt.emotion_vector(features), ids
+            )
+            return decode(
+                self.gpt, prompt, sampling_options(self.config.synthesis), torch.Generator().manual_seed(seed)
+            )
 
 
 def pure_voices() -> list[speakers.Speaker]:
@@ -145,8 +171,11 @@ def run_gate(name: str, chain: Chain, texts: list[str]) -> dict[str, float]:
                 decoded = chain.read(text, reference, index)
                 stops.append(decoded.stopped)
                 latents = None if chain.flow_run == "s2mel" else decoded.latents[None]
-                result = chain.spoken(decoded.codes[None], latents, reference, index) if len(decoded.codes) else \
-                    np.zeros(flite.SAMPLE_RATE, np.float32)
+                result = (
+                    chain.spoken(decoded.codes[None], latents, reference, index)
+                    if len(decoded.codes)
+                    else np.zeros(flite.SAMPLE_RATE, np.float32)
+                )
             made.append(measure.transcribe(result, chain.config.audio.sample_rate))
             pitch = measure.median_pitch(result, chain.config.audio.sample_rate)
             off.append(abs(pitch / measure.median_pitch(wave, flite.SAMPLE_RATE) - 1) if pitch > 0 else 1.0)
@@ -166,7 +195,9 @@ def run_gate(name: str, chain: Chain, texts: list[str]) -> dict[str, float]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("gate", choices=("phones", "vocoder", "flow", "gpt"))
     parser.add_argument("--work", type=Path, default=default_work())
     parser.add_argument("--sentences", type=int, default=20)
@@ -178,7 +209,9 @@ def main() -> None:
     work = Workspace(arguments.work, load_config(MODEL), UNSEEN_SPEAKERS)
     chain = Chain(work, arguments.flow)
     texts = list(corpus.held_out()[: arguments.sentences])
-    rates = phone_errors(chain, texts) if arguments.gate == "phones" else run_gate(arguments.gate, chain, texts)
+    rates = (
+        phone_errors(chain, texts) if arguments.gate == "phones" else run_gate(arguments.gate, chain, texts)
+    )
     work.note({"phones": "gpt", "flow": arguments.flow}.get(arguments.gate, arguments.gate), **rates)
 
 

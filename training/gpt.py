@@ -2,6 +2,7 @@
 
 Axes: B batch, n codes of a clip, D GPT width, T time of a whole sequence.
 """
+
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ class GPTOptions:
     `alignment_weight` to go through the text in order (`alignment_loss`). Until step `short_until` the longest clip allowed
     grows, with the square of the step, from `short_tokens`.
     """
+
     batch_tokens: int
     condition_frames: tuple[int, int]
     text_weight: float
@@ -44,6 +46,7 @@ class GPTOptions:
 @dataclasses.dataclass(frozen=True)
 class Sample:
     """One clip: text ids and codes, both int64 arrays, and its speaker."""
+
     ids: np.ndarray
     codes: np.ndarray
     speaker: str
@@ -61,7 +64,10 @@ def align_positions(model: UnifiedVoice, samples: Sequence[Sample]) -> None:
     need not find the diagonal from nothing.
     """
     codes_per_token = sum(len(s.codes) for s in samples) / sum(len(s.ids) for s in samples)
-    for table, pace in ((model.text_pos_embedding.emb.weight, codes_per_token), (model.mel_pos_embedding.emb.weight, 1.0)):
+    for table, pace in (
+        (model.text_pos_embedding.emb.weight, codes_per_token),
+        (model.mel_pos_embedding.emb.weight, 1.0),
+    ):
         times = pace * torch.arange(len(table))
         pairs = table.shape[1] // 2
         periods = PERIODS[0] * (PERIODS[1] / PERIODS[0]) ** (torch.arange(pairs) / max(pairs - 1, 1))
@@ -72,13 +78,19 @@ def align_positions(model: UnifiedVoice, samples: Sequence[Sample]) -> None:
 @dataclasses.dataclass(frozen=True)
 class Sequences:
     """A batch as the transformer takes it: inputs [B, T, D]; targets [B, T] of both heads, `IGNORED` elsewhere."""
+
     inputs: Tensor
     codes: Tensor
     text: Tensor
 
 
-def build_sequences(model: UnifiedVoice, samples: Sequence[Sample], inputs: Sequence[Tensor], latents: Tensor,
-                    emotions: Tensor) -> Sequences:
+def build_sequences(
+    model: UnifiedVoice,
+    samples: Sequence[Sample],
+    inputs: Sequence[Tensor],
+    latents: Tensor,
+    emotions: Tensor,
+) -> Sequences:
     """Prompt, start token and codes of each sample one after the other, as in inference, then padding.
 
     `inputs` are the codes that are fed, int64 [n] each: the samples' own, or with noise. latents [B, L, D],
@@ -88,18 +100,21 @@ def build_sequences(model: UnifiedVoice, samples: Sequence[Sample], inputs: Sequ
     rows, code_targets, text_targets = [], [], []
     for index, (sample, fed) in enumerate(zip(samples, inputs, strict=True)):
         ids = torch.from_numpy(sample.ids)
-        prompt = model.prompt_inputs(latents[index:index + 1], emotions[index:index + 1], ids[None])[0]
+        prompt = model.prompt_inputs(latents[index : index + 1], emotions[index : index + 1], ids[None])[0]
         tokens = F.pad(fed, (1, 0), value=config.start_mel_token)
         rows.append(torch.cat([prompt, model.mel_inputs(tokens, torch.arange(len(tokens)))]))
         conditioning = len(prompt) - len(ids) - 2
         text = torch.full((len(rows[-1]),), IGNORED)
-        text[conditioning:conditioning + len(ids) + 1] = F.pad(ids, (0, 1), value=config.stop_text_token)
+        text[conditioning : conditioning + len(ids) + 1] = F.pad(ids, (0, 1), value=config.stop_text_token)
         codes = torch.full((len(rows[-1]),), IGNORED)
-        codes[len(prompt):] = F.pad(torch.from_numpy(sample.codes), (0, 1), value=config.stop_mel_token)
+        codes[len(prompt) :] = F.pad(torch.from_numpy(sample.codes), (0, 1), value=config.stop_mel_token)
         text_targets.append(text)
         code_targets.append(codes)
-    return Sequences(pad_sequence(rows, batch_first=True), pad_sequence(code_targets, True, IGNORED),
-                     pad_sequence(text_targets, True, IGNORED))
+    return Sequences(
+        pad_sequence(rows, batch_first=True),
+        pad_sequence(code_targets, True, IGNORED),
+        pad_sequence(text_targets, True, IGNORED),
+    )
 
 
 def alignment_loss(queries: Tensor, keys: Tensor, batch: Sequences) -> Tensor:
@@ -111,29 +126,49 @@ def alignment_loss(queries: Tensor, keys: Tensor, batch: Sequences) -> Tensor:
     """
     losses = []
     for q, k, codes, text in zip(queries, keys, batch.codes != IGNORED, batch.text != IGNORED, strict=True):
-        rows, tokens = codes.nonzero()[:-1, 0], text.nonzero()[1:, 0]  # without the end's row, and that of the text's start
+        rows, tokens = (
+            codes.nonzero()[:-1, 0],
+            text.nonzero()[1:, 0],
+        )  # without the end's row, and that of the text's start
         scores = q[:, rows] @ k[:, tokens].transpose(-1, -2) / q.shape[-1] ** 0.5
         steps = F.pad(scores, (1, 0), value=NEVER).log_softmax(-1).transpose(0, 1)
         wanted = torch.arange(1, len(tokens) + 1).expand(len(q), -1)
         lengths = (torch.full((len(q),), len(some)) for some in (rows, tokens))
-        losses.append(F.ctc_loss(steps, wanted, *lengths, reduction="none", zero_infinity=True).mean() / len(rows))
+        losses.append(
+            F.ctc_loss(steps, wanted, *lengths, reduction="none", zero_infinity=True).mean() / len(rows)
+        )
     return torch.stack(losses).mean()
 
 
 class GPTStage:
     """Cross-entropy of codes, with small weights that of text, and the order in which heads attend to the text."""
 
-    def __init__(self, config: GPTConfig, feature_size: int, options: GPTOptions, samples: Sequence[Sample],
-                 features: Mapping[str, Sequence[np.ndarray]]):
+    def __init__(
+        self,
+        config: GPTConfig,
+        feature_size: int,
+        options: GPTOptions,
+        samples: Sequence[Sample],
+        features: Mapping[str, Sequence[np.ndarray]],
+    ):
         """`features` are normalized semantic features [T, feature_size] of several clips per speaker."""
         self.options, self.config = options, config
         self.module = initialize(UnifiedVoice(config, feature_size, with_text_head=True), options.seed)
         shortest = options.condition_frames[0]
-        self.features = {speaker: [f for f in clips if len(f) >= shortest] for speaker, clips in features.items()}
-        usable = [s for s in samples if self.features.get(s.speaker) and len(s.ids) <= config.max_text_tokens
-                  and len(s.codes) <= config.max_mel_tokens]
+        self.features = {
+            speaker: [f for f in clips if len(f) >= shortest] for speaker, clips in features.items()
+        }
+        usable = [
+            s
+            for s in samples
+            if self.features.get(s.speaker)
+            and len(s.ids) <= config.max_text_tokens
+            and len(s.codes) <= config.max_mel_tokens
+        ]
         if not usable:
-            raise ValueError(f"none of {len(samples)} clips fits the model and has a conditioning clip of its speaker")
+            raise ValueError(
+                f"none of {len(samples)} clips fits the model and has a conditioning clip of its speaker"
+            )
         align_positions(self.module, usable)
         self.projected = torch.empty(0)  # queries, keys and values of the alignment layer in the latest pass
         if config.alignment is not None:
@@ -145,11 +180,15 @@ class GPTStage:
         samples = self.draw(rng, step)
         condition = self.draw_conditions(rng, samples)
         latents, emotions = self.module.speaker_latents(condition), self.module.emotion_vector(condition)
-        batch = build_sequences(self.module, samples, [self.with_noise(rng, s.codes) for s in samples], latents, emotions)
+        batch = build_sequences(
+            self.module, samples, [self.with_noise(rng, s.codes) for s in samples], latents, emotions
+        )
         hidden = self.module.latents(batch.inputs)
         losses, hits = {}, {}
-        for name, head, targets in (("codes", self.module.mel_head, batch.codes),
-                                    ("text", self.module.text_head, batch.text)):
+        for name, head, targets in (
+            ("codes", self.module.mel_head, batch.codes),
+            ("text", self.module.text_head, batch.text),
+        ):
             wanted = targets != IGNORED
             logits = head(hidden[wanted]).float()
             losses[name] = F.cross_entropy(logits, targets[wanted])
@@ -180,7 +219,9 @@ class GPTStage:
         count = max(int(self.options.batch_tokens / (self.lengths[center] + 1)), 1)
         low = max(min(center - count, allowed - 2 * count), 0)
         high = min(low + 2 * count, allowed)
-        return [self.samples[i] for i in rng.choice(np.arange(low, high), min(count, high - low), replace=False)]
+        return [
+            self.samples[i] for i in rng.choice(np.arange(low, high), min(count, high - low), replace=False)
+        ]
 
     def draw_conditions(self, rng: np.random.Generator, samples: Sequence[Sample]) -> Tensor:
         """Crops of one length from any clip of each sample's speaker: [B, frames, feature_size]."""
@@ -188,13 +229,15 @@ class GPTStage:
         frames = int(rng.integers(*self.options.condition_frames, endpoint=True))
         frames = min(frames, min(map(len, clips)))
         starts = [int(rng.integers(len(clip) - frames + 1)) for clip in clips]
-        crops = [clip[start:start + frames] for clip, start in zip(clips, starts, strict=True)]
+        crops = [clip[start : start + frames] for clip, start in zip(clips, starts, strict=True)]
         return torch.from_numpy(np.stack(crops)).float()
 
     def with_noise(self, rng: np.random.Generator, codes: np.ndarray) -> Tensor:
         """The codes with a share `code_noise` of them replaced by random ones: int64 [n]."""
         replaced = rng.random(len(codes)) < self.options.code_noise
-        return torch.from_numpy(np.where(replaced, rng.integers(self.config.start_mel_token, size=len(codes)), codes))
+        return torch.from_numpy(
+            np.where(replaced, rng.integers(self.config.start_mel_token, size=len(codes)), codes)
+        )
 
 
 def load_gpt(config: GPTConfig, feature_size: int, state: Mapping[str, Tensor]) -> UnifiedVoice:
@@ -208,6 +251,11 @@ def load_gpt(config: GPTConfig, feature_size: int, state: Mapping[str, Tensor]) 
 def teacher_forced_latents(model: UnifiedVoice, sample: Sample, features: np.ndarray) -> Tensor:
     """Latents [n, D] of a clip's own codes, as the second pass of inference gives them."""
     condition = torch.from_numpy(features).float()[None]
-    batch = build_sequences(model, [sample], [torch.from_numpy(sample.codes)], model.speaker_latents(condition),
-                            model.emotion_vector(condition))
-    return model.latents(batch.inputs)[0, -len(sample.codes) - 1:-1]
+    batch = build_sequences(
+        model,
+        [sample],
+        [torch.from_numpy(sample.codes)],
+        model.speaker_latents(condition),
+        model.emotion_vector(condition),
+    )
+    return model.latents(batch.inputs)[0, -len(sample.codes) - 1 : -1]

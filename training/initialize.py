@@ -1,4 +1,5 @@
 """Starting weights of the inference modules, which leave their parameters empty because they load them."""
+
 import torch
 from torch import nn
 

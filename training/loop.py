@@ -3,6 +3,7 @@
 Every step draws its batch and its noise from (seed, step) alone, so a run that was interrupted and continued from
 its checkpoint goes through the same numbers as one that was not.
 """
+
 import dataclasses
 import logging
 import math
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from pipeline.config import build, read_yaml
+from pipeline.strict import build, read_yaml
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.txt"
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
     """How a stage is trained; `configs/NAME.yaml` holds one. Times in seconds."""
+
     seed: int
     steps: int
     learning_rate: float
@@ -52,6 +54,7 @@ class RunConfig:
 
 class Stage(Protocol):
     """What the loop needs of a trained part."""
+
     module: nn.Module  # every trained parameter is in it
 
     def losses(self, rng: np.random.Generator, step: int) -> Mapping[str, Tensor]:
@@ -87,8 +90,10 @@ def read_run(path: Path) -> RunConfig:
 def trainable(module: nn.Module) -> list[dict]:
     """Parameter groups: weight decay for matrices only."""
     parameters = [p for p in module.parameters() if p.requires_grad]
-    return [{"params": [p for p in parameters if p.ndim > 1]},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1]},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
 
 
 def train(stage: Stage, run: RunConfig, folder: Path, until: int | None = None) -> dict[str, Tensor]:
@@ -98,8 +103,9 @@ def train(stage: Stage, run: RunConfig, folder: Path, until: int | None = None) 
     """
     folder.mkdir(parents=True, exist_ok=True)
     module = stage.module
-    optimizer = torch.optim.AdamW(trainable(module), lr=run.learning_rate, betas=(run.beta1, run.beta2),
-                                  weight_decay=run.weight_decay)
+    optimizer = torch.optim.AdamW(
+        trainable(module), lr=run.learning_rate, betas=(run.beta1, run.beta2), weight_decay=run.weight_decay
+    )
     average = Average(module, run.ema)
     first = restore(folder, module, optimizer, average)
     last = run.steps if until is None else min(until, run.steps)
@@ -144,11 +150,20 @@ def write_metrics(folder: Path, line: str) -> None:
         log.write(line + "\n")
 
 
-def save(folder: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, average: Average) -> None:
+def save(
+    folder: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, average: Average
+) -> None:
     """Write the checkpoint; the old one is replaced only by a whole new one."""
     unfinished = folder / (CHECKPOINT + ".part")
-    torch.save({"step": step, "module": module.state_dict(), "optimizer": optimizer.state_dict(),
-                "average": average.state}, unfinished)
+    torch.save(
+        {
+            "step": step,
+            "module": module.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "average": average.state,
+        },
+        unfinished,
+    )
     os.replace(unfinished, folder / CHECKPOINT)
 
 

@@ -2,6 +2,7 @@
 
 pocketsphinx is a test dependency (requirements-dev.txt); nothing at inference needs it.
 """
+
 import functools
 import re
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ PCM_SCALE = 32_767
 @functools.cache
 def _recognizer():
     from pocketsphinx import Decoder  # its model takes a second to load; only measuring needs it
+
     return Decoder(samprate=RECOGNIZER_RATE, loglevel="FATAL")
 
 

@@ -1,4 +1,5 @@
 """Loss curves as a picture: `python -m training.plots RUN_FOLDER … --out curves.png`."""
+
 import argparse
 from pathlib import Path
 
@@ -17,7 +18,9 @@ def read_metrics(log: Path) -> dict[str, list[tuple[int, float]]]:
     for line in log.read_text("utf-8").splitlines():
         pairs = dict(pair.split("=", 1) for pair in line.split() if "=" in pair)
         if "step" in pairs:
-            by_step[int(pairs["step"])] = {name: float(value) for name, value in pairs.items() if name not in SKIPPED}
+            by_step[int(pairs["step"])] = {
+                name: float(value) for name, value in pairs.items() if name not in SKIPPED
+            }
     curves: dict[str, list[tuple[int, float]]] = {}
     for step in sorted(by_step):
         for name, value in by_step[step].items():
@@ -28,11 +31,17 @@ def read_metrics(log: Path) -> dict[str, list[tuple[int, float]]]:
 def plot_logs(logs: list[Path], path: Path) -> None:
     """One panel per metrics log with all its losses, written to `path` (PNG)."""
     import matplotlib  # a development dependency, needed for pictures alone
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(len(logs), 1, squeeze=False, layout="constrained",
-                                     figsize=(PANEL_INCHES[0], PANEL_INCHES[1] * len(logs)))
+    figure, panels = pyplot.subplots(
+        len(logs),
+        1,
+        squeeze=False,
+        layout="constrained",
+        figsize=(PANEL_INCHES[0], PANEL_INCHES[1] * len(logs)),
+    )
     for log, panel in zip(logs, panels[:, 0], strict=True):
         for name, points in read_metrics(log).items():
             if name not in ("gradient", "perplexity"):

@@ -3,6 +3,7 @@
 Clips that cannot be trained on are listed with the reason; of the others silence is trimmed, the level of the speech
 set, the text normalized as the service does it. Writes wavs and a manifest of its own.
 """
+
 import argparse
 import json
 import logging
@@ -11,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from enhance.audio_input.read import read_audio
 from enhance.levels import frame_power
 from enhance.speech import speech_blocks
 from enhance.trim import trim_silence
 from pipeline.audio import write_wav
-from pipeline.audio_input import read_audio
 from pipeline.text.normalize import TextNormalizer
 from training.data import LIMITS, Clip, Rejection, usable_clips
 from training.speech import MANIFEST
@@ -37,7 +38,9 @@ def leveled(samples: Tensor, rate: int) -> Tensor:
 def prepare_clip(clip: Clip, normalizer: TextNormalizer, path: Path) -> str:
     """Write the trimmed and leveled clip to `path`; returns its normalized text."""
     audio = read_audio(clip.path, LIMITS)
-    samples = trim_silence(audio.samples, audio.sample_rate, pad_seconds=EDGE_SECONDS, min_seconds=LIMITS.min_seconds)
+    samples = trim_silence(
+        audio.samples, audio.sample_rate, pad_seconds=EDGE_SECONDS, min_seconds=LIMITS.min_seconds
+    )
     write_wav(path, leveled(samples, audio.sample_rate)[0], audio.sample_rate)
     return normalizer.normalize(clip.text)
 
@@ -62,7 +65,9 @@ def prepare(manifest: Path, folder: Path, minimum: int = 1) -> list[Rejection]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("manifest", type=Path)
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()

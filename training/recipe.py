@@ -2,19 +2,36 @@
 
 Every stage can be run again and does only what is missing.
 """
+
 import logging
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.catalog import embedded_directory
+<<<<<<< HEAD
 from training import (
     codec, discriminators, export, features, gpt, loop, s2mel, semantic, speaker, speakers, speech, teacher, vocoder,
+=======
+from service.catalog import embedded_directory
+from training import (
+    codec,
+    discriminators,
+    export,
+    features,
+    gpt,
+    loop,
+    s2mel,
+    semantic,
+    speaker,
+    speech,
+    vocoder,
+>>>>>>> main
 )
 from training.workspace import Workspace
 
 MODEL = "tiny-en"
+<<<<<<< HEAD
 SPEECH = speech.Plan(0, 16_000, speakers.make_speakers, seed=0)
 FAST_SPEECH = speech.Plan(16_000, 16_000, speakers.make_fast_speakers, seed=1)
 UNSEEN_SPEAKERS = frozenset({"blend030", "blend031", "blend032", "blend033"})  # never trained on: they measure new voices
@@ -23,12 +40,25 @@ FEATURE_CLIPS = 4_000     # the codec and the GPT's conditioning,
 VOCODER_CLIPS = 3_000     # the vocoder,
 MEL_CLIPS = 6_000         # the flow and the style encoder,
 LATENT_CLIPS = 4_000      # and the flow's training with GPT latents
+=======
+SENTENCES = 28_000
+SPEECH_SEED = 0
+UNSEEN_SPEAKERS = frozenset(
+    {"slt-09", "rms-05", "awb-13", "kal16-11"}
+)  # never trained on: they measure new voices
+SEMANTIC_CLIPS = 6_000  # the first so many clips of the corpus feed the semantic encoder,
+FEATURE_CLIPS = 4_000  # the codec and the GPT's conditioning,
+VOCODER_CLIPS = 3_000  # the vocoder,
+MEL_CLIPS = 6_000  # the flow and the style encoder,
+LATENT_CLIPS = 4_000  # and the flow's training with GPT latents
+>>>>>>> main
 CHECKED_CLIPS = 100
 ADVERSARIAL = export.ADVERSARIAL
 logger = logging.getLogger(__name__)
 
 
 # --- corpus and caches ----------------------------------------------------------------------------
+
 
 def make_speech(work: Workspace) -> None:
     """Speak the part of the corpus that has many voices."""
@@ -43,17 +73,23 @@ def make_fast_speech(work: Workspace) -> None:
 def make_bank(work: Workspace) -> None:
     """Filter banks and phone labels of every clip, for the semantic encoder."""
     extractor = semantic.make_extractor(work.config.semantic, work.config.reference.sample_rate)
-    work.cache("bank").fill(len(work.clips), lambda index: semantic.input_arrays(extractor, work.clips[index]))
+    work.cache("bank").fill(
+        len(work.clips), lambda index: semantic.input_arrays(extractor, work.clips[index])
+    )
 
 
 def make_audio(work: Workspace) -> None:
     """Waves and mels at the model's rate, for vocoder and flow."""
-    work.cache("audio").fill(MEL_CLIPS, lambda index: vocoder.audio_arrays(work.config.audio, work.clips[index]))
+    work.cache("audio").fill(
+        MEL_CLIPS, lambda index: vocoder.audio_arrays(work.config.audio, work.clips[index])
+    )
 
 
 def make_fbank(work: Workspace) -> None:
     """Filter banks for the style encoder."""
-    work.cache("fbank").fill(MEL_CLIPS, lambda index: speaker.fbank_arrays(work.config.speaker, work.clips[index]))
+    work.cache("fbank").fill(
+        MEL_CLIPS, lambda index: speaker.fbank_arrays(work.config.speaker, work.clips[index])
+    )
 
 
 def make_styles(work: Workspace) -> None:
@@ -61,21 +97,29 @@ def make_styles(work: Workspace) -> None:
     encoder = speaker.load_encoder(work.config.speaker, loop.averaged(work.run("speaker")))
     banks = work.cache("fbank").load()
     with torch.inference_mode():
-        work.cache("styles").fill(MEL_CLIPS, lambda index: {
-            "style": encoder(torch.from_numpy(banks[index]["fbank"]).float()[None])[0].numpy()})
+        work.cache("styles").fill(
+            MEL_CLIPS,
+            lambda index: {
+                "style": encoder(torch.from_numpy(banks[index]["fbank"]).float()[None])[0].numpy()
+            },
+        )
 
 
 def make_features(work: Workspace) -> None:
     """Normalized semantic features, for the codec and the GPT's conditioning."""
     banks = work.cache("bank").load(["bank"], first=FEATURE_CLIPS)
-    work.cache("features").fill(FEATURE_CLIPS, lambda index: {
-        "features": work.normalized(banks[index]["bank"]).numpy().astype(np.float16)})
+    work.cache("features").fill(
+        FEATURE_CLIPS,
+        lambda index: {"features": work.normalized(banks[index]["bank"]).numpy().astype(np.float16)},
+    )
 
 
 def make_codes(work: Workspace) -> None:
     """Codes of every clip."""
     banks = work.cache("bank").load(["bank"])
-    work.cache("codes").fill(len(banks), lambda index: {"codes": _quantized(work, work.normalized(banks[index]["bank"]))})
+    work.cache("codes").fill(
+        len(banks), lambda index: {"codes": _quantized(work, work.normalized(banks[index]["bank"]))}
+    )
 
 
 def make_latents(work: Workspace) -> None:
@@ -91,6 +135,7 @@ def make_latents(work: Workspace) -> None:
 
 
 # --- trained stages -------------------------------------------------------------------------------
+
 
 def train_semantic(work: Workspace) -> None:
     """Train the semantic encoder."""
@@ -137,8 +182,9 @@ def train_vocoder_adversarial(work: Workspace) -> None:
     if loop.finished(work.run(ADVERSARIAL), run):
         return
     clips = work.cache("audio").load(first=VOCODER_CLIPS)
-    stage = discriminators.AdversarialStage(work.config, options, {i: clips[i] for i in work.seen(clips)},
-                                            loop.averaged(work.run("vocoder")))
+    stage = discriminators.AdversarialStage(
+        work.config, options, {i: clips[i] for i in work.seen(clips)}, loop.averaged(work.run("vocoder"))
+    )
     loop.train(stage, run, work.run(ADVERSARIAL))
 
 
@@ -148,12 +194,15 @@ def train_speaker(work: Workspace) -> None:
     if loop.finished(work.run("speaker"), run):
         return
     banks = work.cache("fbank").load()
-    stage = speaker.SpeakerStage(work.config.speaker, options, {i: banks[i] for i in work.seen(banks)},
-                                 work.speakers(banks))
+    stage = speaker.SpeakerStage(
+        work.config.speaker, options, {i: banks[i] for i in work.seen(banks)}, work.speakers(banks)
+    )
     encoder = speaker.load_encoder(work.config.speaker, loop.train(stage, run, work.run("speaker")))
     for name, some in (("trained", work.seen(banks)), ("unseen", work.unseen(banks))):
         some = some[:CHECKED_CLIPS]
-        found = speaker.similarities(encoder, [banks[i]["fbank"] for i in some], list(work.speakers(some).values()))
+        found = speaker.similarities(
+            encoder, [banks[i]["fbank"] for i in some], list(work.speakers(some).values())
+        )
         work.note("speaker", **{f"{key}_{name}_voices": value for key, value in found.items()})
 
 
@@ -186,7 +235,9 @@ def export_model(work: Workspace) -> None:
     logger.info("%s: %.1f MB", embedded_directory(MODEL), size / 1e6)
 
 
-def _train_flow(work: Workspace, name: str, clips: dict[int, features.Arrays], start: dict[str, Tensor] | None = None) -> None:
+def _train_flow(
+    work: Workspace, name: str, clips: dict[int, features.Arrays], start: dict[str, Tensor] | None = None
+) -> None:
     run, options = work.settings(name, s2mel.S2MelOptions)
     if loop.finished(work.run(name), run):
         return
@@ -204,9 +255,28 @@ def _quantized(work: Workspace, features: Tensor) -> np.ndarray:
 
 
 STAGES = {
+<<<<<<< HEAD
     "speech": make_speech, "fast_speech": make_fast_speech, "bank": make_bank, "semantic": train_semantic, "features": make_features,
     "codec": train_codec, "codes": make_codes, "audio": make_audio, "vocoder": train_vocoder, "fbank": make_fbank,
     "speaker": train_speaker, "styles": make_styles, "gpt": train_gpt, "s2mel": train_s2mel, "latents": make_latents,
     "s2mel_latents": train_s2mel_latents, "export": export_model,
+=======
+    "speech": make_speech,
+    "bank": make_bank,
+    "semantic": train_semantic,
+    "features": make_features,
+    "codec": train_codec,
+    "codes": make_codes,
+    "audio": make_audio,
+    "vocoder": train_vocoder,
+    "fbank": make_fbank,
+    "speaker": train_speaker,
+    "styles": make_styles,
+    "gpt": train_gpt,
+    "s2mel": train_s2mel,
+    "latents": make_latents,
+    "s2mel_latents": train_s2mel_latents,
+    "export": export_model,
+>>>>>>> main
 }
 OPTIONAL_STAGES = {ADVERSARIAL: train_vocoder_adversarial}  # export takes its vocoder where it was trained

@@ -2,6 +2,7 @@
 
 Axes: B batch, C mel channels, n codes, R reference frames, F target frames, W codec width, D GPT width.
 """
+
 import dataclasses
 from collections.abc import Mapping
 
@@ -26,6 +27,7 @@ class S2MelOptions:
     `crop_codes` and `reference_codes` bound target and reference. Conditions are dropped altogether with probability
     `drop_condition` (for guidance), the GPT latents with `drop_latents`. `time_sway` bends the times that are drawn.
     """
+
     batch: int
     crop_codes: tuple[int, int]
     reference_codes: tuple[int, int]
@@ -42,12 +44,15 @@ class S2Mel(nn.Module):
         super().__init__()
         self.cfm = FlowEstimator(config.s2mel.dit, config.s2mel.wavenet)
         self.length_regulator = LengthRegulator(config.s2mel.regulator)
-        self.gpt_layer = make_latent_projection(config.gpt.model_dim, config.s2mel.latent_widths, config.codec.hidden_size)
+        self.gpt_layer = make_latent_projection(
+            config.gpt.model_dim, config.s2mel.latent_widths, config.codec.hidden_size
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Crops:
     """embedding [B, n, W] and mel [B, C, F] of crops of one length; latents [B, n, D] of a target."""
+
     embedding: Tensor
     mel: Tensor
     latents: Tensor | None = None
@@ -56,8 +61,15 @@ class Crops:
 class S2MelStage:
     """Flow matching on the target; `clips` hold `mel` [C, F], `codes` [n] and, if trained with them, `latents` [n, D]."""
 
-    def __init__(self, config: ModelConfig, options: S2MelOptions, clips: Mapping[int, Arrays],
-                 speaker_of: Mapping[int, str], styles: Mapping[int, np.ndarray], codebook: Tensor):
+    def __init__(
+        self,
+        config: ModelConfig,
+        options: S2MelOptions,
+        clips: Mapping[int, Arrays],
+        speaker_of: Mapping[int, str],
+        styles: Mapping[int, np.ndarray],
+        codebook: Tensor,
+    ):
         """`styles` [S] per clip; `codebook` [K, W] is what `vq2emb` gives for every code."""
         self.options, self.codebook = options, codebook
         self.frames_per_second = config.audio.sample_rate / config.audio.hop_length
@@ -71,11 +83,17 @@ class S2MelStage:
                 self.references.setdefault(speaker_of[index], []).append(index)
         self.targets = [index for index in self.targets if speaker_of[index] in self.references]
         if not self.targets:
-            raise ValueError(f"no clip lasts {options.crop_codes[1]} codes or more and has a reference of its speaker")
-        for parameter in self.module.gpt_layer[-1].parameters():  # latents add nothing until they are trained with
+            raise ValueError(
+                f"no clip lasts {options.crop_codes[1]} codes or more and has a reference of its speaker"
+            )
+        for parameter in self.module.gpt_layer[
+            -1
+        ].parameters():  # latents add nothing until they are trained with
             nn.init.zeros_(parameter)
         with torch.no_grad():  # the flow's mean velocity is the mean mel: start from it
-            some = torch.cat([torch.from_numpy(clips[index]["mel"]).float() for index in self.targets[:64]], dim=1)
+            some = torch.cat(
+                [torch.from_numpy(clips[index]["mel"]).float() for index in self.targets[:64]], dim=1
+            )
             self.module.cfm.estimator.conv2.bias.copy_(some.mean(1))
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
@@ -88,8 +106,13 @@ class S2MelStage:
         if target.latents is not None:
             kept = torch.from_numpy(rng.random(options.batch) >= options.drop_latents).float()[:, None, None]
             embedding = embedding + kept * module.gpt_layer(target.latents)
-        condition = torch.cat([module.length_regulator(reference.embedding, reference.mel.shape[-1]),
-                               module.length_regulator(embedding, target.mel.shape[-1])], dim=1)
+        condition = torch.cat(
+            [
+                module.length_regulator(reference.embedding, reference.mel.shape[-1]),
+                module.length_regulator(embedding, target.mel.shape[-1]),
+            ],
+            dim=1,
+        )
         style = torch.from_numpy(np.stack([self.styles[index] for index in references])).float()
         clean = torch.cat([reference.mel, target.mel], dim=-1)
         given = torch.from_numpy(rng.random(options.batch) >= options.drop_condition).float()[:, None, None]
@@ -102,8 +125,10 @@ class S2MelStage:
         noisy[..., :prompt_frames] = 0
         velocity = module.cfm.estimator(noisy, t, prompt * given, condition * given, style * given[:, 0])
         error = (velocity.float() - (clean - noise))[..., prompt_frames:]
-        return {"loss": error.square().mean(), "late": (error.square().mean((1, 2)) * (t > 0.5)).sum() / (t > 0.5).sum()
-                .clamp(min=1)}
+        return {
+            "loss": error.square().mean(),
+            "late": (error.square().mean((1, 2)) * (t > 0.5)).sum() / (t > 0.5).sum().clamp(min=1),
+        }
 
     def crop(self, rng: np.random.Generator, indices: list[int], limits: tuple[int, int]) -> Crops:
         """A crop of each clip, all of one random number of codes."""
@@ -115,10 +140,12 @@ class S2MelStage:
             start = int(rng.integers(len(clip["codes"]) - codes + 1))
             first = round(start / CODES_PER_SECOND * self.frames_per_second)
             first = min(first, clip["mel"].shape[1] - frames)
-            embeddings.append(self.codebook[torch.from_numpy(clip["codes"][start:start + codes].astype(np.int64))])
-            mels.append(torch.from_numpy(clip["mel"][:, first:first + frames]).float())
+            embeddings.append(
+                self.codebook[torch.from_numpy(clip["codes"][start : start + codes].astype(np.int64))]
+            )
+            mels.append(torch.from_numpy(clip["mel"][:, first : first + frames]).float())
             if "latents" in clip:
-                latents.append(torch.from_numpy(clip["latents"][start:start + codes]).float())
+                latents.append(torch.from_numpy(clip["latents"][start : start + codes]).float())
         return Crops(torch.stack(embeddings), torch.stack(mels), torch.stack(latents) if latents else None)
 
 

@@ -2,6 +2,7 @@
 
 Axes: B batch, T frames at 50 Hz, M stacked mel bins, D feature width, P phones.
 """
+
 import dataclasses
 from collections.abc import Mapping, Sequence
 
@@ -18,13 +19,14 @@ from training.features import Arrays
 from training.flite import PHONES
 
 FRAME_SECONDS = 0.02
-FRAME_CENTER = 0.0175        # s: middle of the first two 25 ms windows, 10 ms apart
+FRAME_CENTER = 0.0175  # s: middle of the first two 25 ms windows, 10 ms apart
 UNLABELLED = 255
 
 
 @dataclasses.dataclass(frozen=True)
 class SemanticOptions:
     """The `stage` section of a semantic training configuration. Frames are at 50 Hz."""
+
     batch: int
     crop_frames: tuple[int, int]
     dropout: float
@@ -45,7 +47,9 @@ def frame_labels(phones: Sequence[tuple[str, float]], frames: int) -> np.ndarray
 
 def make_extractor(config: SemanticConfig, rate: int) -> SemanticEncoder:
     """A semantic encoder without weights, for its `input_features` alone."""
-    return SemanticEncoder(config, nn.Identity(), torch.zeros(config.hidden_size), torch.ones(config.hidden_size), rate)
+    return SemanticEncoder(
+        config, nn.Identity(), torch.zeros(config.hidden_size), torch.ones(config.hidden_size), rate
+    )
 
 
 def input_arrays(extractor: SemanticEncoder, clip: Clip) -> Arrays:
@@ -55,7 +59,11 @@ def input_arrays(extractor: SemanticEncoder, clip: Clip) -> Arrays:
         raise ValueError(f"{clip.path.name} is at {rate} Hz, needed: {extractor.rate}")
     bank, mask = extractor.input_features(wave)
     bank = bank[0, : int(mask.sum())].numpy().astype(np.float16)
-    labels = frame_labels(clip.phones, len(bank)) if clip.phones else np.full(len(bank), UNLABELLED, dtype=np.uint8)
+    labels = (
+        frame_labels(clip.phones, len(bank))
+        if clip.phones
+        else np.full(len(bank), UNLABELLED, dtype=np.uint8)
+    )
     return {"bank": bank, "phones": labels}
 
 
@@ -65,7 +73,9 @@ class PhoneRecognizer(nn.Module):
     def __init__(self, config: SemanticConfig, dropout: float):
         super().__init__()
         self.model = make_semantic_model(config)
-        self.model.config.layerdrop = 0.0  # transformers' default leaves out a tenth of the layers in training
+        self.model.config.layerdrop = (
+            0.0  # transformers' default leaves out a tenth of the layers in training
+        )
         self.head = nn.Linear(config.hidden_size, len(PHONES))
         self.dropout = nn.Dropout(dropout)
 
@@ -82,7 +92,9 @@ class SemanticStage:
         longest = options.crop_frames[1]
         self.clips = [arrays for arrays in clips.values() if len(arrays["bank"]) >= longest]
         if len(self.clips) < options.batch:
-            raise ValueError(f"{len(self.clips)} clips last {longest} frames or more, needed: {options.batch}")
+            raise ValueError(
+                f"{len(self.clips)} clips last {longest} frames or more, needed: {options.batch}"
+            )
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
         bank, phones = self.draw(rng)
@@ -98,8 +110,8 @@ class SemanticStage:
         for index in rng.integers(len(self.clips), size=self.options.batch):
             clip = self.clips[index]
             start = int(rng.integers(len(clip["bank"]) - frames + 1))
-            banks.append(clip["bank"][start:start + frames])
-            phones.append(clip["phones"][start:start + frames])
+            banks.append(clip["bank"][start : start + frames])
+            phones.append(clip["phones"][start : start + frames])
         return torch.from_numpy(np.stack(banks)).float(), torch.from_numpy(np.stack(phones)).long()
 
     def augment(self, bank: Tensor, rng: np.random.Generator) -> Tensor:
@@ -112,10 +124,10 @@ class SemanticStage:
         for row in range(batch):
             for _ in range(options.time_masks):
                 start, width = rng.integers(frames), rng.integers(options.time_mask_frames + 1)
-                stacked[row, start:start + width] = 0
+                stacked[row, start : start + width] = 0
             for _ in range(options.mel_masks):
                 start, width = rng.integers(self.mel_bins), rng.integers(options.mel_mask_bins + 1)
-                stacked[row, :, :, start:start + width] = 0
+                stacked[row, :, :, start : start + width] = 0
         return stacked.flatten(-2)
 
 

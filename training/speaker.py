@@ -2,6 +2,7 @@
 
 Axes: B batch, T frames at 100 Hz, M mel bins, N speakers.
 """
+
 import dataclasses
 from collections.abc import Mapping, Sequence
 
@@ -21,6 +22,7 @@ from training.features import Arrays
 class SpeakerOptions:
     """The `stage` section of a speaker training configuration. Frames are at 100 Hz; `scale` and `margin` are those of
     the cosine softmax."""
+
     batch: int
     crop_frames: tuple[int, int]
     scale: float
@@ -51,14 +53,26 @@ class SpeakerClassifier(nn.Module):
 class SpeakerStage:
     """Additive-margin softmax over speakers; every batch has its crops from clips drawn evenly over speakers."""
 
-    def __init__(self, config: SpeakerConfig, options: SpeakerOptions, clips: Mapping[int, Arrays],
-                 speaker_of: Mapping[int, str]):
+    def __init__(
+        self,
+        config: SpeakerConfig,
+        options: SpeakerOptions,
+        clips: Mapping[int, Arrays],
+        speaker_of: Mapping[int, str],
+    ):
         self.options = options
-        long_enough = [index for index, arrays in clips.items() if len(arrays["fbank"]) >= options.crop_frames[1]]
+        long_enough = [
+            index for index, arrays in clips.items() if len(arrays["fbank"]) >= options.crop_frames[1]
+        ]
         self.names = sorted({speaker_of[index] for index in long_enough})
         if len(self.names) < 2:
-            raise ValueError(f"clips of {len(self.names)} speakers last {options.crop_frames[1]} frames or more, needed: 2")
-        self.clips = [[clips[index]["fbank"] for index in long_enough if speaker_of[index] == name] for name in self.names]
+            raise ValueError(
+                f"clips of {len(self.names)} speakers last {options.crop_frames[1]} frames or more, needed: 2"
+            )
+        self.clips = [
+            [clips[index]["fbank"] for index in long_enough if speaker_of[index] == name]
+            for name in self.names
+        ]
         torch.manual_seed(options.seed)
         self.module = SpeakerClassifier(config, len(self.names))
 
@@ -70,21 +84,25 @@ class SpeakerStage:
         for speaker in speakers:
             clip = self.clips[speaker][rng.integers(len(self.clips[speaker]))]
             start = int(rng.integers(len(clip) - frames + 1))
-            crops.append(clip[start:start + frames])
+            crops.append(clip[start : start + frames])
         bank = torch.from_numpy(np.stack(crops)).float()
         bank = bank - bank.mean(1, keepdim=True) + options.noise * torch.randn_like(bank)
         wanted = torch.from_numpy(speakers)
         cosines = self.module(bank)
         margins = options.margin * F.one_hot(wanted, cosines.shape[1])
-        return {"loss": F.cross_entropy(options.scale * (cosines - margins), wanted),
-                "accuracy": (cosines.argmax(-1) == wanted).float().mean()}
+        return {
+            "loss": F.cross_entropy(options.scale * (cosines - margins), wanted),
+            "accuracy": (cosines.argmax(-1) == wanted).float().mean(),
+        }
 
 
 def load_encoder(config: SpeakerConfig, state: Mapping[str, Tensor]) -> CAMPPlus:
     """The trained style encoder in eval mode, out of the classifier's state dict."""
     encoder = CAMPPlus(config)
     prefix = "encoder."
-    encoder.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
+    encoder.load_state_dict(
+        {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    )
     return encoder.eval().requires_grad_(False)
 
 
@@ -96,5 +114,8 @@ def similarities(encoder: CAMPPlus, banks: Sequence[np.ndarray], speakers: Seque
     same = torch.tensor([[a == b for b in speakers] for a in speakers])
     itself = torch.eye(len(speakers), dtype=torch.bool)
     nearest = cosines.masked_fill(itself, -1).argmax(-1)
-    return {"same": float(cosines[same & ~itself].mean()), "other": float(cosines[~same].mean()),
-            "nearest": float(same[torch.arange(len(speakers)), nearest].float().mean())}
+    return {
+        "same": float(cosines[same & ~itself].mean()),
+        "other": float(cosines[~same].mean()),
+        "nearest": float(same[torch.arange(len(speakers)), nearest].float().mean()),
+    }

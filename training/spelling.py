@@ -1,14 +1,55 @@
 """Numbers, dates and times as English words, the way a reader says them."""
+
 import random
 
-ONES = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen").split()
-TENS = "ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+TENS = ["ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 SCALES = ((1_000_000, "million"), (1_000, "thousand"))
-IRREGULAR_ORDINALS = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth",
-                      "nine": "ninth", "twelve": "twelfth"}
-MONTHS = ("January February March April May June July August September October November December").split()
-WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+IRREGULAR_ORDINALS = {
+    "one": "first",
+    "two": "second",
+    "three": "third",
+    "five": "fifth",
+    "eight": "eighth",
+    "nine": "ninth",
+    "twelve": "twelfth",
+}
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 LARGEST = 1_000_000_000
 
 
@@ -52,24 +93,45 @@ def year(number: int) -> str:
 def clock(rng: random.Random) -> str:
     """A time of day, in one of the ways people say it."""
     hour, minute = rng.randint(1, 12), rng.choice((5, 10, 15, 20, 25, 40, 45, 50, rng.randint(11, 59)))
-    return rng.choice((
-        f"{ONES[hour]} o'clock", f"half past {ONES[hour]}", f"quarter to {ONES[hour]}", f"quarter past {ONES[hour]}",
-        f"{ONES[hour]} {cardinal(minute) if minute > 9 else 'oh ' + ONES[minute]}",
-        f"{cardinal(minute)} minutes past {ONES[hour]}", f"{ONES[hour]} thirty in the morning"))
+    return rng.choice(
+        (
+            f"{ONES[hour]} o'clock",
+            f"half past {ONES[hour]}",
+            f"quarter to {ONES[hour]}",
+            f"quarter past {ONES[hour]}",
+            f"{ONES[hour]} {cardinal(minute) if minute > 9 else 'oh ' + ONES[minute]}",
+            f"{cardinal(minute)} minutes past {ONES[hour]}",
+            f"{ONES[hour]} thirty in the morning",
+        )
+    )
 
 
 def date(rng: random.Random) -> str:
     """A day of the year, in one of the ways people say it."""
     month, day = rng.choice(MONTHS), ordinal(rng.randint(1, 31))
-    return rng.choice((f"{month} {day}", f"the {day} of {month}", f"{rng.choice(WEEKDAYS)}, {month} {day}",
-                       f"{month} {day}, {year(rng.randint(1700, 2039))}", rng.choice(WEEKDAYS)))
+    return rng.choice(
+        (
+            f"{month} {day}",
+            f"the {day} of {month}",
+            f"{rng.choice(WEEKDAYS)}, {month} {day}",
+            f"{month} {day}, {year(rng.randint(1700, 2039))}",
+            rng.choice(WEEKDAYS),
+        )
+    )
 
 
 def money(rng: random.Random) -> str:
     """An amount of money."""
     dollars, cents = rng.choice((rng.randint(2, 99), 100 * rng.randint(1, 99))), rng.randint(2, 99)
-    return rng.choice((f"{cardinal(dollars)} dollars", f"{cardinal(dollars)} euros", f"{cardinal(cents)} cents",
-                       f"{cardinal(dollars)} dollars and {cardinal(cents)} cents", f"{cardinal(dollars)} pounds"))
+    return rng.choice(
+        (
+            f"{cardinal(dollars)} dollars",
+            f"{cardinal(dollars)} euros",
+            f"{cardinal(cents)} cents",
+            f"{cardinal(dollars)} dollars and {cardinal(cents)} cents",
+            f"{cardinal(dollars)} pounds",
+        )
+    )
 
 
 def digits(rng: random.Random) -> str:

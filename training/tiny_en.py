@@ -2,6 +2,7 @@
 
 Stages run in order; one that is finished is passed over, one that was interrupted goes on from its checkpoint.
 """
+
 import argparse
 import logging
 import os
@@ -24,12 +25,22 @@ def default_work() -> Path:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     known = STAGES | OPTIONAL_STAGES
-    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"only these, of: {', '.join(known)}; without any, all but "
-                        f"{', '.join(OPTIONAL_STAGES)}")
-    parser.add_argument("--work", type=Path, default=default_work(),
-                        help="folder of corpus, caches and checkpoints, several GB (default: %(default)s)")
+    parser.add_argument(
+        "stages",
+        nargs="*",
+        metavar="STAGE",
+        help=f"only these, of: {', '.join(known)}; without any, all but {', '.join(OPTIONAL_STAGES)}",
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=default_work(),
+        help="folder of corpus, caches and checkpoints, several GB (default: %(default)s)",
+    )
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     unknown = set(arguments.stages) - set(known)

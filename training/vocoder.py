@@ -2,6 +2,7 @@
 
 Axes: B batch, C mel channels, F mel frames, T samples.
 """
+
 import dataclasses
 import functools
 from collections.abc import Mapping
@@ -26,13 +27,14 @@ STFT_SCALES = (320, 1024)
 STFT_FLOOR = 1e-3
 HARMONICS_SCALES = (1024, 2048)
 HARMONICS_LIMIT = 2000.0  # Hz
-HARMONICS_FLOOR = 1e-2    # added to magnitudes, so that what lies below is as good as silence
-HARMONICS_QUIET = 0.1     # norm below which a crop has no voice to speak of
+HARMONICS_FLOOR = 1e-2  # added to magnitudes, so that what lies below is as good as silence
+HARMONICS_QUIET = 0.1  # norm below which a crop has no voice to speak of
 
 
 @dataclasses.dataclass(frozen=True)
 class VocoderOptions:
     """The `stage` section of a vocoder training configuration; `mel_weight` is the input mel's own L1."""
+
     batch: int
     crop_frames: int
     mel_weight: float
@@ -66,7 +68,10 @@ def scales_loss(made: Tensor, wanted: Tensor, rate: int) -> Tensor:
     total = torch.zeros(())
     for size, bands in MEL_SCALES:
         filters, window = _filters(size, bands, rate)
-        a, b = (torch.log((filters @ magnitude(wave, size, window)).clamp(min=LOG_FLOOR)) for wave in (made, wanted))
+        a, b = (
+            torch.log((filters @ magnitude(wave, size, window)).clamp(min=LOG_FLOOR))
+            for wave in (made, wanted)
+        )
         total = total + F.l1_loss(a, b)
     return total / len(MEL_SCALES)
 
@@ -81,7 +86,9 @@ def stft_loss(made: Tensor, wanted: Tensor) -> Tensor:
     total = torch.zeros(())
     for size in STFT_SCALES:
         window = torch.hann_window(size)
-        total = total + convergence(magnitude(made, size, window), magnitude(wanted, size, window), STFT_FLOOR)
+        total = total + convergence(
+            magnitude(made, size, window), magnitude(wanted, size, window), STFT_FLOOR
+        )
     return total / len(STFT_SCALES)
 
 
@@ -119,9 +126,12 @@ class VocoderStage:
         """How far waves [B, T] are from each other, by each measure."""
         rate = self.audio.sample_rate
         with torch.autocast("cpu", enabled=False):
-            return {"mel": F.l1_loss(log_mel(made, self.audio), log_mel(wanted, self.audio)),
-                    "scales": scales_loss(made, wanted, rate), "stft": stft_loss(made, wanted),
-                    "harmonics": harmonics_loss(made, wanted, rate)}
+            return {
+                "mel": F.l1_loss(log_mel(made, self.audio), log_mel(wanted, self.audio)),
+                "scales": scales_loss(made, wanted, rate),
+                "stft": stft_loss(made, wanted),
+                "harmonics": harmonics_loss(made, wanted, rate),
+            }
 
     def weighted(self, distances: Mapping[str, Tensor]) -> Tensor:
         return sum(getattr(self.options, f"{name}_weight") * distance for name, distance in distances.items())
@@ -133,10 +143,12 @@ class VocoderStage:
         for index in rng.integers(len(self.clips), size=self.options.batch):
             clip = self.clips[index]
             start = int(rng.integers(clip["mel"].shape[1] - frames + 1))
-            mels.append(clip["mel"][:, start:start + frames])
-            waves.append(clip["wave"][start * hop:(start + frames) * hop])
-        return (torch.from_numpy(np.stack(mels)).float(),
-                torch.from_numpy(np.stack(waves)).float() / PCM_SCALE)
+            mels.append(clip["mel"][:, start : start + frames])
+            waves.append(clip["wave"][start * hop : (start + frames) * hop])
+        return (
+            torch.from_numpy(np.stack(mels)).float(),
+            torch.from_numpy(np.stack(waves)).float() / PCM_SCALE,
+        )
 
 
 def load_vocoder(config: VocoderConfig, state: Mapping[str, Tensor]) -> BigVGAN:

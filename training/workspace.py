@@ -1,4 +1,5 @@
 """The work folder of a recipe: corpus, caches and checkpoints, and what later stages are fed from them."""
+
 import functools
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +9,8 @@ import torch
 from torch import Tensor
 
 from pipeline.conditioning.codec import SemanticCodec
-from pipeline.config import ModelConfig, build, read_yaml
+from pipeline.config import ModelConfig
+from pipeline.strict import build, read_yaml
 from pipeline.text.tokenize import Tokenizer
 from training import codec, data, features, gpt, loop, semantic, speech, tokens
 
@@ -100,8 +102,11 @@ class Workspace:
     def sample(self, index: int) -> gpt.Sample:
         """Text tokens and codes of a clip. The corpus is written as it is spoken and needs no normalizing."""
         clip = self.clips[index]
-        return gpt.Sample(np.array(self.tokenizer.encode(clip.text)), self.codes[index]["codes"].astype(np.int64),
-                          clip.speaker)
+        return gpt.Sample(
+            np.array(self.tokenizer.encode(clip.text)),
+            self.codes[index]["codes"].astype(np.int64),
+            clip.speaker,
+        )
 
     @functools.cached_property
     def conditions(self) -> dict[str, list[np.ndarray]]:

@@ -3,6 +3,7 @@
 Axes: B batch, T frames at 50 Hz, D feature width (1024), C Vocos width (384), E codebook width (8).
 IndexTTS2 never runs the decoder, so there is none here.
 """
+
 from __future__ import annotations
 
 from torch import Tensor, nn

@@ -2,6 +2,7 @@
 
 Axes: D GPT width, S style width.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -58,14 +59,23 @@ def temper(weights: Sequence[float], config: EmotionConfig) -> list[float]:
     return [w * config.total_cap / total for w in biased] if total > config.total_cap else biased
 
 
-def from_weights(weights: Sequence[float], base: Tensor, style: Tensor, speaker_matrix: Tensor, emotion_matrix: Tensor,
-                 config: EmotionConfig, generator: torch.Generator | None = None) -> Tensor:
+def from_weights(
+    weights: Sequence[float],
+    base: Tensor,
+    style: Tensor,
+    speaker_matrix: Tensor,
+    emotion_matrix: Tensor,
+    config: EmotionConfig,
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """Emotion vector [1, D] = Σ wᵢ rowᵢ + (1 − Σ w) · base.
 
     Per emotion the row is the one whose speaker is most like `style` [1, S], or a random one when a
     generator is given. base [1, D]; speaker_matrix [rows, S]; emotion_matrix [rows, D]."""
     rows = []
-    for speakers, emotions in zip(speaker_matrix.split(list(config.rows)), emotion_matrix.split(list(config.rows))):
+    for speakers, emotions in zip(
+        speaker_matrix.split(list(config.rows)), emotion_matrix.split(list(config.rows))
+    ):
         if generator is None:
             index = F.cosine_similarity(style, speakers, dim=-1).argmax()
         else:
@@ -77,8 +87,16 @@ def from_weights(weights: Sequence[float], base: Tensor, style: Tensor, speaker_
 
 # --- the text emotion model's answer --------------------------------------------------------------
 
-ANSWER_KEYS = {"高兴": "happy", "愤怒": "angry", "悲伤": "sad", "恐惧": "afraid", "反感": "disgusted",
-               "低落": "melancholic", "惊讶": "surprised", "自然": "calm"}
+ANSWER_KEYS = {
+    "高兴": "happy",
+    "愤怒": "angry",
+    "悲伤": "sad",
+    "恐惧": "afraid",
+    "反感": "disgusted",
+    "低落": "melancholic",
+    "惊讶": "surprised",
+    "自然": "calm",
+}
 SCORE_RANGE = (0.0, 1.2)
 MELANCHOLY_WORDS = ("低落", "melancholy", "melancholic", "depression", "depressed", "gloomy")
 
@@ -86,7 +104,11 @@ MELANCHOLY_WORDS = ("低落", "melancholy", "melancholic", "depression", "depres
 def weights_from_answer(scores: Mapping[str, float], text: str, config: EmotionConfig) -> list[float]:
     """Eight weights from the scores the text emotion model answered for `text`."""
     low, high = SCORE_RANGE
-    weights = {ANSWER_KEYS[key]: min(max(float(score), low), high) for key, score in scores.items() if key in ANSWER_KEYS}
+    weights = {
+        ANSWER_KEYS[key]: min(max(float(score), low), high)
+        for key, score in scores.items()
+        if key in ANSWER_KEYS
+    }
     weights = {name: weights.get(name, 0.0) for name in config.names}
     if any(word in text.lower() for word in MELANCHOLY_WORDS):
         weights["sad"], weights["melancholic"] = weights["melancholic"], weights["sad"]

@@ -1,4 +1,5 @@
 """Emotion from text: a Qwen3 causal LM, fine-tuned to answer with eight scores, read as weights."""
+
 from __future__ import annotations
 
 import logging
@@ -27,9 +28,16 @@ class EmotionReader:
         folder = directory / FOLDER
         self.config = config
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self.model = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True,
-            dtype=torch.bfloat16 if device.type == "cuda" else torch.float32).to(device).eval()
+        self.model = (
+            AutoModelForCausalLM.from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.bfloat16 if device.type == "cuda" else torch.float32,
+            )
+            .to(device)
+            .eval()
+        )
 
     @staticmethod
     def available(directory: Path) -> bool:
@@ -39,12 +47,17 @@ class EmotionReader:
     def answer(self, text: str) -> str:
         """The model's raw answer, greedily decoded."""
         messages = [{"role": "system", "content": SYSTEM_MESSAGE}, {"role": "user", "content": text}]
-        prompt = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True,
-                                                    enable_thinking=False)
+        prompt = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
         inputs = self.tokenizer([prompt], return_tensors="pt", add_special_tokens=False).to(self.model.device)
-        output = self.model.generate(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"],
-                                     max_new_tokens=MAX_ANSWER_TOKENS, do_sample=False)
-        return self.tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+        output = self.model.generate(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            max_new_tokens=MAX_ANSWER_TOKENS,
+            do_sample=False,
+        )
+        return self.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
     def weights(self, text: str) -> list[float]:
         """Eight emotion weights of `text`. An answer without scores counts as calm.

@@ -3,6 +3,7 @@
 Source: "CAM++: A Fast and Efficient Network for Speaker Verification Using Context-Aware Masking"
 (Wang et al., 2023). Axes: B batch, C channels, F frequency, T time.
 """
+
 from __future__ import annotations
 
 import torch
@@ -26,8 +27,9 @@ class ResidualBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
         self.shortcut = nn.Sequential()
         if stride != 1:
-            self.shortcut = nn.Sequential(nn.Conv2d(channels, channels, 1, (stride, 1), bias=False),
-                                          nn.BatchNorm2d(channels))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, channels, 1, (stride, 1), bias=False), nn.BatchNorm2d(channels)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         h = F.relu(self.bn1(self.conv1(x)))
@@ -72,14 +74,20 @@ class ContextAwareMask(nn.Module):
         super().__init__()
         width, growth = config.bottleneck, config.growth
         self.segment = config.segment_frames
-        self.linear_local = nn.Conv1d(width, growth, config.kernel, dilation=dilation,
-                                      padding=dilation * (config.kernel // 2), bias=False)
+        self.linear_local = nn.Conv1d(
+            width,
+            growth,
+            config.kernel,
+            dilation=dilation,
+            padding=dilation * (config.kernel // 2),
+            bias=False,
+        )
         self.linear1 = nn.Conv1d(width, width // 2, 1)
         self.linear2 = nn.Conv1d(width // 2, growth, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         means = F.avg_pool1d(x, self.segment, self.segment, ceil_mode=True)
-        local = means.repeat_interleave(self.segment, dim=-1)[..., :x.shape[-1]]
+        local = means.repeat_interleave(self.segment, dim=-1)[..., : x.shape[-1]]
         context = x.mean(-1, keepdim=True) + local
         gate = torch.sigmoid(self.linear2(F.relu(self.linear1(context))))
         return self.linear_local(x) * gate
@@ -134,8 +142,13 @@ class CAMPPlus(nn.Module):
         self.head = Head(config)
         frequencies = config.mel_bins // 2 ** (HEAD_STAGES + 1)
         channels = config.tdnn_channels
-        layers: dict[str, nn.Module] = {"tdnn": ConvNorm(
-            nn.Conv1d(config.head_channels * frequencies, channels, 5, stride=2, padding=2, bias=False), True, True)}
+        layers: dict[str, nn.Module] = {
+            "tdnn": ConvNorm(
+                nn.Conv1d(config.head_channels * frequencies, channels, 5, stride=2, padding=2, bias=False),
+                True,
+                True,
+            )
+        }
         for number, (depth, dilation) in enumerate(config.blocks, start=1):
             block = nn.Sequential()
             for layer in range(1, depth + 1):

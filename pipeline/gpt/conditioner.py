@@ -2,6 +2,7 @@
 
 Axes: B batch, T frames, D width, H heads, L latents. No mask is used: one clip is one batch.
 """
+
 from __future__ import annotations
 
 import math
@@ -19,8 +20,9 @@ POSITION_BASE = 10000.0
 def sinusoids(length: int, width: int, device: torch.device | None = None) -> Tensor:
     """Positions 0…length−1 as sines (even channels) and cosines (odd): [length, width]."""
     position = torch.arange(length, device=device, dtype=torch.float32)[:, None]
-    rate = torch.exp(torch.arange(0, width, 2, device=device, dtype=torch.float32)
-                     * -(math.log(POSITION_BASE) / width))
+    rate = torch.exp(
+        torch.arange(0, width, 2, device=device, dtype=torch.float32) * -(math.log(POSITION_BASE) / width)
+    )
     return torch.stack([torch.sin(position * rate), torch.cos(position * rate)], dim=-1).flatten(1)
 
 
@@ -44,14 +46,23 @@ class RelativeAttention(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
-        self.linear_q, self.linear_k, self.linear_v, self.linear_out = (nn.Linear(width, width) for _ in range(4))
+        self.linear_q, self.linear_k, self.linear_v, self.linear_out = (
+            nn.Linear(width, width) for _ in range(4)
+        )
         self.linear_pos = nn.Linear(width, width, bias=False)
         self.pos_bias_u = nn.Parameter(Tensor(heads, width // heads))
         self.pos_bias_v = nn.Parameter(Tensor(heads, width // heads))
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
-        q, k, v, p = (linear(source).unflatten(-1, (self.heads, -1)).transpose(1, 2) for linear, source in (
-            (self.linear_q, x), (self.linear_k, x), (self.linear_v, x), (self.linear_pos, positions)))
+        q, k, v, p = (
+            linear(source).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for linear, source in (
+                (self.linear_q, x),
+                (self.linear_k, x),
+                (self.linear_v, x),
+                (self.linear_pos, positions),
+            )
+        )
         u, w = self.pos_bias_u[:, None], self.pos_bias_v[:, None]
         # (q+u)kᵀ + (q+v)pᵀ as one product of concatenated vectors; sdpa's own scale is over twice the width
         queries = torch.cat([q + u, q + w], dim=-1)
@@ -94,7 +105,8 @@ class ConformerBlock(nn.Module):
         self.conv_module = ConvolutionModule(width, config.conv_kernel)
         self.feed_forward = FeedForward(width, config.linear_units)
         self.norm_mha, self.norm_conv, self.norm_ff, self.norm_final = (
-            nn.LayerNorm(width, eps=NORM_EPS) for _ in range(4))
+            nn.LayerNorm(width, eps=NORM_EPS) for _ in range(4)
+        )
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
         x = x + self.self_attn(self.norm_mha(x), positions)
@@ -164,9 +176,14 @@ class PerceiverResampler(nn.Module):
         self.latents = nn.Parameter(Tensor(config.perceiver_latents, dim))
         self.proj_context = nn.Linear(config.output_size, dim)
         self.layers = nn.ModuleList(
-            nn.ModuleList([CrossAttention(dim, config.attention_heads, config.perceiver_dim_head),
-                           nn.Sequential(nn.Linear(dim, 2 * inner), GEGLU(), nn.Linear(inner, dim))])
-            for _ in range(config.perceiver_depth))
+            nn.ModuleList(
+                [
+                    CrossAttention(dim, config.attention_heads, config.perceiver_dim_head),
+                    nn.Sequential(nn.Linear(dim, 2 * inner), GEGLU(), nn.Linear(inner, dim)),
+                ]
+            )
+            for _ in range(config.perceiver_depth)
+        )
         self.norm = ScaledNorm(dim)
 
     def forward(self, context: Tensor) -> Tensor:

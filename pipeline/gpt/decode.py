@@ -4,6 +4,7 @@ Axes: S slots (1, or one per beam), V mel vocabulary, D width, P prompt length. 
 hidden state after code i−1 (step 0: after the start token) and chooses code i. Semantics are those
 of Hugging Face `generate` 4.52.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -14,8 +15,15 @@ from torch import Tensor
 
 from pipeline.gpt.model import KVCache, UnifiedVoice
 from pipeline.gpt.monotonic import ReadingPlace
-from pipeline.gpt.sampling import (POSITION_OFFSET, SamplingOptions, draw, filter_scores, forbid,
-                                   penalize_repetition, seen_tokens)
+from pipeline.gpt.sampling import (
+    POSITION_OFFSET,
+    SamplingOptions,
+    draw,
+    filter_scores,
+    forbid,
+    penalize_repetition,
+    seen_tokens,
+)
 
 UNREACHABLE = -1e9  # score of beams and hypotheses that do not exist yet
 OnStep = Callable[[int], None]
@@ -25,6 +33,7 @@ OnStep = Callable[[int], None]
 class Decoded:
     """codes [n] int64; latents [n, D], the hidden states that chose them (after both final norms);
     stopped: the model ended by itself rather than at the limit."""
+
     codes: Tensor
     latents: Tensor
     stopped: bool
@@ -33,8 +42,9 @@ class Decoded:
 @dataclass
 class Trace:
     """What every slot did at every step; hypotheses are read out of it backwards."""
-    hidden: list[Tensor] = field(default_factory=list)   # [S, D] that chose step i's tokens
-    tokens: list[Tensor] = field(default_factory=list)   # [S]
+
+    hidden: list[Tensor] = field(default_factory=list)  # [S, D] that chose step i's tokens
+    tokens: list[Tensor] = field(default_factory=list)  # [S]
     parents: list[Tensor] = field(default_factory=list)  # [S]: slot at step i−1
 
     def path(self, step: int, slot: int) -> list[int]:
@@ -49,12 +59,12 @@ class Trace:
 class DecodeState:
     model: UnifiedVoice
     slots: int
-    shared: int        # cache rows of prompt and start token, one copy for all slots
-    offset: int        # position of code k is k + offset
+    shared: int  # cache rows of prompt and start token, one copy for all slots
+    offset: int  # position of code k is k + offset
     cache: KVCache
-    mask: Tensor       # [S, capacity] additive
-    hidden: Tensor     # [S, D] of the newest position
-    step: int = 0      # codes fed so far
+    mask: Tensor  # [S, capacity] additive
+    hidden: Tensor  # [S, D] of the newest position
+    step: int = 0  # codes fed so far
 
 
 def prepare(model: UnifiedVoice, prompt: Tensor, slots: int, max_codes: int, positions: str) -> DecodeState:
@@ -80,10 +90,10 @@ def advance(state: DecodeState, tokens: Tensor, parents: Tensor | None = None) -
         if state.cache.reading is not None:
             state.cache.reading.reorder(parents)
     rows = state.shared + state.step * state.slots
-    state.mask[:, rows:rows + state.slots].fill_diagonal_(0)
+    state.mask[:, rows : rows + state.slots].fill_diagonal_(0)
     positions = torch.full_like(tokens, state.step + state.offset)
     inputs = state.model.mel_inputs(tokens, positions)[None]
-    mask = state.mask[None, None, :, :rows + state.slots] if state.slots > 1 else None
+    mask = state.mask[None, None, :, : rows + state.slots] if state.slots > 1 else None
     state.hidden = state.model.latents(inputs, state.cache, mask)[0]
     state.step += 1
 
@@ -99,8 +109,9 @@ def collect(trace: Trace, step: int, slot: int, stopped: bool, empty: Tensor) ->
     return Decoded(torch.stack(codes), torch.stack(hidden), stopped)
 
 
-def search_single(state: DecodeState, options: SamplingOptions, max_codes: int,
-                  generator: torch.Generator, on_step: OnStep) -> Decoded:
+def search_single(
+    state: DecodeState, options: SamplingOptions, max_codes: int, generator: torch.Generator, on_step: OnStep
+) -> Decoded:
     """Greedy or sampling with one slot."""
     config = state.model.config
     seen = seen_tokens(1, config.number_mel_codes, config.start_mel_token, state.hidden.device)
@@ -127,14 +138,16 @@ def search_single(state: DecodeState, options: SamplingOptions, max_codes: int,
 @dataclass(frozen=True)
 class Hypothesis:
     """A finished sequence: its last code is what `slot` holds at `step`."""
+
     score: float
     step: int
     slot: int
     stopped: bool
 
 
-def search_beams(state: DecodeState, options: SamplingOptions, max_codes: int,
-                 generator: torch.Generator, on_step: OnStep) -> Decoded:
+def search_beams(
+    state: DecodeState, options: SamplingOptions, max_codes: int, generator: torch.Generator, on_step: OnStep
+) -> Decoded:
     """Beam search, or beam-sample when options.do_sample."""
     config, beams, device = state.model.config, state.slots, state.hidden.device
     vocabulary = config.number_mel_codes
@@ -159,15 +172,23 @@ def search_beams(state: DecodeState, options: SamplingOptions, max_codes: int,
         stops = tokens == config.stop_mel_token
 
         # at the limit every candidate is at its end, and only the first `beams` candidates may end
-        continuing = (torch.arange(beams, device=device) if last
-                      else scores.masked_fill(stops, -torch.inf).topk(beams).indices)
+        continuing = (
+            torch.arange(beams, device=device)
+            if last
+            else scores.masked_fill(stops, -torch.inf).topk(beams).indices
+        )
         trace.hidden.append(state.hidden)
         trace.tokens.append(tokens[continuing])
         trace.parents.append(parents[continuing])
         finished += _finish(scores, parents, stops, beams, step, options.length_penalty)
         if last:
-            finished += [Hypothesis(_normalized(float(scores[slot]), step + 1, options.length_penalty), step, slot, False)
-                         for slot in range(beams) if not bool(stops[slot])]
+            finished += [
+                Hypothesis(
+                    _normalized(float(scores[slot]), step + 1, options.length_penalty), step, slot, False
+                )
+                for slot in range(beams)
+                if not bool(stops[slot])
+            ]
         finished = sorted(finished, key=lambda h: -h.score)[:beams]  # stable: earlier ones win ties
         running = scores[continuing]
         best_running = _normalized(float(running[0]), step + 1, options.length_penalty)
@@ -180,13 +201,18 @@ def search_beams(state: DecodeState, options: SamplingOptions, max_codes: int,
 
 
 def _normalized(score: float, length: int, penalty: float) -> float:
-    return score / length ** penalty
+    return score / length**penalty
 
 
-def _finish(scores: Tensor, parents: Tensor, stops: Tensor, beams: int, step: int, penalty: float) -> list[Hypothesis]:
+def _finish(
+    scores: Tensor, parents: Tensor, stops: Tensor, beams: int, step: int, penalty: float
+) -> list[Hypothesis]:
     """Hypotheses that end with the stop token at this step; only the first `beams` candidates count."""
-    return [Hypothesis(_normalized(float(scores[i]), step + 1, penalty), step - 1, int(parents[i]), True)
-            for i in range(beams) if bool(stops[i])]
+    return [
+        Hypothesis(_normalized(float(scores[i]), step + 1, penalty), step - 1, int(parents[i]), True)
+        for i in range(beams)
+        if bool(stops[i])
+    ]
 
 
 def latent_pass(model: UnifiedVoice, prompt: Tensor, codes: Tensor) -> Tensor:
@@ -195,12 +221,17 @@ def latent_pass(model: UnifiedVoice, prompt: Tensor, codes: Tensor) -> Tensor:
     start = torch.tensor([model.config.start_mel_token], device=codes.device)
     tokens = torch.cat([start, codes[:-1]])
     inputs = model.mel_inputs(tokens, torch.arange(len(tokens), device=codes.device))[None]
-    return model.latents(torch.cat([prompt, inputs], dim=1))[0, prompt.shape[1]:]
+    return model.latents(torch.cat([prompt, inputs], dim=1))[0, prompt.shape[1] :]
 
 
 @torch.inference_mode()
-def decode(model: UnifiedVoice, prompt: Tensor, options: SamplingOptions, generator: torch.Generator,
-           on_step: OnStep = lambda step: None) -> Decoded:
+def decode(
+    model: UnifiedVoice,
+    prompt: Tensor,
+    options: SamplingOptions,
+    generator: torch.Generator,
+    on_step: OnStep = lambda step: None,
+) -> Decoded:
     """Codes and latents for one prompt [1, P, D]. `on_step` is called before every step and may raise."""
     max_codes = min(options.max_codes, model.config.max_mel_tokens)
     state = prepare(model, prompt, options.num_beams, max_codes, options.mel_positions)

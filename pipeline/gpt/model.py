@@ -3,6 +3,7 @@
 Axes: B batch (one utterance, or the beams of one), T time, D width, H heads, d head width,
 S slots (beams), P prompt length, V mel vocabulary.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ MLP_RATIO = 4
 DURATION_SLOTS = 2  # rows of speed_emb; the prompt holds row 1, then row 0
 
 
-LayerCache = tuple[Tensor, Tensor, int, ReadingPlace | None]  # keys and values [H, capacity, d], rows in use, place
+LayerCache = tuple[
+    Tensor, Tensor, int, ReadingPlace | None
+]  # keys and values [H, capacity, d], rows in use, place
 
 
 @dataclass
@@ -28,13 +31,14 @@ class KVCache:
     """Keys and values of every layer, written in place. Position p of slot s lies at row
     `prompt + (p − prompt) · slots + s`: the prompt is kept once, all slots of a step side by side,
     and a slot's past is chosen by a mask, so that reordering beams moves nothing."""
-    keys: Tensor    # [layers, H, capacity, d]
+
+    keys: Tensor  # [layers, H, capacity, d]
     values: Tensor  # [layers, H, capacity, d]
     length: int = 0
     reading: ReadingPlace | None = None  # None: every head attends to all of the text
 
     @classmethod
-    def empty(cls, config: GPTConfig, capacity: int, device: torch.device, dtype: torch.dtype) -> "KVCache":
+    def empty(cls, config: GPTConfig, capacity: int, device: torch.device, dtype: torch.dtype) -> KVCache:
         shape = (config.layers, config.heads, capacity, config.model_dim // config.heads)
         return cls(*(torch.empty(shape, device=device, dtype=dtype) for _ in range(2)))
 
@@ -65,7 +69,9 @@ class Attention(nn.Module):
 
     def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Output of `c_attn` [B, T, 3 · D] -> queries, keys and values [B, H, T, d]."""
-        return tuple(part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in projected.chunk(3, dim=-1))
+        return tuple(
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in projected.chunk(3, dim=-1)
+        )
 
     def forward(self, x: Tensor, cache: LayerCache | None, mask: Tensor | None) -> Tensor:
         q, k, v = self.split(self.c_attn(x))
@@ -77,8 +83,13 @@ class Attention(nn.Module):
             keys[:, start:end], values[:, start:end] = k[0], v[0]
             if reading is not None:
                 mask = reading.narrow(mask, q, keys[:, :end])
-            h = F.scaled_dot_product_attention(q, keys[None, :, :end], values[None, :, :end], attn_mask=mask,
-                                               is_causal=mask is None and q.shape[2] > 1)
+            h = F.scaled_dot_product_attention(
+                q,
+                keys[None, :, :end],
+                values[None, :, :end],
+                attn_mask=mask,
+                is_causal=mask is None and q.shape[2] > 1,
+            )
         return self.c_proj(h.transpose(1, 2).flatten(2))
 
 
@@ -168,11 +179,18 @@ class UnifiedVoice(nn.Module):
 
         Raises ValueError when the text does not fit the learned positions."""
         if text_ids.shape[1] > self.config.max_text_tokens:
-            raise ValueError(f"a text segment has {text_ids.shape[1]} tokens; "
-                             f"the model takes at most {self.config.max_text_tokens}")
-        ids = F.pad(F.pad(text_ids, (1, 0), value=self.config.start_text_token),
-                    (0, 1), value=self.config.stop_text_token)
-        return self.text_embedding(ids) + self.text_pos_embedding(torch.arange(ids.shape[1], device=ids.device))
+            raise ValueError(
+                f"a text segment has {text_ids.shape[1]} tokens; "
+                f"the model takes at most {self.config.max_text_tokens}"
+            )
+        ids = F.pad(
+            F.pad(text_ids, (1, 0), value=self.config.start_text_token),
+            (0, 1),
+            value=self.config.stop_text_token,
+        )
+        return self.text_embedding(ids) + self.text_pos_embedding(
+            torch.arange(ids.shape[1], device=ids.device)
+        )
 
     def prompt_inputs(self, speaker_latents: Tensor, emotion_vector: Tensor, text_ids: Tensor) -> Tensor:
         """[speaker latents + emotion vector ; speed 1, speed 0 ; text] -> [B, P, D]."""

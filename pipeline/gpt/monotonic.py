@@ -5,6 +5,7 @@ theater"). Only for models whose configuration names these heads; training can t
 
 Axes: S slots (beams), H heads, T keys, m text tokens, d head width.
 """
+
 from __future__ import annotations
 
 import torch
@@ -33,7 +34,10 @@ class ReadingPlace:
         place = self.places[:, None]
         far = (self.tokens < place - self.config.back) | (self.tokens > place + self.config.ahead)
         window = queries.new_zeros(far.shape).masked_fill(far, -torch.inf)  # [S, m]
-        scores = queries[0, self.heads] @ keys[self.heads, self.text].transpose(-1, -2) / queries.shape[-1] ** 0.5 + window
+        scores = (
+            queries[0, self.heads] @ keys[self.heads, self.text].transpose(-1, -2) / queries.shape[-1] ** 0.5
+            + window
+        )
         self.places = torch.maximum(self.places, scores.float().softmax(-1).mean(0).argmax(-1))
         narrowed = queries.new_zeros(1, queries.shape[1], queries.shape[2], keys.shape[1])
         if mask is not None:

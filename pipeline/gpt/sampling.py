@@ -1,4 +1,5 @@
 """Choosing tokens: the score processors of Hugging Face `generate` as plain functions over [S, V]."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ PROMPT_TOKEN = 1  # what `generate` sees at every prompt position, so the penalt
 class SamplingOptions:
     """How codes are searched. num_beams 1: greedy (do_sample False) or sampling; above: beam or
     beam-sample. top_k 0 and top_p 1 switch their filters off."""
+
     do_sample: bool
     temperature: float
     top_k: int
@@ -31,7 +33,11 @@ class SamplingOptions:
             "num_beams": (self.num_beams, 1 <= self.num_beams <= 16, "1 to 16"),
             "repetition_penalty": (self.repetition_penalty, self.repetition_penalty > 0, "above 0"),
             "max_mel_tokens": (self.max_codes, self.max_codes >= 1, "1 or more"),
-            "mel_positions": (self.mel_positions, self.mel_positions in POSITION_OFFSET, " or ".join(POSITION_OFFSET)),
+            "mel_positions": (
+                self.mel_positions,
+                self.mel_positions in POSITION_OFFSET,
+                " or ".join(POSITION_OFFSET),
+            ),
         }
         for name, (value, ok, allowed) in limits.items():
             if not ok:

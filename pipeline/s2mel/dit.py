@@ -4,6 +4,7 @@ Axes: B batch, T frames (reference then target), C mel channels (80), D width, H
 E time embedding width (= D). Source: "Scalable Diffusion Models with Transformers" (Peebles & Xie),
 U-ViT (Bao et al.), Seed-VC's use of them as `architecture.md` of the project describes it.
 """
+
 from __future__ import annotations
 
 import math
@@ -28,12 +29,17 @@ class TimeEmbedding(Constants):
     def __init__(self, config: DiTConfig):
         super().__init__()
         self.frequencies, self.scale = config.time_frequencies, config.time_scale
-        self.mlp = nn.Sequential(nn.Linear(2 * self.frequencies, config.hidden_dim), nn.SiLU(),
-                                 nn.Linear(config.hidden_dim, config.hidden_dim))
+        self.mlp = nn.Sequential(
+            nn.Linear(2 * self.frequencies, config.hidden_dim),
+            nn.SiLU(),
+            nn.Linear(config.hidden_dim, config.hidden_dim),
+        )
         self.init_constants()
 
     def constants(self) -> dict[str, Tensor]:
-        return {"freqs": torch.exp(-math.log(TIME_PERIOD) * torch.arange(self.frequencies) / self.frequencies)}
+        return {
+            "freqs": torch.exp(-math.log(TIME_PERIOD) * torch.arange(self.frequencies) / self.frequencies)
+        }
 
     def forward(self, t: Tensor) -> Tensor:
         angle = self.scale * t[:, None].float() * self.freqs
@@ -84,7 +90,9 @@ class Attention(nn.Module):
         self.wo = nn.Linear(dim, dim, bias=False)
 
     def forward(self, x: Tensor, table: Tensor) -> Tensor:
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.wqkv(x).chunk(3, dim=-1))
+        q, k, v = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.wqkv(x).chunk(3, dim=-1)
+        )
         h = F.scaled_dot_product_attention(rotate(q, table), rotate(k, table), v)
         return self.wo(h.transpose(1, 2).flatten(2))
 
@@ -149,8 +157,9 @@ class FinalLayer(nn.Module):
 @dataclass(frozen=True)
 class Static:
     """What a solver step needs and no step changes."""
+
     merged: Tensor  # [B, T, D]: prompt, condition and style through cond_x_merge_linear, with its bias
-    table: Tensor   # rotary table
+    table: Tensor  # rotary table
 
 
 class DiT(nn.Module):
@@ -172,17 +181,21 @@ class DiT(nn.Module):
     def prepare(self, prompt: Tensor, condition: Tensor, style: Tensor) -> Static:
         """prompt: mel [B, C, T], zero after the reference; condition [B, T, content_dim]; style [B, style_dim]."""
         frames = condition.shape[1]
-        fixed = torch.cat([prompt.transpose(1, 2), self.cond_projection(condition),
-                           style[:, None].expand(-1, frames, -1)], dim=-1)
-        weight = self.cond_x_merge_linear.weight[:, self.config.in_channels:]
-        table = rotary_table(frames, self.config.hidden_dim // self.config.heads, self.config.rope_base, style.device)
+        fixed = torch.cat(
+            [prompt.transpose(1, 2), self.cond_projection(condition), style[:, None].expand(-1, frames, -1)],
+            dim=-1,
+        )
+        weight = self.cond_x_merge_linear.weight[:, self.config.in_channels :]
+        table = rotary_table(
+            frames, self.config.hidden_dim // self.config.heads, self.config.rope_base, style.device
+        )
         return Static(F.linear(fixed, weight, self.cond_x_merge_linear.bias), table)
 
     def velocity(self, x: Tensor, t: Tensor, static: Static) -> Tensor:
         """Noisy mel x [B, C, T] at times t [B] -> velocity [B, C, T]."""
         noisy = x.transpose(1, 2)
         t1, t2 = self.t_embedder(t), self.t_embedder2(t)
-        h = F.linear(noisy, self.cond_x_merge_linear.weight[:, :self.config.in_channels]) + static.merged
+        h = F.linear(noisy, self.cond_x_merge_linear.weight[:, : self.config.in_channels]) + static.merged
         h = self.transformer(h, t1[:, None], static.table)
         h = self.skip_linear(torch.cat([h, noisy], dim=-1))
         w = self.wavenet(self.conv1(h).transpose(1, 2), t2).transpose(1, 2) + self.res_projection(h)

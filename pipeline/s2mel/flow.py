@@ -2,6 +2,7 @@
 
 Axes: C mel channels, R reference frames, F target frames, T = R + F.
 """
+
 from __future__ import annotations
 
 import math
@@ -28,8 +29,17 @@ def swayed(u: Tensor, sway: float) -> Tensor:
 
 
 @torch.inference_mode()
-def solve(dit: DiT, noise: Tensor, reference_mel: Tensor, condition: Tensor, style: Tensor, steps: int,
-          cfg_rate: float, sway: float = 0.0, on_step: Callable[[int], None] = lambda step: None) -> Tensor:
+def solve(
+    dit: DiT,
+    noise: Tensor,
+    reference_mel: Tensor,
+    condition: Tensor,
+    style: Tensor,
+    steps: int,
+    cfg_rate: float,
+    sway: float = 0.0,
+    on_step: Callable[[int], None] = lambda step: None,
+) -> Tensor:
     """Mel [1, C, F] after the reference.
 
     noise [1, C, T]; reference_mel [1, C, R]; condition [1, T, content_dim]; style [1, style_dim].

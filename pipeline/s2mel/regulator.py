@@ -1,4 +1,5 @@
 """From codes and GPT latents to the flow's condition. Axes: B batch, T codes, F mel frames, C channels."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn

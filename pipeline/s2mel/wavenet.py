@@ -1,4 +1,5 @@
 """The DiT's output network: gated convolutions under one time embedding. Axes: B batch, C channels, T frames."""
+
 from __future__ import annotations
 
 import torch
@@ -29,9 +30,11 @@ class WaveNet(nn.Module):
         width, layers = config.hidden_dim, config.num_layers
         self.cond_layer = NestedConv(embedding_dim, 2 * width * layers, 1)
         self.in_layers = nn.ModuleList(
-            NestedConv(width, 2 * width, config.kernel_size, config.dilation_rate ** i) for i in range(layers))
+            NestedConv(width, 2 * width, config.kernel_size, config.dilation_rate**i) for i in range(layers)
+        )
         self.res_skip_layers = nn.ModuleList(
-            NestedConv(width, 2 * width if i < layers - 1 else width, 1) for i in range(layers))
+            NestedConv(width, 2 * width if i < layers - 1 else width, 1) for i in range(layers)
+        )
 
     def forward(self, x: Tensor, g: Tensor) -> Tensor:
         conditions = self.cond_layer(g[..., None]).chunk(len(self.in_layers), dim=1)

@@ -19,7 +19,7 @@ _IDEOGRAPH = re.compile(f"[{IDEOGRAPHS}]")
 
 # A full-width comma or semicolon stays until the numbers are read: "3，4" is a list, "3,400" a number.
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code) not in "，；"}
-_QUOTES = "\"“”„‟‘’‚‛`´«»‹›＂＇"
+_QUOTES = '"“”„‟‘’‚‛`´«»‹›＂＇'
 _BRACKETS = "[]{}［］｛｝【】「」『』《》〈〉〔〕"
 _DASHES = "—–‒―−‐‑"
 
@@ -35,7 +35,9 @@ def _compatible(code: int) -> str:
     return f" {plain}" if "/" in plain else plain
 
 
-_COMPATIBLE = {code: _compatible(code) for first, last in _COMPATIBLE_RANGES for code in range(first, last + 1)}
+_COMPATIBLE = {
+    code: _compatible(code) for first, last in _COMPATIBLE_RANGES for code in range(first, last + 1)
+}
 
 # Before: what no grammar reads as part of a number, a time or a telephone number. The backslash goes
 # because wetext escapes it and returns it doubled.

@@ -32,7 +32,9 @@ class Glossary:
             checked = _check(term, "glossary term", MAX_TERM_CHARACTERS)
             unknown = sorted(set(by_language) - set(LANGUAGES))
             if unknown or not by_language:
-                raise ValueError(f"glossary term {term!r} has readings for {unknown or 'no language'}; allowed: zh, en")
+                raise ValueError(
+                    f"glossary term {term!r} has readings for {unknown or 'no language'}; allowed: zh, en"
+                )
             self._terms[checked.casefold()] = checked
             self._readings.setdefault(checked.casefold(), {}).update(
                 {
@@ -67,7 +69,9 @@ class Glossary:
         readings: dict[str, dict[str, str]] = {}
         for term, reading in (entries or {}).items():
             if not isinstance(reading, str | Mapping):
-                raise ValueError(f"glossary term {term!r} reads {reading!r}; it must be text, or zh: and en: texts")
+                raise ValueError(
+                    f"glossary term {term!r} reads {reading!r}; it must be text, or zh: and en: texts"
+                )
             readings[term] = dict.fromkeys(LANGUAGES, reading) if isinstance(reading, str) else dict(reading)
         return cls(readings)
 

@@ -61,10 +61,14 @@ def split_markup(text: str) -> list[Speech | Pause | Paragraph]:
         raise ValueError(f"the text is of type {type(text).__name__}; it must be a string")
     parts = list(itertools.islice(_parts(text), MAX_PARTS + 1))
     if len(parts) > MAX_PARTS:
-        raise ValueError(f"pauses and blank lines cut the text into more than {MAX_PARTS:,} parts, the most allowed")
+        raise ValueError(
+            f"pauses and blank lines cut the text into more than {MAX_PARTS:,} parts, the most allowed"
+        )
     total = sum(part.seconds for part in parts if isinstance(part, Pause))
     if total > MAX_TOTAL_SECONDS:
-        raise ValueError(f"the pauses in the text are {total:g} s together; at most {MAX_TOTAL_SECONDS:g} s are allowed")
+        raise ValueError(
+            f"the pauses in the text are {total:g} s together; at most {MAX_TOTAL_SECONDS:g} s are allowed"
+        )
     return parts
 
 

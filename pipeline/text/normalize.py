@@ -110,7 +110,9 @@ def _read_chunk(chunk: str, language: str) -> str:
     words = [_read_word(word, language) for word in _WORD.findall(core)]
     unread = words.count(None)
     if unread:
-        log.warning("%d of %d words have no reading in the %s grammar; kept as written", unread, len(words), language)
+        log.warning(
+            "%d of %d words have no reading in the %s grammar; kept as written", unread, len(words), language
+        )
     return lead + " ".join(word or written for word, written in zip(words, _WORD.findall(core))) + trail
 
 

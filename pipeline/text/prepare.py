@@ -104,7 +104,10 @@ def _texts(parts: list[list[str]], normalized: str) -> list[str]:
     surfaces = ["".join(part).replace(WORD_START, "") for part in parts]
     # Upper case may be longer ("ß" is "SS"): every letter of it stands at the letter it comes from.
     positions = [
-        index for index, character in enumerate(normalized) if not character.isspace() for _ in character.upper()
+        index
+        for index, character in enumerate(normalized)
+        if not character.isspace()
+        for _ in character.upper()
     ]
     if sum(map(len, surfaces)) != len(positions):
         return ["".join(part).replace(WORD_START, " ").strip() for part in parts]

@@ -53,7 +53,10 @@ _ENGLISH = (
     (re.compile(r"(?<=\d)([#&*+/=@^_|])(?!\w)"), r" \1"),
     (re.compile(r"(?<=\d)(?=[^\x00-\x7f°℃℉…])|(?<=[^\x00-\x7f£¥€…])(?=\d)"), " "),
     (re.compile(r"(?<=\d)\s?-\s?(?=[$€£¥]\d)"), " to "),  # "$5-$10": "dollar five-dollar ten"
-    (re.compile(r"([$€£¥]\d[\d.,]*)\s?/\s?(?=[A-Za-z])"), r"\1 per "),  # "$1,000/day": "one dollar,oh oh oh/day"
+    (
+        re.compile(r"([$€£¥]\d[\d.,]*)\s?/\s?(?=[A-Za-z])"),
+        r"\1 per ",
+    ),  # "$1,000/day": "one dollar,oh oh oh/day"
     (re.compile(r"(?<!\w)(1\d|20)([2-9])0s\b"), r"\1 '\g<2>0s"),  # "1990s": "… and ninety seconds"
     (re.compile(r"(?<!\w)(1\d|20)10s\b"), r"\1 tens"),
     (re.compile(r"(?<!\w)(1[1-9])00s\b"), r"\1 hundreds"),

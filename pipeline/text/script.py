@@ -50,9 +50,15 @@ def prepare_script(
             script.append(part)
             continue
         try:
-            segments = prepare_text(part.text, normalizer, tokenizer, language=language, max_characters=max_characters,
-                                    max_segment_tokens=max_segment_tokens,
-                                    quick_start_tokens=max(0, quick_start_tokens - tokens))
+            segments = prepare_text(
+                part.text,
+                normalizer,
+                tokenizer,
+                language=language,
+                max_characters=max_characters,
+                max_segment_tokens=max_segment_tokens,
+                quick_start_tokens=max(0, quick_start_tokens - tokens),
+            )
         except UnspeakableError as error:
             errors.append(error)
             continue

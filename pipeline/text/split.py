@@ -94,7 +94,9 @@ def _without_crumbs(spans: list[Span], cuts: set[int], pieces: list[str], max_to
     for start, end in spans:
         if start in cuts and end - start <= _CRUMB_TOKENS:
             first, _ = evened.pop()
-            start = _word_cut(pieces, (first + end) // 2, end - max_tokens, first + max_tokens, reach=max_tokens // _REACH)
+            start = _word_cut(
+                pieces, (first + end) // 2, end - max_tokens, first + max_tokens, reach=max_tokens // _REACH
+            )
             evened.append((first, start))
         evened.append((start, end))
     return evened

@@ -2,6 +2,7 @@
 
 Source: "BigVGAN: A Universal Neural Vocoder with Large-Scale Training" (Lee et al., 2023).
 """
+
 from __future__ import annotations
 
 import torch
@@ -11,9 +12,9 @@ from torch.nn import functional as F
 from pipeline.config import VocoderConfig
 from pipeline.loading import Constants
 
-KERNEL = 7                 # first and last convolution
+KERNEL = 7  # first and last convolution
 FILTER_TAPS = 12
-FILTER_CUTOFF = 0.25       # of the doubled rate
+FILTER_CUTOFF = 0.25  # of the doubled rate
 FILTER_BETA = 4.6638
 UP_PAD, UP_CROP = 5, 15
 DOWN_PAD = (5, 6)
@@ -65,9 +66,12 @@ class AMPBlock(nn.Module):
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]):
         super().__init__()
         self.convs1 = nn.ModuleList(
-            nn.Conv1d(channels, channels, kernel, dilation=d, padding=d * (kernel - 1) // 2) for d in dilations)
+            nn.Conv1d(channels, channels, kernel, dilation=d, padding=d * (kernel - 1) // 2)
+            for d in dilations
+        )
         self.convs2 = nn.ModuleList(
-            nn.Conv1d(channels, channels, kernel, padding=(kernel - 1) // 2) for _ in dilations)
+            nn.Conv1d(channels, channels, kernel, padding=(kernel - 1) // 2) for _ in dilations
+        )
         self.activations = nn.ModuleList(AntiAliasedSnake(channels) for _ in range(2 * len(dilations)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,11 +91,16 @@ class BigVGAN(nn.Module):
         self.conv_pre = nn.Conv1d(config.num_mels, channels, KERNEL, padding=KERNEL // 2)
         self.ups, self.resblocks = nn.ModuleList(), nn.ModuleList()
         for rate, kernel in zip(config.upsample_rates, config.upsample_kernel_sizes):
-            self.ups.append(nn.ModuleList([nn.ConvTranspose1d(
-                channels, channels // 2, kernel, rate, padding=(kernel - rate) // 2)]))
+            self.ups.append(
+                nn.ModuleList(
+                    [nn.ConvTranspose1d(channels, channels // 2, kernel, rate, padding=(kernel - rate) // 2)]
+                )
+            )
             channels //= 2
-            self.resblocks.extend(AMPBlock(channels, size, dilations) for size, dilations in zip(
-                config.resblock_kernel_sizes, config.resblock_dilation_sizes))
+            self.resblocks.extend(
+                AMPBlock(channels, size, dilations)
+                for size, dilations in zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes)
+            )
         self.activation_post = AntiAliasedSnake(channels)
         self.conv_post = nn.Conv1d(channels, 1, KERNEL, padding=KERNEL // 2, bias=False)
 
@@ -99,6 +108,6 @@ class BigVGAN(nn.Module):
         x = self.conv_pre(mel)
         for stage, (up,) in enumerate(self.ups):
             x = up(x)
-            blocks = self.resblocks[stage * self.kernels:(stage + 1) * self.kernels]
+            blocks = self.resblocks[stage * self.kernels : (stage + 1) * self.kernels]
             x = sum(block(x) for block in blocks) / self.kernels
         return self.conv_post(self.activation_post(x))[:, 0].clamp(-1, 1)

@@ -1,7 +1,8 @@
 """`script/predict`: one prediction in this process, with the grammar of `cog predict`.
 
-    script/predict -i text="Hello there." -i speaker=@examples/speaker.wav -o out.wav
+script/predict -i text="Hello there." -i speaker=@examples/speaker.wav -o out.wav
 """
+
 from __future__ import annotations
 
 import argparse
@@ -15,16 +16,26 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from cog import Path as CogPath  # noqa: E402
-from cog.input import FieldInfo  # noqa: E402
+from cog import Path as CogPath
+from cog.input import FieldInfo
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="script/predict", description="Run one prediction, like `cog predict`.")
-    parser.add_argument("-i", "--input", action="append", default=[], metavar="NAME=VALUE",
-                        help="an input; NAME=@FILE gives a file (of a text input: its content). Repeatable.")
+    parser = argparse.ArgumentParser(
+        prog="script/predict", description="Run one prediction, like `cog predict`."
+    )
+    parser.add_argument(
+        "-i",
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an input; NAME=@FILE gives a file (of a text input: its content). Repeatable.",
+    )
     parser.add_argument("-o", "--output", type=Path, help="where to write the result (default: output.wav)")
-    parser.add_argument("--json", action="store_true", help="print status, output and metrics as JSON on stdout")
+    parser.add_argument(
+        "--json", action="store_true", help="print status, output and metrics as JSON on stdout"
+    )
     return parser.parse_args(arguments)
 
 
@@ -63,7 +74,10 @@ def read_inputs(pairs: list[str], function, folder: Path) -> dict[str, object]:
     """Keyword arguments for `function`, with its defaults filled in. Raises ValueError."""
     parameters = {name: p for name, p in inspect.signature(function).parameters.items() if name != "self"}
     hints = typing.get_type_hints(function)
-    values = {name: p.default.default if isinstance(p.default, FieldInfo) else p.default for name, p in parameters.items()}
+    values = {
+        name: p.default.default if isinstance(p.default, FieldInfo) else p.default
+        for name, p in parameters.items()
+    }
     given: set[str] = set()
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -71,8 +85,11 @@ def read_inputs(pairs: list[str], function, folder: Path) -> dict[str, object]:
             raise ValueError(f"-i {pair[:60]}: expected NAME=VALUE with a NAME of {', '.join(parameters)}")
         values[name] = convert(name, value, input_type(hints[name]), folder)
         given.add(name)
-    needed = [name for name, p in parameters.items()
-              if name not in given and type(None) not in typing.get_args(hints[name]) and values[name] is None]
+    needed = [
+        name
+        for name, p in parameters.items()
+        if name not in given and type(None) not in typing.get_args(hints[name]) and values[name] is None
+    ]
     if needed:
         raise ValueError(f"missing input: {', '.join(needed)}")
     return values
@@ -84,6 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="indextts-inputs-") as folder:
         try:
             from predict import Predictor
+
             inputs = read_inputs(options.input, Predictor.predict, Path(folder))
             predictor = Predictor()
             predictor.record_metric = lambda key, value, mode="replace": metrics.update({key: value})
@@ -97,7 +115,9 @@ def main(arguments: list[str] | None = None) -> int:
         output = options.output or Path(f"output{result.suffix}")
         shutil.copyfile(result, output)
     if options.json:
-        print(json.dumps({"status": "succeeded", "output": str(output), "metrics": metrics}, ensure_ascii=False))
+        print(
+            json.dumps({"status": "succeeded", "output": str(output), "metrics": metrics}, ensure_ascii=False)
+        )
     print(f"Written output to: {output}", file=sys.stderr)
     return 0
 

@@ -8,6 +8,7 @@ coglet checks inputs against `.cog/openapi_schema.json` under its working direct
 through without one. The cog command writes that file, the Python package does not; here it is made of what
 the package's own inspector reads off the predictor.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -21,12 +22,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from cog._adt import InputField, OutputKind, PredictorInfo, Repetition  # noqa: E402
-from cog._inspector import create_predictor  # noqa: E402
+from cog._adt import InputField, OutputKind, PredictorInfo, Repetition
+from cog._inspector import create_predictor
 
 COMMITTED = {
     "predict.py:Predictor": ROOT / ".cog/openapi_schema.json",
-    "predict.py:StreamingPredictor": ROOT / ".cog/stream/.cog/openapi_schema.json",  # where `script/serve --stream` runs
+    "predict.py:StreamingPredictor": ROOT
+    / ".cog/stream/.cog/openapi_schema.json",  # where `script/serve --stream` runs
 }
 OPENAPI = "3.0.2"
 ITERATORS = (OutputKind.ITERATOR, OutputKind.CONCAT_ITERATOR)
@@ -57,8 +59,14 @@ def input_property(field: InputField) -> dict:
     found |= {"allOf": [reference(field.name)]} if field.choices else {"title": title(field.name), **kind}
     if is_optional(field):
         found |= {"nullable": True, "default": None}
-    for key, value in (("description", field.description), ("default", field.default), ("minLength", field.min_length),
-                       ("maxLength", field.max_length), ("pattern", field.regex), ("deprecated", field.deprecated)):
+    for key, value in (
+        ("description", field.description),
+        ("default", field.default),
+        ("minLength", field.min_length),
+        ("maxLength", field.max_length),
+        ("pattern", field.regex),
+        ("deprecated", field.deprecated),
+    ):
         if value is not None:
             found[key] = value
     for key, value in (("minimum", field.ge), ("maximum", field.le)):
@@ -75,14 +83,21 @@ def input_components(info: PredictorInfo) -> dict[str, dict]:
     """`Input`, and an enumeration per input with choices. Raises ValueError for a list input: none is used,
     and coglet's check of one is untried."""
     for field in info.inputs.values():
-        if field.type.repetition not in (Repetition.REQUIRED, Repetition.OPTIONAL) or field.type.union_variants:
+        if (
+            field.type.repetition not in (Repetition.REQUIRED, Repetition.OPTIONAL)
+            or field.type.union_variants
+        ):
             raise ValueError(f"input {field.name} is a list or a union; allowed: one plain value")
     required = [f.name for f in info.inputs.values() if f.default is None and not is_optional(f)]
     properties = {name: input_property(field) for name, field in info.inputs.items()}
-    components = {"Input": {"title": "Input", "type": "object", "required": required, "properties": properties}}
+    components = {
+        "Input": {"title": "Input", "type": "object", "required": required, "properties": properties}
+    }
     for field in info.inputs.values():
         if field.choices:
-            components[field.name] = enumeration(field.name, field.choices, field.type.primitive.json_type()["type"])
+            components[field.name] = enumeration(
+                field.name, field.choices, field.type.primitive.json_type()["type"]
+            )
     return components
 
 
@@ -92,7 +107,11 @@ def components(info: PredictorInfo) -> dict[str, dict]:
         "id": {"title": "Id", **text},
         "input": reference("Input"),
         "webhook": {"title": "Webhook", **text, "format": "uri"},
-        "webhook_events_filter": {"title": "Webhook Events Filter", "type": "array", "items": reference("WebhookEvent")},
+        "webhook_events_filter": {
+            "title": "Webhook Events Filter",
+            "type": "array",
+            "items": reference("WebhookEvent"),
+        },
     }
     response = {
         "id": {"title": "Id", **text},
@@ -116,9 +135,19 @@ def components(info: PredictorInfo) -> dict[str, dict]:
         "PredictionResponse": {"title": "PredictionResponse", "type": "object", "properties": response},
         "Status": enumeration("Status", ("starting", "processing", "succeeded", "canceled", "failed")),
         "WebhookEvent": enumeration("WebhookEvent", ("start", "output", "logs", "completed")),
-        "HTTPValidationError": {"title": "HTTPValidationError", "type": "object", "properties": {
-            "detail": {"title": "Detail", "type": "array", "items": reference("ValidationError")}}},
-        "ValidationError": {"title": "ValidationError", "type": "object", "required": list(problem), "properties": problem},
+        "HTTPValidationError": {
+            "title": "HTTPValidationError",
+            "type": "object",
+            "properties": {
+                "detail": {"title": "Detail", "type": "array", "items": reference("ValidationError")}
+            },
+        },
+        "ValidationError": {
+            "title": "ValidationError",
+            "type": "object",
+            "required": list(problem),
+            "properties": problem,
+        },
     }
 
 
@@ -126,25 +155,41 @@ def content(schema: dict) -> dict:
     return {"content": {"application/json": {"schema": schema}}}
 
 
-def operation(summary: str, identifier: str, answer: dict | None = None, takes: str | None = None,
-              in_path: str | None = None) -> dict:
+def operation(
+    summary: str,
+    identifier: str,
+    answer: dict | None = None,
+    takes: str | None = None,
+    in_path: str | None = None,
+) -> dict:
     """One operation; those that take something can answer 422."""
     found: dict = {"summary": summary, "operationId": identifier}
     if in_path:
-        found["parameters"] = [{"name": in_path, "in": "path", "required": True,
-                                "schema": {"title": title(in_path), "type": "string"}}]
+        found["parameters"] = [
+            {
+                "name": in_path,
+                "in": "path",
+                "required": True,
+                "schema": {"title": title(in_path), "type": "string"},
+            }
+        ]
     if takes:
         found["requestBody"] = content(reference(takes))
     found["responses"] = {"200": {"description": "Successful Response", **content(answer or {})}}
     if takes or in_path:
-        found["responses"]["422"] = {"description": "Validation Error", **content(reference("HTTPValidationError"))}
+        found["responses"]["422"] = {
+            "description": "Validation Error",
+            **content(reference("HTTPValidationError")),
+        }
     return found
 
 
 def paths(streams: bool) -> dict:
     answer, takes, name = reference("PredictionResponse"), "PredictionRequest", "prediction_id"
     predict = operation("Predict", "predict_predictions_post", answer, takes)
-    again = operation("Predict, once per id", "predict_idempotent_predictions__prediction_id__put", answer, takes, name)
+    again = operation(
+        "Predict, once per id", "predict_idempotent_predictions__prediction_id__put", answer, takes, name
+    )
     if streams:
         predict["x-cog-streaming"] = True
     cancel = operation("Cancel", "cancel_predictions__prediction_id__cancel_post", in_path=name)
@@ -167,8 +212,12 @@ def schema(predictor: str) -> dict:
         info = create_predictor(file.removesuffix(".py").replace("/", "."), name)
     # The decorator @cog.streaming leaves no mark that can be read here; what it is for is an iterator.
     streams = info.output.kind in ITERATORS
-    return {"openapi": OPENAPI, "info": {"title": "Cog", "version": version("cog")}, "paths": paths(streams),
-            "components": {"schemas": components(info)}}
+    return {
+        "openapi": OPENAPI,
+        "info": {"title": "Cog", "version": version("cog")},
+        "paths": paths(streams),
+        "components": {"schemas": components(info)},
+    }
 
 
 def text_of(predictor: str) -> str:
@@ -177,7 +226,9 @@ def text_of(predictor: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="script/schema", description=__doc__.splitlines()[0])
-    parser.add_argument("--predictor", metavar="FILE.py:CLASS", help="only this one (default: all that are committed)")
+    parser.add_argument(
+        "--predictor", metavar="FILE.py:CLASS", help="only this one (default: all that are committed)"
+    )
     parser.add_argument("--output", type=Path, help="where to write it (default: where it is committed)")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is stale")
     options = parser.parse_args(arguments)

@@ -1,9 +1,10 @@
 """`script/voice`: make, look at and compare voice files.
 
-    script/voice create reference.wav -o someone.voice.safetensors
-    script/voice show someone.voice.safetensors
-    script/voice compare someone.voice.safetensors other.wav
+script/voice create reference.wav -o someone.voice.safetensors
+script/voice show someone.voice.safetensors
+script/voice compare someone.voice.safetensors other.wav
 """
+
 from __future__ import annotations
 
 import argparse
@@ -13,11 +14,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from torch.nn import functional as F  # noqa: E402
+from torch.nn import functional as F
 
-from pipeline.conditioning.voice_file import SUFFIX, is_voice_file, read_info, write_voice  # noqa: E402
-from pipeline.reference import ReferenceOptions  # noqa: E402
-from pipeline.service import Service  # noqa: E402
+from pipeline.voice_file import SUFFIX, is_voice_file, read_info, write_voice
+from service.reference import ReferenceOptions
+from service.service import Service
 
 
 def create(options: argparse.Namespace) -> None:
@@ -43,12 +44,17 @@ def show(options: argparse.Namespace) -> None:
 def compare(options: argparse.Namespace) -> None:
     """Print the cosine similarity of two voices' styles: 1 is the same, below about 0.5 another speaker."""
     service = Service(options.model)
-    styles = [service.references.speaker(path, ReferenceOptions()).voice.style for path in (options.first, options.second)]
+    styles = [
+        service.references.speaker(path, ReferenceOptions()).voice.style
+        for path in (options.first, options.second)
+    ]
     print(f"{F.cosine_similarity(*styles).item():.4f}")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="script/voice", description="Make, look at and compare voice files.")
+    parser = argparse.ArgumentParser(
+        prog="script/voice", description="Make, look at and compare voice files."
+    )
     parser.add_argument("--model", help="a name in configs/ or a model directory (default: INDEXTTS_MODEL)")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("create", help="make a voice file of an audio file")

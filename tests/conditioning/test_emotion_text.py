@@ -1,4 +1,5 @@
 """The text emotion model through the real classes: a two-layer Qwen3 taught two answers by heart."""
+
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -9,18 +10,27 @@ from pipeline.config import load_config
 
 CONFIG = load_config("indextts2").emotion
 ANSWERS = {"we won": '{"高兴": 0.9, "自然": 0.1}', "he left": '{"悲伤": 0.7}', "who": "no scores here"}
-TEMPLATE = ("{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
-            "{% if add_generation_prompt %}<assistant>{% if enable_thinking is false %}~{% endif %}{% endif %}")
+TEMPLATE = (
+    "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% if enable_thinking is false %}~{% endif %}{% endif %}"
+)
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    characters = sorted(set("".join([*ANSWERS, *ANSWERS.values(), SYSTEM_MESSAGE, "<system><user><assistant>~"])))
+    characters = sorted(
+        set("".join([*ANSWERS, *ANSWERS.values(), SYSTEM_MESSAGE, "<system><user><assistant>~"]))
+    )
     vocabulary = {token: i for i, token in enumerate(["[PAD]", "[END]", "[UNK]", *characters])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", eos_token="[END]", unk_token="[UNK]",
-                                   chat_template=TEMPLATE)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        eos_token="[END]",
+        unk_token="[UNK]",
+        chat_template=TEMPLATE,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +38,26 @@ def directory(tmp_path_factory):
     """A model directory with a `qwen0.6bemo4-merge` folder that answers as ANSWERS says."""
     torch.manual_seed(0)
     tokenizer = make_tokenizer()
-    model = Qwen3ForCausalLM(Qwen3Config(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=16, max_position_embeddings=256, eos_token_id=1, pad_token_id=0, bos_token_id=None))
+    model = Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=16,
+            max_position_embeddings=256,
+            eos_token_id=1,
+            pad_token_id=0,
+            bos_token_id=None,
+        )
+    )
     texts = [f"<system>{SYSTEM_MESSAGE}<user>{text}<assistant>~{answer}" for text, answer in ANSWERS.items()]
     rows = [tokenizer(text)["input_ids"] + [1] for text in texts]
     ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
     for row, values in zip(ids, rows):
-        row[:len(values)] = torch.tensor(values)
+        row[: len(values)] = torch.tensor(values)
     labels = ids.masked_fill(ids == 0, -100)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(150):

@@ -1,4 +1,5 @@
 """Only the layers that are read are built: the same features as the whole model's hidden state."""
+
 import torch
 from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
 
@@ -9,12 +10,17 @@ from pipeline.deterministic import deterministic_state, tone
 
 def test_last_state_of_the_cut_model_is_the_hidden_state_of_the_whole_one(mini_model):
     config = mini_model.config.semantic
-    whole = Wav2Vec2BertModel(Wav2Vec2BertConfig(**(make_semantic_model(config).config.to_dict()
-                                                    | {"num_hidden_layers": config.hidden_layer + 2}))).eval()
+    whole = Wav2Vec2BertModel(
+        Wav2Vec2BertConfig(
+            **(make_semantic_model(config).config.to_dict() | {"num_hidden_layers": config.hidden_layer + 2})
+        )
+    ).eval()
     whole.load_state_dict(deterministic_state({k: tuple(v.shape) for k, v in whole.state_dict().items()}))
     features, mask = mini_model.semantic.input_features(tone("semantic", 1.5, 16000)[0].numpy())
     with torch.inference_mode():
-        expected = whole(features, attention_mask=mask, output_hidden_states=True).hidden_states[config.hidden_layer]
+        expected = whole(features, attention_mask=mask, output_hidden_states=True).hidden_states[
+            config.hidden_layer
+        ]
         ours = mini_model.semantic.model(features, attention_mask=mask).last_hidden_state
     torch.testing.assert_close(ours, expected)
 

@@ -1,10 +1,11 @@
 """The Voice of a clip, what is refused, and the cache by content."""
+
 import pytest
 import torch
 
-from pipeline.conditioning.voice import make_emotion, make_voice
-from tests.counting import count_calls
 from pipeline.deterministic import tone
+from pipeline.voice import make_emotion, make_voice
+from tests.counting import count_calls
 
 RATE = 24000
 

@@ -1,14 +1,15 @@
 """Voice files: exact, small, and refused by name when something in them is wrong."""
+
 import json
 
 import pytest
 import safetensors.torch
 import torch
 
-from pipeline.conditioning.voice import make_voice
-from pipeline.conditioning.voice_file import FORMAT, is_voice_file, read_info, read_voice, write_voice
 from pipeline.config import load_config
 from pipeline.deterministic import tone
+from pipeline.voice import make_voice
+from pipeline.voice_file import FORMAT, is_voice_file, read_info, read_voice, write_voice
 
 RATE = 22050
 
@@ -60,7 +61,7 @@ def test_content_tells_a_voice_file_from_audio(path, tmp_path):
 def rewrite(path, change=lambda tensors, metadata: None):
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
-    metadata = json.loads(content[8:8 + length])["__metadata__"]
+    metadata = json.loads(content[8 : 8 + length])["__metadata__"]
     tensors = safetensors.torch.load(content)
     change(tensors, metadata)
     path.write_bytes(safetensors.torch.save(tensors, metadata))
@@ -69,14 +70,35 @@ def rewrite(path, change=lambda tensors, metadata: None):
 DAMAGE = {
     "missing tensor": (lambda t, m: t.pop("style"), "lacks style"),
     "unknown tensor": (lambda t, m: t.update(extra=torch.zeros(1)), "has an unknown extra"),
-    "wrong shape": (lambda t, m: t.update(style=torch.zeros(1, 100)), r"style is \[1, 100\]; expected \[1, 192\]"),
-    "wrong length": (lambda t, m: t.update(reference_mel=torch.zeros(1, 80, 50)), r"reference_mel is \[1, 80, 50\]"),
-    "wrong type": (lambda t, m: t.update(style=t["style"].half()), "style is torch.float16; expected torch.float32"),
-    "NaN": (lambda t, m: t["emotion_vector"].fill_(float("nan")), "emotion_vector has values that are not finite"),
-    "infinity": (lambda t, m: t["reference_mel"][0, 0].fill_(float("inf")), "reference_mel has values that are not finite"),
-    "code out of range": (lambda t, m: t["prompt_codes"][0, 0].fill_(64), "prompt_codes has values outside 0 to 63"),
+    "wrong shape": (
+        lambda t, m: t.update(style=torch.zeros(1, 100)),
+        r"style is \[1, 100\]; expected \[1, 192\]",
+    ),
+    "wrong length": (
+        lambda t, m: t.update(reference_mel=torch.zeros(1, 80, 50)),
+        r"reference_mel is \[1, 80, 50\]",
+    ),
+    "wrong type": (
+        lambda t, m: t.update(style=t["style"].half()),
+        "style is torch.float16; expected torch.float32",
+    ),
+    "NaN": (
+        lambda t, m: t["emotion_vector"].fill_(float("nan")),
+        "emotion_vector has values that are not finite",
+    ),
+    "infinity": (
+        lambda t, m: t["reference_mel"][0, 0].fill_(float("inf")),
+        "reference_mel has values that are not finite",
+    ),
+    "code out of range": (
+        lambda t, m: t["prompt_codes"][0, 0].fill_(64),
+        "prompt_codes has values outside 0 to 63",
+    ),
     "negative code": (lambda t, m: t["prompt_codes"][0, 0].fill_(-1), "outside 0 to 63"),
-    "another model": (lambda t, m: m.update(fingerprint="0" * 64, model="other"), "made with model 'other' .000000000000."),
+    "another model": (
+        lambda t, m: m.update(fingerprint="0" * 64, model="other"),
+        "made with model 'other' .000000000000.",
+    ),
     "another version": (lambda t, m: m.update(format_version="9"), "format version 9; allowed: 1"),
     "not a voice": (lambda t, m: m.update(format="pt"), "not a voice .format 'pt'."),
     "no metadata": (lambda t, m: m.clear(), "not a voice"),
@@ -104,11 +126,17 @@ def test_truncated_files(mini_model, path, size):
 
 def test_hostile_headers(mini_model, path):
     deep = b"[" * 50_000
-    for header in (b"{}", deep, b'{"__metadata__": 5}', b'{"__metadata__": {"format": "%s"}}' % FORMAT.encode(), b"\xff\xfe"):
+    for header in (
+        b"{}",
+        deep,
+        b'{"__metadata__": 5}',
+        b'{"__metadata__": {"format": "%s"}}' % FORMAT.encode(),
+        b"\xff\xfe",
+    ):
         path.write_bytes(len(header).to_bytes(8, "little") + header)
         with pytest.raises(ValueError, match="voice"):
             read_voice(path, mini_model)
-    path.write_bytes((2 ** 62).to_bytes(8, "little") + b"{}")
+    path.write_bytes((2**62).to_bytes(8, "little") + b"{}")
     with pytest.raises(ValueError, match="its header claims"):
         read_voice(path, mini_model)
 

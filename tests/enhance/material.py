@@ -2,6 +2,7 @@
 
 tests/enhance/speech/*.ogg: sentences spoken by flite 2.2 (voices slt, rms, awb, kal16), 16 kHz, Vorbis.
 """
+
 import functools
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.audio_input import Audio, read_audio
+from enhance.audio_input.read import Audio, read_audio
 
 SPEECH = sorted((Path(__file__).parent / "speech").glob("*.ogg"))
 RATE = 16_000
@@ -39,7 +40,9 @@ def babble(length: int, seed: int = 0) -> Tensor:
     total = torch.zeros(1, length)
     for index in range(TALKERS):
         voice = speech(SPEECH[index % len(SPEECH)].stem).flip(1)
-        voice = voice.repeat(1, 1 + length // voice.shape[1]).roll(int(random.integers(length)), 1)[:, :length]
+        voice = voice.repeat(1, 1 + length // voice.shape[1]).roll(int(random.integers(length)), 1)[
+            :, :length
+        ]
         total += voice / power(voice).sqrt()
     return total
 
@@ -53,5 +56,7 @@ def mix(clean: Tensor, noise: Tensor, snr_db: float) -> Tensor:
     return clean + noise * (power(clean) / power(noise) / 10 ** (snr_db / 10)).sqrt()
 
 
-def as_audio(samples: Tensor, rate: int = RATE, clipped_share: float = 0.0, declared: float | None = None) -> Audio:
+def as_audio(
+    samples: Tensor, rate: int = RATE, clipped_share: float = 0.0, declared: float | None = None
+) -> Audio:
     return Audio(samples, rate, 1, "WAV", "PCM_16", clipped_share, declared)

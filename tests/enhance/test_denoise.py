@@ -3,6 +3,7 @@
 The trained weights cannot be had here. With deterministic ones quality says nothing; with the output layers
 set so that the mask is 1 everywhere, what comes out must be what went in.
 """
+
 import socket
 from argparse import Namespace
 
@@ -15,13 +16,21 @@ from safetensors.torch import save_file
 from enhance.denoise import DIRECTORY, POINTER, Denoiser, MaskNetwork, Recipe, apply_mask, crossfade, windows
 from pipeline.audio import resample
 from pipeline.deterministic import deterministic_state
-from pipeline.loading import CheckpointError
+from pipeline.state_dict import CheckpointError
 from tests.enhance.material import RATE, speech, talk, white
 
 SMALL = Recipe(channels=32, blocks=2)
 SHORT_WINDOWS = Recipe(channels=32, blocks=2, window_seconds=0.5, overlap_seconds=0.125)
-CLEARVOICE = Namespace(sampling_rate=48_000, one_time_decode_length=20, decode_window=4, win_type="hamming",
-                       win_len=1920, win_inc=384, fft_len=1920, num_mels=60)  # config/inference/MossFormer2_SE_48K.yaml
+CLEARVOICE = Namespace(
+    sampling_rate=48_000,
+    one_time_decode_length=20,
+    decode_window=4,
+    win_type="hamming",
+    win_len=1920,
+    win_inc=384,
+    fft_len=1920,
+    num_mels=60,
+)  # config/inference/MossFormer2_SE_48K.yaml
 
 
 def state(recipe: Recipe) -> dict[str, torch.Tensor]:
@@ -166,12 +175,16 @@ def test_nothing_is_fetched(weights, tmp_path, monkeypatch):
 
 def test_a_converted_copy_and_a_bare_state_load_the_same(denoiser, tensors, tmp_path):
     clip = talk(0.5)
-    bare = Denoiser(write(tmp_path / "bare", {f"module.{key}": value for key, value in tensors.items()}), recipe=SMALL)
+    bare = Denoiser(
+        write(tmp_path / "bare", {f"module.{key}": value for key, value in tensors.items()}), recipe=SMALL
+    )
     assert torch.equal(bare(clip, RATE), denoiser(clip, RATE))
     converted = write(tmp_path / "converted", {"model": {}})
     (converted / DIRECTORY / "last_best_checkpoint.pt").unlink()
-    save_file({key: value.clone() for key, value in tensors.items()},
-              converted / DIRECTORY / "last_best_checkpoint.safetensors")
+    save_file(
+        {key: value.clone() for key, value in tensors.items()},
+        converted / DIRECTORY / "last_best_checkpoint.safetensors",
+    )
     assert torch.equal(Denoiser(converted, recipe=SMALL)(clip, RATE), denoiser(clip, RATE))
 
 

@@ -1,12 +1,13 @@
 """The report's numbers against clips made to have them, and its words."""
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+from enhance.audio_input.read import read_audio
 from enhance.report import bandwidth, judge
 from pipeline.audio import resample
-from pipeline.audio_input import read_audio
 from tests.enhance.material import RATE, as_audio, mix, speech, talk, white
 
 
@@ -85,5 +86,7 @@ def test_a_file_that_ends_early_is_said(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     report = judge(read_audio(path))
     assert report.file_cut_off
-    assert report.warnings == ["Only 2.7 s of reference: the voice will be less alike; 5 to 15 s are best.",
-                               "The file is cut off: its header promises 5.5 s, 2.7 s are there."]
+    assert report.warnings == [
+        "Only 2.7 s of reference: the voice will be less alike; 5 to 15 s are best.",
+        "The file is cut off: its header promises 5.5 s, 2.7 s are there.",
+    ]

@@ -1,4 +1,5 @@
 """Speech and background told apart: the SNR estimate against mixtures whose SNR is known."""
+
 import pytest
 import torch
 
@@ -27,7 +28,9 @@ def test_snr_of_a_long_clip_at_another_rate_and_level(snr):
     clean = talk(15)
     quiet = 0.01 * mix(clean, white(clean.shape[1]), snr)
     assert estimate(quiet) == pytest.approx(snr, abs=3)
-    assert noise_and_snr(frame_power(quiet.repeat_interleave(3, dim=1), 3 * RATE))[1] == pytest.approx(snr, abs=3)
+    assert noise_and_snr(frame_power(quiet.repeat_interleave(3, dim=1), 3 * RATE))[1] == pytest.approx(
+        snr, abs=3
+    )
 
 
 def test_noise_floor_is_the_power_of_the_noise():

@@ -1,4 +1,5 @@
 """Silence off both ends."""
+
 import pytest
 import torch
 
@@ -25,8 +26,10 @@ def test_silence_goes_and_the_pad_stays(word, noise):
     assert trimmed.shape[1] == pytest.approx(word.shape[1] + 2 * PAD, abs=0.06 * RATE)
     lag = 2 * RATE - PAD
     kept = surround(word, 2 * RATE, 3 * RATE, noise)
-    assert any(torch.equal(trimmed, kept[:, start : start + trimmed.shape[1]])
-               for start in range(lag - RATE // 20, lag + RATE // 20))
+    assert any(
+        torch.equal(trimmed, kept[:, start : start + trimmed.shape[1]])
+        for start in range(lag - RATE // 20, lag + RATE // 20)
+    )
 
 
 def test_noisy_silence_goes_too(word):
@@ -62,8 +65,13 @@ def test_a_short_sound_is_left_long_enough(word):
 
 
 def test_nothing_to_trim_by_comes_back_whole():
-    for clip in (torch.zeros(1, 3 * RATE), torch.full((1, 3 * RATE), 0.4), white(3 * RATE), torch.ones(1, 1),
-                 torch.zeros(1, 50)):
+    for clip in (
+        torch.zeros(1, 3 * RATE),
+        torch.full((1, 3 * RATE), 0.4),
+        white(3 * RATE),
+        torch.ones(1, 1),
+        torch.zeros(1, 50),
+    ):
         assert torch.equal(trim_silence(clip, RATE), clip)
 
 

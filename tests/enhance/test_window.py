@@ -1,4 +1,5 @@
 """Which part of a long clip is used."""
+
 import pytest
 import torch
 

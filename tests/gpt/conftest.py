@@ -1,4 +1,5 @@
 """A prompt for the GPT."""
+
 import torch
 from torch import Tensor
 

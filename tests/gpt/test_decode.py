@@ -1,4 +1,5 @@
 """Invariants of the decode loop: the cache, the latents, the limits, the seeds."""
+
 import pytest
 import torch
 
@@ -18,8 +19,17 @@ def prompt(gpt):
 
 
 def options(**changes) -> SamplingOptions:
-    values = dict(do_sample=True, temperature=1.0, top_k=30, top_p=0.9, num_beams=1, repetition_penalty=10.0,
-                  length_penalty=0.0, max_codes=30, mel_positions="trained")
+    values = dict(
+        do_sample=True,
+        temperature=1.0,
+        top_k=30,
+        top_p=0.9,
+        num_beams=1,
+        repetition_penalty=10.0,
+        length_penalty=0.0,
+        max_codes=30,
+        mel_positions="trained",
+    )
     return SamplingOptions(**(values | changes))
 
 
@@ -63,16 +73,21 @@ def test_greedy_equals_search_without_a_cache(gpt, prompt, never_stops):
 
 def test_the_same_seed_gives_the_same_codes(gpt, prompt, never_stops):
     for beams in (1, 3):
-        assert torch.equal(run(gpt, prompt, 0, num_beams=beams).codes, run(gpt, prompt, 0, num_beams=beams).codes)
-        assert not torch.equal(run(gpt, prompt, 0, num_beams=beams).codes, run(gpt, prompt, 1, num_beams=beams).codes)
+        assert torch.equal(
+            run(gpt, prompt, 0, num_beams=beams).codes, run(gpt, prompt, 0, num_beams=beams).codes
+        )
+        assert not torch.equal(
+            run(gpt, prompt, 0, num_beams=beams).codes, run(gpt, prompt, 1, num_beams=beams).codes
+        )
 
 
 def test_beam_search_finds_at_least_what_greedy_finds(gpt, prompt, never_stops):
     def score(codes):
         tokens = torch.cat([torch.tensor([gpt.config.start_mel_token]), codes[:-1]])
         inputs = torch.cat([prompt, gpt.mel_inputs(tokens, torch.arange(len(tokens)))[None]], dim=1)
-        logs = gpt.mel_head(gpt.latents(inputs)[0, prompt.shape[1]:]).log_softmax(-1)
+        logs = gpt.mel_head(gpt.latents(inputs)[0, prompt.shape[1] :]).log_softmax(-1)
         return float(logs.gather(1, codes[:, None]).sum())
+
     greedy = run(gpt, prompt, do_sample=False, repetition_penalty=1.0, max_codes=6)
     wide = run(gpt, prompt, do_sample=False, repetition_penalty=1.0, max_codes=6, num_beams=8)
     assert score(wide.codes) >= score(greedy.codes)
@@ -109,6 +124,7 @@ def test_a_step_callback_may_end_the_decode(gpt, prompt, never_stops):
     def stop_at_three(step):
         if step == 3:
             raise Enough
+
     with pytest.raises(Enough):
         decode(gpt, prompt, options(), torch.Generator(), stop_at_three)
 

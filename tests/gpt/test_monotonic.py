@@ -1,4 +1,5 @@
 """Monotonic attention: a slot's place in the text, what its heads may see, and that a wide window changes nothing."""
+
 import dataclasses
 
 import pytest
@@ -22,6 +23,7 @@ def gpt(mini_model, monkeypatch):
     def follow(back: int, ahead: int) -> None:
         alignment = AlignmentConfig(0, tuple(range(published.heads)), back, ahead)
         monkeypatch.setattr(gpt, "config", dataclasses.replace(published, alignment=alignment))
+
     monkeypatch.setattr(gpt, "follow", follow, raising=False)
     return gpt
 
@@ -49,7 +51,7 @@ def test_a_window_over_the_whole_text_changes_no_code_and_a_narrow_one_does(gpt,
 def test_the_rows_of_the_text_hold_its_tokens(gpt, prompt):
     rows = gpt.text_rows(prompt.shape[1])
     assert len(rows) == len(TEXT)
-    assert torch.equal(prompt[:, rows.start:rows.stop], gpt.text_inputs(torch.tensor([TEXT]))[:, 1:-1])
+    assert torch.equal(prompt[:, rows.start : rows.stop], gpt.text_inputs(torch.tensor([TEXT]))[:, 1:-1])
 
 
 def test_slots_read_by_themselves(gpt, prompt):
@@ -64,8 +66,12 @@ def test_slots_read_by_themselves(gpt, prompt):
     advance(pair, torch.tensor([21, 33]), torch.tensor([1, 0]))
     for single, token in zip(singles[::-1], [21, 33]):
         advance(single, torch.tensor([token]))
-    torch.testing.assert_close(pair.hidden, torch.cat([single.hidden for single in singles[::-1]]), rtol=1e-4, atol=1e-5)
-    assert pair.cache.reading.places.tolist() == [int(single.cache.reading.places) for single in singles[::-1]]
+    torch.testing.assert_close(
+        pair.hidden, torch.cat([single.hidden for single in singles[::-1]]), rtol=1e-4, atol=1e-5
+    )
+    assert pair.cache.reading.places.tolist() == [
+        int(single.cache.reading.places) for single in singles[::-1]
+    ]
 
 
 def test_a_place_moves_forward_only_and_by_no_more_than_allowed():
@@ -75,7 +81,7 @@ def test_a_place_moves_forward_only_and_by_no_more_than_allowed():
 
     def step(token: int, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Attend to one token of the text, less to others the farther they are: additive mask [H, T]."""
-        keys[:, text.start:text.stop] = -100.0 * (torch.arange(len(text)) - token).abs()[None, :, None]
+        keys[:, text.start : text.stop] = -100.0 * (torch.arange(len(text)) - token).abs()[None, :, None]
         return place.narrow(mask, torch.ones(1, heads, 1, width), keys)[0, :, 0]
 
     seen = step(9)

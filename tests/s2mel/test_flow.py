@@ -1,4 +1,5 @@
 """The solver on a velocity that is known, and the guidance rule."""
+
 import pytest
 import torch
 
@@ -24,8 +25,12 @@ class KnownVelocity:
 
 def inputs(reference=3, target=5):
     generator = torch.Generator().manual_seed(0)
-    return dict(noise=draw_noise(80, reference + target, generator), reference_mel=torch.ones(1, 80, reference),
-                condition=torch.ones(1, reference + target, 4), style=torch.ones(1, 6))
+    return dict(
+        noise=draw_noise(80, reference + target, generator),
+        reference_mel=torch.ones(1, 80, reference),
+        condition=torch.ones(1, reference + target, 4),
+        style=torch.ones(1, 6),
+    )
 
 
 @pytest.mark.parametrize("steps, cfg", [(1, 0.7), (4, 0.7), (10, 0.0)])
@@ -106,9 +111,15 @@ def test_no_steps_is_an_error():
 def test_real_velocity_depends_on_everything(mini_model, generator):
     def noise(*shape):
         return torch.randn(*shape, generator=generator)
+
     content = mini_model.config.s2mel.dit.content_dim
-    base = dict(x=noise(1, 80, 12), t=torch.tensor([0.4]), prompt=noise(1, 80, 12), condition=noise(1, 12, content),
-                style=noise(1, 192))
+    base = dict(
+        x=noise(1, 80, 12),
+        t=torch.tensor([0.4]),
+        prompt=noise(1, 80, 12),
+        condition=noise(1, 12, content),
+        style=noise(1, 192),
+    )
     v = mini_model.dit(**base)
     for name, value in base.items():
         other = torch.tensor([0.6]) if name == "t" else value + 0.5

@@ -1,8 +1,9 @@
 """The service's predictor, which also logs the start of every stage: how a test knows where a request is."""
+
 import logging
 from contextlib import contextmanager
 
-import pipeline.service
+import service.service
 from pipeline.timing import Stopwatch
 from predict import Predictor as Served
 
@@ -20,4 +21,4 @@ class Announcer(Stopwatch):
 class Predictor(Served):
     def setup(self) -> None:
         super().setup()
-        pipeline.service.Stopwatch = Announcer
+        service.service.Stopwatch = Announcer

@@ -1,5 +1,6 @@
 """A request cancelled at each stage ends soon, leaves nothing, and the next one gives the same bytes.
 `pytest tests/service/test_cancel.py -s` prints the seconds to stop."""
+
 import http.server
 import json
 import queue
@@ -11,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from checks.hostile import body_of, clip_of, valid_inputs
 from checks.hostile import SPEAKER as EXAMPLE
+from checks.hostile import body_of, clip_of, valid_inputs
 from tests.conftest import MODELS
 from tests.service.server import ANSWER_SECONDS, CogServer, data_uri, wave_of
 
@@ -29,15 +30,27 @@ def long_clip() -> bytes:
     start = whole.index(b"data") + 8
     rate = int.from_bytes(whole[24:28], "little")
     samples = whole[start:]
-    body = (samples * (LONG_CLIP_SECONDS * rate * 2 // len(samples) + 1))[:LONG_CLIP_SECONDS * rate * 2]
-    return whole[:4] + (start - 8 + len(body)).to_bytes(4, "little") + whole[8:start - 4] + len(body).to_bytes(4, "little") + body
+    body = (samples * (LONG_CLIP_SECONDS * rate * 2 // len(samples) + 1))[: LONG_CLIP_SECONDS * rate * 2]
+    return (
+        whole[:4]
+        + (start - 8 + len(body)).to_bytes(4, "little")
+        + whole[8 : start - 4]
+        + len(body).to_bytes(4, "little")
+        + body
+    )
 
 
 # What makes a stage long enough to be caught in.
 LONG = {
     "text": {"text": WORDS * 330, "glossary": "\n".join(f"w{i}=x{i}" for i in range(300))},
     "voice": {"speaker": data_uri(long_clip())},
-    "gpt": {"text": WORDS * 3, "max_mel_tokens": 1815, "num_beams": 8, "temperature": 0, "repetition_penalty": 1.0},
+    "gpt": {
+        "text": WORDS * 3,
+        "max_mel_tokens": 1815,
+        "num_beams": 8,
+        "temperature": 0,
+        "repetition_penalty": 1.0,
+    },
     "s2mel": {"text": WORDS * 2, "max_mel_tokens": 600, "diffusion_steps": 100},
     "vocoder": {"text": WORDS * 2, "max_mel_tokens": 1815},
     "encode": {"text": PAUSES, "output_format": "mp3", "sample_rate": 48000, "loudness": -16, "speed": 0.5},
@@ -46,8 +59,11 @@ LONG = {
 
 @pytest.fixture(scope="module", params=MODELS)
 def server(request, tmp_path_factory):
-    with CogServer(tmp_path_factory.mktemp("cancel"), INDEXTTS_MODEL=request.param,
-                   COG_PREDICT_TYPE_STUB="tests/service/announcing.py:Predictor") as server:
+    with CogServer(
+        tmp_path_factory.mktemp("cancel"),
+        INDEXTTS_MODEL=request.param,
+        COG_PREDICT_TYPE_STUB="tests/service/announcing.py:Predictor",
+    ) as server:
         yield server
 
 
@@ -97,8 +113,13 @@ def test_hanging_up_cancels(server, valid, first):
     server.wait_until_ready()
     log = len(server.log.read_text())
     with ThreadPoolExecutor() as pool:
-        request = pool.submit(requests.post, f"{server.url}/predictions", data=body_of(valid | LONG["s2mel"]), timeout=(5, 2),
-                              headers={"Content-Type": "application/json"})
+        request = pool.submit(
+            requests.post,
+            f"{server.url}/predictions",
+            data=body_of(valid | LONG["s2mel"]),
+            timeout=(5, 2),
+            headers={"Content-Type": "application/json"},
+        )
         wait_for(server, "s2mel", log)
         with pytest.raises(requests.Timeout):
             request.result(ANSWER_SECONDS)
@@ -121,8 +142,12 @@ def test_an_asynchronous_request_is_told_of_by_its_webhook(server, valid, first)
         hook.told = queue.Queue()
         threading.Thread(target=hook.serve_forever, daemon=True).start()
         log = len(server.log.read_text())
-        body = body_of(valid | LONG["s2mel"], id="later", webhook=f"http://127.0.0.1:{hook.server_port}",
-                       webhook_events_filter=["completed"])
+        body = body_of(
+            valid | LONG["s2mel"],
+            id="later",
+            webhook=f"http://127.0.0.1:{hook.server_port}",
+            webhook_events_filter=["completed"],
+        )
         answer = server.post(body, Prefer="respond-async")
         assert answer.status_code == 202 and answer.json()["status"] in ("starting", "processing")
         wait_for(server, "s2mel", log)

@@ -1,5 +1,6 @@
 """Hostile requests to the real server: each gets the answer that is right for it, and the valid one after
 them the same bytes as before. `pytest tests/service/test_hostile.py -s` prints the counts."""
+
 import collections
 import string
 
@@ -19,8 +20,11 @@ EXAMPLES = 120
 # What a valid request may ask for and still be quick.
 CHEAP = {"max_mel_tokens": 50, "diffusion_steps": 1, "num_beams": 1, "return_voice": False, "denoise": False}
 CHARACTERS = st.one_of(
-    st.sampled_from(string.ascii_letters + string.digits + " .,!?[]=:\n"), st.sampled_from("你好，世界。一二三"),
-    st.sampled_from("\u0000\u001b\u200b\u200d\u202e\ufeff\u0301😀ßéñ½№"), st.characters(exclude_categories=["Cs"]))
+    st.sampled_from(string.ascii_letters + string.digits + " .,!?[]=:\n"),
+    st.sampled_from("你好，世界。一二三"),
+    st.sampled_from("\u0000\u001b\u200b\u200d\u202e\ufeff\u0301😀ßéñ½№"),
+    st.characters(exclude_categories=["Cs"]),
+)
 
 
 class Answers:
@@ -87,8 +91,13 @@ def allowed(name: str, kind: dict, valid: dict) -> st.SearchStrategy:
         return st.booleans()
     if kind["type"] == "string":
         if "format" in kind:
-            return st.sampled_from([valid["speaker"]] * 6 + ["", "/etc/passwd", "http://127.0.0.1:1/", "data:audio/wav;base64,AAAA"])
-        return st.text(CHARACTERS, max_size=30) | st.text(CHARACTERS, max_size=20).map(lambda text: f"Hello {text}")
+            return st.sampled_from(
+                [valid["speaker"]] * 6
+                + ["", "/etc/passwd", "http://127.0.0.1:1/", "data:audio/wav;base64,AAAA"]
+            )
+        return st.text(CHARACTERS, max_size=30) | st.text(CHARACTERS, max_size=20).map(
+            lambda text: f"Hello {text}"
+        )
     numbers = st.integers if kind["type"] == "integer" else st.floats
     return numbers(kind["minimum"], kind["maximum"])
 
@@ -96,7 +105,7 @@ def allowed(name: str, kind: dict, valid: dict) -> st.SearchStrategy:
 def not_allowed(kind: dict) -> st.SearchStrategy:
     """Values of an input that the schema does not allow."""
     wrong = st.sampled_from(list(WRONG_TYPES.values()))
-    numbers = st.integers(-10 ** 12, 10 ** 12) | st.floats(allow_nan=False, allow_infinity=False)
+    numbers = st.integers(-(10**12), 10**12) | st.floats(allow_nan=False, allow_infinity=False)
     return (wrong | numbers | st.text(max_size=9)).filter(lambda value: not fits(kind, value))
 
 
@@ -104,7 +113,9 @@ def not_allowed(kind: dict) -> st.SearchStrategy:
 def inputs(draw, schemas: dict, valid: dict) -> dict[str, object]:
     """Inputs of a request: any of them, each allowed; in one request of three one that is not, or is missing."""
     properties, needed = schemas["Input"]["properties"], schemas["Input"]["required"]
-    chosen = needed + draw(st.lists(st.sampled_from(sorted(set(properties) - set(needed) - set(CHEAP))), unique=True, max_size=6))
+    chosen = needed + draw(
+        st.lists(st.sampled_from(sorted(set(properties) - set(needed) - set(CHEAP))), unique=True, max_size=6)
+    )
     found = valid | {name: draw(allowed(name, kind_of(schemas, name), valid)) for name in chosen}
     if draw(st.integers(0, 2)) == 0:
         name = draw(st.sampled_from(sorted(properties)))
@@ -116,17 +127,30 @@ def inputs(draw, schemas: dict, valid: dict) -> dict[str, object]:
 
 
 def test_any_request_is_answered_as_the_schema_says(answers, first, schemas, valid):
-    @hypothesis.settings(max_examples=EXAMPLES, derandomize=True, deadline=None, database=None,
-                         suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    @hypothesis.settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
     @hypothesis.given(inputs(schemas, valid))
     def check(request):
-        fitting = (set(schemas["Input"]["required"]) <= set(request)
-                   and all(fits(kind_of(schemas, name), value) for name, value in request.items()))
-        answers.check(Hostile("any", str(request)[-300:], body_of(request), EITHER if fitting else frozenset({"http_422"})))
+        fitting = set(schemas["Input"]["required"]) <= set(request) and all(
+            fits(kind_of(schemas, name), value) for name, value in request.items()
+        )
+        answers.check(
+            Hostile(
+                "any", str(request)[-300:], body_of(request), EITHER if fitting else frozenset({"http_422"})
+            )
+        )
+
     check()
 
 
-def test_after_all_this_the_valid_request_gives_the_same_bytes_and_little_is_left(server, answers, valid, first):
+def test_after_all_this_the_valid_request_gives_the_same_bytes_and_little_is_left(
+    server, answers, valid, first
+):
     assert wave_of(server.predict(**valid)) == first
     assert server.wait_until_ready().worker() == answers.worker
     left = [path for path in server.left_behind() if not path.endswith("/speech.wav")]
@@ -135,5 +159,8 @@ def test_after_all_this_the_valid_request_gives_the_same_bytes_and_little_is_lef
     lines = [f"{'':<18}{''.join(f'{status:>12}' for status in statuses)}"]
     for group in dict.fromkeys(group for group, _ in answers.counts):
         lines.append(f"{group:<18}{''.join(f'{answers.counts[group, status]:>12}' for status in statuses)}")
-    print("\n".join(["", *lines]), f"\nrequests {answers.counts.total()}, worker deaths 0, same bytes after: yes, "
-          f"temporary files left: {len(left)}")
+    print(
+        "\n".join(["", *lines]),
+        f"\nrequests {answers.counts.total()}, worker deaths 0, same bytes after: yes, "
+        f"temporary files left: {len(left)}",
+    )

@@ -1,4 +1,5 @@
 """`script/predict`: the grammar of `cog predict`, run as a user runs it."""
+
 import json
 import os
 import subprocess
@@ -13,15 +14,31 @@ SPEAKER = f"speaker=@{ROOT / 'examples/speaker.wav'}"
 
 
 def predict(*arguments, folder, **environment):
-    return subprocess.run([ROOT / "script/predict", *arguments], cwd=folder, capture_output=True, text=True, timeout=300,
-                          env=os.environ | {"TMPDIR": str(folder)} | environment)
+    return subprocess.run(
+        [ROOT / "script/predict", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"TMPDIR": str(folder)} | environment,
+    )
 
 
 @pytest.mark.parametrize("environment, model", [({}, "tiny-en"), ({"INDEXTTS_MODEL": "mini"}, "mini")])
 def test_a_prediction_is_written_and_told(tmp_path, environment, model):
     (tmp_path / "text.txt").write_text("Hello there.")
-    done = predict("-i", "text=@text.txt", "-i", SPEAKER, *QUICK, "-o", "out.wav", "--json", folder=tmp_path,
-                   **environment)
+    done = predict(
+        "-i",
+        "text=@text.txt",
+        "-i",
+        SPEAKER,
+        *QUICK,
+        "-o",
+        "out.wav",
+        "--json",
+        folder=tmp_path,
+        **environment,
+    )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert f"model {model}: " in done.stderr and told["metrics"]["model"] == model
@@ -30,13 +47,16 @@ def test_a_prediction_is_written_and_told(tmp_path, environment, model):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.wav", "text.txt"], "nothing else is left"
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["-i", "text=hi"], "missing input: speaker"),
-    (["-i", "text=hi", "-i", "speaker=@nowhere.wav"], "speaker: no such file: nowhere.wav"),
-    (["-i", "text=hi", "-i", "speaker=nowhere.wav"], "speaker takes a file: -i speaker=@FILE"),
-    (["-i", "nothing"], "expected NAME=VALUE with a NAME of text, speaker"),
-    (["-i", "text=hi", "-i", SPEAKER, "-i", "seed=many"], "seed is 'many', not a whole number"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["-i", "text=hi"], "missing input: speaker"),
+        (["-i", "text=hi", "-i", "speaker=@nowhere.wav"], "speaker: no such file: nowhere.wav"),
+        (["-i", "text=hi", "-i", "speaker=nowhere.wav"], "speaker takes a file: -i speaker=@FILE"),
+        (["-i", "nothing"], "expected NAME=VALUE with a NAME of text, speaker"),
+        (["-i", "text=hi", "-i", SPEAKER, "-i", "seed=many"], "seed is 'many', not a whole number"),
+    ],
+)
 def test_what_is_wrong_is_said_before_a_model_is_loaded(tmp_path, arguments, message):
     done = predict(*arguments, folder=tmp_path)
     assert done.returncode == 1

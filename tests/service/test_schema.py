@@ -1,4 +1,5 @@
 """The committed schema: fresh, complete, in Cog's form, and what the real server holds requests to."""
+
 import importlib.util
 import inspect
 import json
@@ -14,7 +15,7 @@ from tests.service.server import data_uri
 
 COMMITTED = ROOT / ".cog/openapi_schema.json"
 SPEAKER = data_uri((ROOT / "examples/speaker.wav").read_bytes())
-EXAMPLES = '''
+EXAMPLES = """
 from collections.abc import Iterator
 from typing import Optional
 from cog import BaseRunner, Input, Path, streaming
@@ -28,7 +29,7 @@ class Streaming(BaseRunner):
 class Lists(BaseRunner):
     def run(self, words: list[str]) -> str:
         return ""
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,9 @@ def test_a_stale_or_missing_file_is_told_and_left_alone(examples, tmp_path, caps
 
 
 def test_every_input_is_there_with_its_description_default_and_limits(schemas):
-    parameters = {name: p for name, p in inspect.signature(Predictor.predict).parameters.items() if name != "self"}
+    parameters = {
+        name: p for name, p in inspect.signature(Predictor.predict).parameters.items() if name != "self"
+    }
     properties = schemas["Input"]["properties"]
     assert list(properties) == list(parameters)
     assert [p["x-order"] for p in properties.values()] == list(range(len(parameters)))
@@ -102,20 +105,34 @@ def test_a_streaming_predictor_and_limits_of_text(examples):
     document = examples.schema("example_predictors.py:Streaming")
     assert document["paths"]["/predictions"]["post"]["x-cog-streaming"] is True
     found = document["components"]["schemas"]
-    assert found["Output"] == {"title": "Output", "type": "array", "items": {"type": "string", "format": "uri"},
-                               "x-cog-array-type": "iterator"}
+    assert found["Output"] == {
+        "title": "Output",
+        "type": "array",
+        "items": {"type": "string", "format": "uri"},
+        "x-cog-array-type": "iterator",
+    }
     assert found["Input"]["required"] == ["text"]
     text, count, size = found["Input"]["properties"].values()
     assert (text["maxLength"], text["pattern"]) == (9, "^a")
     assert (count["nullable"], count["default"], count["minimum"], count["maximum"]) == (True, None, 1, 3)
     assert size == {"x-order": 2, "allOf": [{"$ref": "#/components/schemas/size"}], "default": 2}
-    assert found["size"] == {"title": "size", "description": "An enumeration.", "enum": [1, 2], "type": "integer"}
+    assert found["size"] == {
+        "title": "size",
+        "description": "An enumeration.",
+        "enum": [1, 2],
+        "type": "integer",
+    }
 
 
-@pytest.mark.parametrize("predictor, message", [
-    ("predict", "allowed: FILE.py:CLASS"), ("nothing.py:Predictor", "failed to import"),
-    ("example_predictors.py:Nothing", "Nothing"), ("example_predictors.py:Lists", "input words is a list"),
-])
+@pytest.mark.parametrize(
+    "predictor, message",
+    [
+        ("predict", "allowed: FILE.py:CLASS"),
+        ("nothing.py:Predictor", "failed to import"),
+        ("example_predictors.py:Nothing", "Nothing"),
+        ("example_predictors.py:Lists", "input words is a list"),
+    ],
+)
 def test_a_predictor_that_cannot_be_described(examples, tmp_path, capsys, predictor, message):
     assert examples.main(["--predictor", predictor, "--output", str(tmp_path / "schema.json")]) == 1
     assert message in capsys.readouterr().err and not (tmp_path / "schema.json").exists()
@@ -125,13 +142,20 @@ def test_the_server_serves_it(server):
     assert requests.get(f"{server.url}/openapi.json", timeout=10).json() == json.loads(COMMITTED.read_text())
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"num_beams": 9}, "9 is greater than the maximum of 8"), ({"num_beams": 0}, "0 is less than the minimum of 1"),
-    ({"num_beams": "3"}, '"3" is not of type "integer"'), ({"temperature": True}, 'true is not of type "number"'),
-    ({"trim": 1}, '1 is not of type "boolean"'), ({"text": 5}, '5 is not of type "string"'),
-    ({"reference_window": "middle"}, '"middle" is not one of'), ({"text": None}, "null is not of type"),
-    ({"seed": None}, 'null is not of type "integer"'),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"num_beams": 9}, "9 is greater than the maximum of 8"),
+        ({"num_beams": 0}, "0 is less than the minimum of 1"),
+        ({"num_beams": "3"}, '"3" is not of type "integer"'),
+        ({"temperature": True}, 'true is not of type "number"'),
+        ({"trim": 1}, '1 is not of type "boolean"'),
+        ({"text": 5}, '5 is not of type "string"'),
+        ({"reference_window": "middle"}, '"middle" is not one of'),
+        ({"text": None}, "null is not of type"),
+        ({"seed": None}, 'null is not of type "integer"'),
+    ],
+)
 def test_the_server_rejects_what_the_schema_does_not_allow(server, change, message):
     answer = server.predict(**{"text": "Hello.", "speaker": SPEAKER} | change)
     assert answer["status"] == "http_422"
@@ -142,4 +166,7 @@ def test_the_server_rejects_what_the_schema_does_not_allow(server, change, messa
 def test_the_server_names_every_missing_input(server):
     answer = server.predict()
     assert answer["status"] == "http_422"
-    assert {p["loc"][-1]: p["msg"] for p in answer["error"]} == {"text": "Field required", "speaker": "Field required"}
+    assert {p["loc"][-1]: p["msg"] for p in answer["error"]} == {
+        "text": "Field required",
+        "speaker": "Field required",
+    }

@@ -1,4 +1,5 @@
 """The real coglet server: a good request, every bad one, and the good one again."""
+
 import io
 
 import numpy as np
@@ -84,13 +85,23 @@ def test_a_request_gives_speech_at_the_models_rate(first):
 def test_metrics_tell_stages_and_speed(server):
     prediction = server.predict(text=TEXT, speaker=SPEAKER, **QUICK)
     metrics = prediction["metrics"]
-    assert set(metrics["timing"]) == {"text", "voice", "emotion", "gpt", "s2mel", "vocoder", "finish", "encode"}
+    assert set(metrics["timing"]) == {
+        "text",
+        "voice",
+        "emotion",
+        "gpt",
+        "s2mel",
+        "vocoder",
+        "finish",
+        "encode",
+    }
     assert metrics["seed"] == 7 and metrics["real_time_factor"] > 0 and metrics["segments"] == 1
 
 
 def test_the_same_seed_gives_the_same_bytes_another_does_not_and_zero_is_a_seed(server, first):
     def speak(seed):
         return wave_of(server.predict(text=TEXT, speaker=SPEAKER, **(QUICK | {"seed": seed})))
+
     assert speak(7) == first
     assert speak(8) != first
     zero = speak(0)
@@ -108,7 +119,11 @@ def test_without_a_seed_two_requests_differ_and_report_theirs(server, first):
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_line_that_says_what_is_allowed_and_the_next_request_works(server, first, name):
     change, message = BAD[name]
-    request = {key: value for key, value in ({"text": TEXT, "speaker": SPEAKER, **QUICK} | change).items() if value is not None}
+    request = {
+        key: value
+        for key, value in ({"text": TEXT, "speaker": SPEAKER, **QUICK} | change).items()
+        if value is not None
+    }
     prediction = server.predict(**request)
     assert prediction["status"] in ("failed", "http_422"), prediction
     assert message in str(prediction["error"])
@@ -122,14 +137,25 @@ def test_odd_but_usable_references(server, name):
     wave_of(server.predict(text=TEXT, speaker=data_uri(ODD[name]), **QUICK))
 
 
-@pytest.mark.parametrize("emotion", [{"emotion_audio": data_uri(wav(tone("other", 1.5, 16000)[0].numpy()))},
-                                     {"emotion_vector": "sad=0.8"}, {"emotion_vector": "sad=0.8", "emotion_alpha": 0.5}])
+@pytest.mark.parametrize(
+    "emotion",
+    [
+        {"emotion_audio": data_uri(wav(tone("other", 1.5, 16000)[0].numpy()))},
+        {"emotion_vector": "sad=0.8"},
+        {"emotion_vector": "sad=0.8", "emotion_alpha": 0.5},
+    ],
+)
 def test_emotion_changes_the_speech(server, first, emotion):
     assert wave_of(server.predict(text=TEXT, speaker=SPEAKER, **QUICK, **emotion)) != first
 
 
 def test_emotion_of_no_strength_changes_nothing(server, first):
-    assert wave_of(server.predict(text=TEXT, speaker=SPEAKER, emotion_vector="sad=0.8", emotion_alpha=0, **QUICK)) == first
+    assert (
+        wave_of(
+            server.predict(text=TEXT, speaker=SPEAKER, emotion_vector="sad=0.8", emotion_alpha=0, **QUICK)
+        )
+        == first
+    )
 
 
 def test_after_all_this_the_same_request_gives_the_same_bytes_and_little_is_left(server, first):

@@ -1,4 +1,5 @@
 """The service without a server: what is given back beside the audio, streams, markup, health, what is left."""
+
 import json
 import zipfile
 
@@ -8,8 +9,8 @@ import torch
 
 from pipeline.audio import write_wav
 from pipeline.deterministic import tone
-from pipeline.request import Request
-from pipeline.service import Service
+from service.request import Request
+from service.service import Service
 from tests.conftest import MODELS
 
 QUICK = dict(max_mel_tokens=50, diffusion_steps=1, num_beams=1, seed=7)
@@ -32,10 +33,19 @@ def speaker(tmp_path_factory):
 
 
 def test_extras_come_in_a_zip_file_that_agrees_with_the_audio(service, speaker, tmp_path):
-    result = service.run(Request(TEXT, speaker, receipt=True, subtitles="srt", return_voice=True, output_format="flac", **QUICK))
+    result = service.run(
+        Request(
+            TEXT, speaker, receipt=True, subtitles="srt", return_voice=True, output_format="flac", **QUICK
+        )
+    )
     assert result.path.name == "speech.zip"
     with zipfile.ZipFile(result.path) as archive:
-        assert set(archive.namelist()) == {"speech.flac", "speech.json", "speech.srt", "voice.voice.safetensors"}
+        assert set(archive.namelist()) == {
+            "speech.flac",
+            "speech.json",
+            "speech.srt",
+            "voice.voice.safetensors",
+        }
         archive.extractall(tmp_path)
     told, info = json.loads((tmp_path / "speech.json").read_text()), soundfile.info(tmp_path / "speech.flac")
     assert told["seed"] == 7 and told["fingerprint"] == service.model.fingerprint
@@ -69,8 +79,13 @@ def test_a_pause_is_silence_of_its_length(service, speaker):
 
 def test_glossary_and_language_change_what_is_read(service, speaker):
     def text_of(**more):
-        with zipfile.ZipFile(service.run(Request("AI in 2024", speaker, receipt=True, **QUICK, **more)).path) as archive:
-            return " ".join(segment["text"] for segment in json.loads(archive.read("speech.json"))["segments"]).lower()
+        with zipfile.ZipFile(
+            service.run(Request("AI in 2024", speaker, receipt=True, **QUICK, **more)).path
+        ) as archive:
+            return " ".join(
+                segment["text"] for segment in json.loads(archive.read("speech.json"))["segments"]
+            ).lower()
+
     assert "artificial" in text_of(glossary="AI=artificial intelligence")
     if "zh" in service.model.config.languages:
         assert text_of(language="zh") != text_of(language="en")
@@ -78,9 +93,14 @@ def test_glossary_and_language_change_what_is_read(service, speaker):
 
 def test_random_emotion_follows_the_seed(service, speaker):
     def wave(**more):
-        return service.run(Request("One fox.", speaker, emotion_vector="angry=1", **(QUICK | more))).path.read_bytes()
+        return service.run(
+            Request("One fox.", speaker, emotion_vector="angry=1", **(QUICK | more))
+        ).path.read_bytes()
+
     assert wave(emotion_random=True) == wave(emotion_random=True)
-    assert any(wave(emotion_random=True, seed=seed) != wave(seed=seed) for seed in range(3)), "a draw may be the nearest voice"
+    assert any(wave(emotion_random=True, seed=seed) != wave(seed=seed) for seed in range(3)), (
+        "a draw may be the nearest voice"
+    )
 
 
 def test_health_and_nothing_of_a_request_stays(service, speaker):
@@ -105,4 +125,8 @@ def test_an_abandoned_stream_leaves_only_what_was_sent(service, speaker):
 def test_text_and_paths_stay_out_of_the_log(service, speaker, caplog):
     caplog.set_level("DEBUG")
     service.run(Request("Xylophone secrets.", speaker, glossary="secrets=zebra", **QUICK))
-    assert "ylophone" not in caplog.text.lower() and "zebra" not in caplog.text and str(speaker) not in caplog.text
+    assert (
+        "ylophone" not in caplog.text.lower()
+        and "zebra" not in caplog.text
+        and str(speaker) not in caplog.text
+    )

@@ -1,12 +1,13 @@
 """What `setup()` says when a model cannot be had."""
+
 import os
 import subprocess
 import sys
 
 import pytest
 
-from pipeline.catalog import wanted_features
-from pipeline.config import ConfigError
+from pipeline.strict import ConfigError
+from service.catalog import wanted_features
 from tests.conftest import ROOT
 from tests.service.server import free_port
 
@@ -25,8 +26,14 @@ except ValueError as e:
 
 def setup(folder, **environment) -> tuple[float, str]:
     """Seconds until it failed, and the message."""
-    done = subprocess.run([sys.executable, "-c", SETUP], cwd=ROOT, capture_output=True, text=True, timeout=120,
-                          env=os.environ | {"TMPDIR": str(folder)} | environment)
+    done = subprocess.run(
+        [sys.executable, "-c", SETUP],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"TMPDIR": str(folder)} | environment,
+    )
     assert done.stdout, done.stderr
     seconds, _, message = done.stdout.partition("\n")
     return float(seconds), message
@@ -34,11 +41,18 @@ def setup(folder, **environment) -> tuple[float, str]:
 
 def test_no_network_and_no_weights(tmp_path):
     """The promise is 5 s; the bound here leaves room for a busy machine."""
-    seconds, message = setup(tmp_path, INDEXTTS_MODEL="indextts2", INDEXTTS_WEIGHTS_DIR=str(tmp_path / "weights"),
-                             HF_ENDPOINT=f"http://127.0.0.1:{free_port()}", INDEXTTS_WEIGHTS_URL="")
+    seconds, message = setup(
+        tmp_path,
+        INDEXTTS_MODEL="indextts2",
+        INDEXTTS_WEIGHTS_DIR=str(tmp_path / "weights"),
+        HF_ENDPOINT=f"http://127.0.0.1:{free_port()}",
+        INDEXTTS_WEIGHTS_URL="",
+    )
     assert seconds < 15
     assert "gpt.pth" in message and str(tmp_path / "weights") in message
-    assert "INDEXTTS_WEIGHTS_URL" in message and "INDEXTTS_WEIGHTS_DIR" in message and "HF_ENDPOINT" in message
+    assert (
+        "INDEXTTS_WEIGHTS_URL" in message and "INDEXTTS_WEIGHTS_DIR" in message and "HF_ENDPOINT" in message
+    )
 
 
 @pytest.mark.parametrize("model, message", [("nope", "allowed: indextts2, mini"), ("tests", "config.yaml")])

@@ -1,4 +1,5 @@
 """`script/soak`, briefly: its requests succeed or fail as they should, and it counts what is there."""
+
 from checks import soak
 
 
@@ -6,7 +7,11 @@ def test_a_short_soak_and_the_overhead(server, capsys, monkeypatch):
     monkeypatch.setattr(soak, "INTERVAL", 6)
     soak.soak(server, 18, share=0.5)
     told = capsys.readouterr().out
-    rows = [line.split() for line in told.splitlines() if line.strip() and line.split()[0] in ("6", "12", "18") and "requests" not in line]
+    rows = [
+        line.split()
+        for line in told.splitlines()
+        if line.strip() and line.split()[0] in ("6", "12", "18") and "requests" not in line
+    ]
     assert len(rows) == 3 and all(float(row[1]) > 100 and int(row[3]) > 3 for row in rows)
     assert "wrong" not in told and "growth after the first 6: " in told, told
     soak.overhead(server, 1)

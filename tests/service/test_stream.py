@@ -1,4 +1,5 @@
 """`script/serve --stream`: the streaming predictor under its own schema, as server-sent events."""
+
 import base64
 import io
 import json
@@ -31,8 +32,13 @@ def events(server: CogServer, inputs: dict) -> Iterator[tuple[str, dict]]:
     """(event, data) of a streamed prediction as they arrive; leaving early hangs up."""
     headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
     server.wait_until_ready()  # the slot is free a moment after the answer before
-    with requests.post(f"{server.url}/predictions", data=body_of(inputs), headers=headers, stream=True,
-                       timeout=ANSWER_SECONDS) as answer:
+    with requests.post(
+        f"{server.url}/predictions",
+        data=body_of(inputs),
+        headers=headers,
+        stream=True,
+        timeout=ANSWER_SECONDS,
+    ) as answer:
         assert answer.status_code == 200, answer.text
         event = ""
         for line in answer.iter_lines(decode_unicode=True):
@@ -73,9 +79,14 @@ def test_its_schema_is_its_own(server):
     assert schema["components"]["schemas"]["Output"]["x-cog-array-type"] == "iterator"
 
 
-@pytest.mark.parametrize("change, status, message", [
-    ({"num_beams": 9}, "http_422", "greater than the maximum of 8"), ({"text": " "}, "failed", "white space"),
-    ({"speaker": "/etc/passwd"}, "failed", "speaker is not a file")])
+@pytest.mark.parametrize(
+    "change, status, message",
+    [
+        ({"num_beams": 9}, "http_422", "greater than the maximum of 8"),
+        ({"text": " "}, "failed", "white space"),
+        ({"speaker": "/etc/passwd"}, "failed", "speaker is not a file"),
+    ],
+)
 def test_bad_input_is_told_as_elsewhere(server, valid, change, status, message):
     answer = server.predict(**valid | change)
     assert answer["status"] == status and message in str(answer["error"])

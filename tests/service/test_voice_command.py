@@ -1,4 +1,5 @@
 """`script/voice` as a user runs it, and its file as the speaker of a prediction."""
+
 import json
 import os
 import subprocess
@@ -9,8 +10,14 @@ from tests.conftest import ROOT
 
 
 def run(script, *arguments, folder):
-    return subprocess.run([ROOT / "script" / script, *arguments], cwd=folder, capture_output=True, text=True, timeout=300,
-                          env=os.environ | {"INDEXTTS_MODEL": "mini", "TMPDIR": str(folder)})
+    return subprocess.run(
+        [ROOT / "script" / script, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"INDEXTTS_MODEL": "mini", "TMPDIR": str(folder)},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +42,38 @@ def test_a_voice_is_like_itself(folder):
 def test_a_voice_file_speaks_with_the_same_bytes_as_its_audio(folder):
     waves = []
     for speaker in ("a.voice.safetensors", ROOT / "examples/speaker.wav"):
-        done = run("predict", "-i", "text=Hello there.", "-i", f"speaker=@{speaker}", "-i", "seed=3", "-i", "num_beams=1",
-                   "-i", "max_mel_tokens=50", "-i", "diffusion_steps=1", "-o", "out.wav", "--json", folder=folder)
+        done = run(
+            "predict",
+            "-i",
+            "text=Hello there.",
+            "-i",
+            f"speaker=@{speaker}",
+            "-i",
+            "seed=3",
+            "-i",
+            "num_beams=1",
+            "-i",
+            "max_mel_tokens=50",
+            "-i",
+            "diffusion_steps=1",
+            "-o",
+            "out.wav",
+            "--json",
+            folder=folder,
+        )
         assert json.loads(done.stdout)["status"] == "succeeded", done.stderr
         waves.append((folder / "out.wav").read_bytes())
     assert waves[0] == waves[1]
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["show", "nowhere"], "nowhere is not a voice file"),
-    (["create", "nowhere.wav"], "nowhere.wav|cannot be opened"),
-    (["create", "a.voice.safetensors"], "is a voice file already"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["show", "nowhere"], "nowhere is not a voice file"),
+        (["create", "nowhere.wav"], "nowhere.wav|cannot be opened"),
+        (["create", "a.voice.safetensors"], "is a voice file already"),
+    ],
+)
 def test_errors_are_one_line(folder, arguments, message):
     done = run("voice", *arguments, folder=folder)
     assert done.returncode == 1 and "Traceback" not in done.stderr

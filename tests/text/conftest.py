@@ -1,4 +1,5 @@
 """What the text tests share: one normalizer and the toy tokenizer of the golden files."""
+
 import pytest
 
 from pipeline.text.normalize import TextNormalizer

@@ -1,4 +1,5 @@
 """Chunks join to the text, keep to the limit, and are cut at the best place within reach."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,5 +25,8 @@ def test_preferred_cuts():
 
 
 def test_abbreviations_and_numbers_are_not_sentence_ends():
-    assert list(sentence_chunks("Aaaa bb with Dr. Smith ccc", 20)) == ["Aaaa bb with Dr. ", "Smith ccc"]  # at a space
+    assert list(sentence_chunks("Aaaa bb with Dr. Smith ccc", 20)) == [
+        "Aaaa bb with Dr. ",
+        "Smith ccc",
+    ]  # at a space
     assert list(sentence_chunks("aaaaaaaaaaa 1,234.56 bbbb", 20)) == ["aaaaaaaaaaa ", "1,234.56 bbbb"]

@@ -1,4 +1,5 @@
 """Glossaries: their forms, what matches, and what is refused."""
+
 import pytest
 import yaml
 
@@ -22,7 +23,9 @@ def test_latin_terms_match_whole_words_only():
 
 
 def test_readings_per_language():
-    glossary = Glossary.from_mapping({"TTS": {"zh": "语音合成", "en": "tee tee ess"}, "M.I.": {"en": "em eye"}, "B": "bee"})
+    glossary = Glossary.from_mapping(
+        {"TTS": {"zh": "语音合成", "en": "tee tee ess"}, "M.I.": {"en": "em eye"}, "B": "bee"}
+    )
     assert spoken(glossary, "TTS M.I. B", "zh") == "<语音合成> M.I. <bee>"
     assert spoken(glossary, "TTS M.I. B", "en") == "<tee tee ess> <em eye> <bee>"
 
@@ -42,7 +45,9 @@ def test_parse_keeps_further_equal_signs_and_skips_blank_lines():
 
 def test_published_file(tmp_path):
     path = tmp_path / "glossary.yaml"
-    path.write_text(yaml.safe_dump({"M.2": {"zh": "M二", "en": "M two"}, "GPT": "G P T"}, allow_unicode=True), "utf-8")
+    path.write_text(
+        yaml.safe_dump({"M.2": {"zh": "M二", "en": "M two"}, "GPT": "G P T"}, allow_unicode=True), "utf-8"
+    )
     assert spoken(Glossary.from_file(path), "m.2 gpt") == "<M two> <G P T>"
     path.write_text("")
     assert len(Glossary.from_file(path)) == 0
@@ -63,7 +68,10 @@ def test_merging_prefers_the_other():
         (lambda: Glossary.parse("\u200b=b"), "must hold something"),
         (lambda: Glossary.parse("a=" + "b" * 201), "201 characters; at most 200"),
         (lambda: Glossary.parse("a" * 101 + "=b"), "101 characters; at most 100"),
-        (lambda: Glossary.parse("\n".join(f"t{i}=x" for i in range(MAX_TERMS + 1))), "1001 terms; at most 1000"),
+        (
+            lambda: Glossary.parse("\n".join(f"t{i}=x" for i in range(MAX_TERMS + 1))),
+            "1001 terms; at most 1000",
+        ),
         (lambda: Glossary.from_mapping(["a"]), "not a list"),
         (lambda: Glossary.from_mapping({"a": 5}), "must be text"),
         (lambda: Glossary.from_mapping({5: "a"}), "must be text"),

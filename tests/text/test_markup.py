@@ -1,4 +1,5 @@
 """Pauses in a text: what is markup, what stays text, what is refused, and that none of it takes long."""
+
 import re
 import time
 
@@ -50,8 +51,23 @@ def test_pauses_between_speech(markup, seconds):
 @pytest.mark.parametrize(
     "text",
     [
-        "[laughs]", "[]", "[[pause", "pause]", "[pause", "[pausee]", "[a pause]", "[pause: for thought]", "[pause:]",
-        "[pause:[1s]", "(pause:1s)", "［pause］", "【停顿】", "[pau\u200bse]", "[pau\u017fe]", "[pause\n]", "[pause:\n1s]",
+        "[laughs]",
+        "[]",
+        "[[pause",
+        "pause]",
+        "[pause",
+        "[pausee]",
+        "[a pause]",
+        "[pause: for thought]",
+        "[pause:]",
+        "[pause:[1s]",
+        "(pause:1s)",
+        "［pause］",
+        "【停顿】",
+        "[pau\u200bse]",
+        "[pau\u017fe]",
+        "[pause\n]",
+        "[pause:\n1s]",
     ],
 )
 def test_other_brackets_stay_text(text):
@@ -104,8 +120,22 @@ def test_limits_are_reached():
 
 @pytest.mark.parametrize(
     "pattern",
-    ["[", "]", "[pause", "[pause:", "[pause:1s", "[pause:1ms]", "[ ", "[pause ", "[pause: ", "\n", "\n ", "a\n\n", "9",
-     "\r\n\u3000"],
+    [
+        "[",
+        "]",
+        "[pause",
+        "[pause:",
+        "[pause:1s",
+        "[pause:1ms]",
+        "[ ",
+        "[pause ",
+        "[pause: ",
+        "\n",
+        "\n ",
+        "a\n\n",
+        "9",
+        "\r\n\u3000",
+    ],
 )
 @pytest.mark.parametrize("lead", ["", "[pause:", "[pause"])
 def test_bombs_take_linear_time(pattern, lead):
@@ -118,7 +148,13 @@ def test_bombs_take_linear_time(pattern, lead):
     assert time.process_time() - start < 5  # measured: up to 0.2 s
 
 
-@given(st.lists(st.sampled_from(["[pause]", "[pause:20ms]", "[", "]", "pause", ":1s", "\n", "\n\n", " ", "a", "好", "."])))
+@given(
+    st.lists(
+        st.sampled_from(
+            ["[pause]", "[pause:20ms]", "[", "]", "pause", ":1s", "\n", "\n\n", " ", "a", "好", "."]
+        )
+    )
+)
 def test_any_text_keeps_its_words_and_order(pieces):
     text = "".join(pieces)
     try:

@@ -1,4 +1,5 @@
 """Normalization: the golden pairs, readings the grammars alone get wrong, and hostile input."""
+
 import json
 import time
 
@@ -55,7 +56,10 @@ def test_language(text, language):
     [
         # money and thousands
         ("It costs $1,000/month.", "It costs one thousand dollars per month."),
-        ("1,234 apples and 1000 pears", "one thousand two hundred and thirty four apples and one thousand pears"),
+        (
+            "1,234 apples and 1000 pears",
+            "one thousand two hundred and thirty four apples and one thousand pears",
+        ),
         ("a thousand and 1,000", "a thousand and thousand"),  # the word itself switches the correction off
         ("It is 5€ or 5 £.", "It is five euros or five pounds."),
         ("from $5-$10", "from five dollars to ten dollars"),
@@ -99,7 +103,9 @@ def test_language_can_be_forced(normalizer):
     assert normalizer.normalize("第5章", "en") == "第 five 章"
 
 
-@pytest.mark.parametrize(("text", "language"), [("x", "fr"), ("x", "ZH"), ("x", None), (5, "en"), (None, "auto")])
+@pytest.mark.parametrize(
+    ("text", "language"), [("x", "fr"), ("x", "ZH"), ("x", None), (5, "en"), (None, "auto")]
+)
 def test_bad_arguments(normalizer, text, language):
     with pytest.raises(ValueError, match="must be a string|allowed: auto, zh, en") as caught:
         normalizer.normalize(text, language)
@@ -151,7 +157,9 @@ def test_english_leaves_no_digit_unread(normalizer, text, language):
 
 def test_glossary_readings_are_not_normalized():
     normalizer = TextNormalizer(
-        Glossary({"GPT-5": {"zh": "鸡皮提5", "en": "gee pee tee 5"}, "ju2": {"zh": "JU4"}, "AI": {"en": "A.I. 2"}})
+        Glossary(
+            {"GPT-5": {"zh": "鸡皮提5", "en": "gee pee tee 5"}, "ju2": {"zh": "JU4"}, "AI": {"en": "A.I. 2"}}
+        )
     )
     assert normalizer.normalize("用gpt-5做5个") == "用鸡皮提5做五个"
     assert normalizer.normalize("GPT-5 has 5 MAINS of AI") == "gee pee tee 5 has five MAINS of A.I. 2"
@@ -160,15 +168,16 @@ def test_glossary_readings_are_not_normalized():
 
 def test_long_text_reads_as_its_sentences_do(normalizer):
     for mine in ("en", "zh"):
-        sentences = [s for s, _ in PAIRS if detect_language(s) == mine and s[-1] in "。.!?！？" and s not in BETTER]
+        sentences = [
+            s for s, _ in PAIRS if detect_language(s) == mine and s[-1] in "。.!?！？" and s not in BETTER
+        ]
         assert len(sentences) >= 4
         apart = [normalizer.normalize(sentence, mine) for sentence in sentences] * 20
         assert normalizer.normalize(" ".join(sentences * 20), mine) == " ".join(apart)
 
 
 @pytest.mark.parametrize(
-    "pattern",
-    ["他在1998年12月31日花了200块钱买了3条裤子。", "?!", "张·三", "\u0301\u0323", "a@", "5😀"],
+    "pattern", ["他在1998年12月31日花了200块钱买了3条裤子。", "?!", "张·三", "\u0301\u0323", "a@", "5😀"]
 )
 def test_twenty_thousand_characters_take_seconds(normalizer, pattern):
     text = (pattern * 20_000)[:20_000]

@@ -1,4 +1,5 @@
 """Toned pinyin: what is a syllable, and how it is spelled for the model."""
+
 import pytest
 
 from pipeline.text.pinyin import SYLLABLES, has_pinyin, spell_pinyin

@@ -1,4 +1,5 @@
 """Text to token segments, and every text that is refused."""
+
 import logging
 import time
 
@@ -61,7 +62,9 @@ def test_unknown_tokens_are_counted_in_the_log_without_the_text(normalizer, toke
     with caplog.at_level(logging.DEBUG):
         [segment] = prepare_text("hello שלום", normalizer, tokenizer)
     assert tokenizer.unknown_id in segment.token_ids
-    assert [record.getMessage() for record in caplog.records] == ["1 of 4 tokens are not in the model's vocabulary"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "1 of 4 tokens are not in the model's vocabulary"
+    ]
 
 
 def test_known_text_is_not_warned_about(normalizer, tokenizer, caplog):

@@ -1,4 +1,5 @@
 """Text with markup to segments and pauses."""
+
 import logging
 
 import pytest
@@ -20,21 +21,31 @@ def test_segments_and_pauses_in_order(normalizer, tokenizer):
     assert spoken(script) == [1, "It is five.", 0.3, "Yes!", PARAGRAPH_SECONDS, "Well."]
 
 
-@pytest.mark.parametrize("text", ["Hello, world! It's 5 o'clock. " * 9, "我有3个苹果。\nI have 3.", "hello [laughs] שלום"])
+@pytest.mark.parametrize(
+    "text", ["Hello, world! It's 5 o'clock. " * 9, "我有3个苹果。\nI have 3.", "hello [laughs] שלום"]
+)
 def test_text_without_markup_is_as_ever(normalizer, tokenizer, text):
     options = {"max_segment_tokens": 30, "quick_start_tokens": 40}
-    assert prepare_script(text, normalizer, tokenizer, **options) == prepare_text(text, normalizer, tokenizer, **options)
+    assert prepare_script(text, normalizer, tokenizer, **options) == prepare_text(
+        text, normalizer, tokenizer, **options
+    )
 
 
 def test_a_pause_does_not_change_how_a_number_is_read(normalizer, tokenizer):
-    assert spoken(prepare_script("We have\n\n3.", normalizer, tokenizer)) == ["We have", PARAGRAPH_SECONDS, "three."]
+    assert spoken(prepare_script("We have\n\n3.", normalizer, tokenizer)) == [
+        "We have",
+        PARAGRAPH_SECONDS,
+        "three.",
+    ]
     assert spoken(prepare_script("我们有[pause:1s]3。", normalizer, tokenizer)) == ["我们有", 1, "三."]
     assert spoken(prepare_script("Cats[pause:1s]3", normalizer, tokenizer, language="zh"))[-1] == "三"
 
 
 def test_unspeakable_parts_are_left_out_with_a_count(normalizer, tokenizer, caplog):
     with caplog.at_level(logging.WARNING):
-        script = prepare_script("😀[pause:1s] hello [pause:1s]... \n\n שלום [pause:2s]", normalizer, tokenizer)
+        script = prepare_script(
+            "😀[pause:1s] hello [pause:1s]... \n\n שלום [pause:2s]", normalizer, tokenizer
+        )
     assert spoken(script) == [1, "hello", 3], "the paragraph has nothing spoken after it"
     assert [r.getMessage() for r in caplog.records] == ["3 of 4 parts of the text hold nothing to read aloud"]
 

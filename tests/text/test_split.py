@@ -1,4 +1,5 @@
 """Segments: the golden lengths except where the published splitter is worse, and the invariants."""
+
 import json
 import time
 
@@ -10,7 +11,9 @@ from pipeline.text.split import split_segments
 from tests.conftest import GOLDEN
 
 CASES = [
-    pytest.param(entry["pieces"], *map(int, limits.split(",")), lengths, id=f"{entry['normalized'][:12]}-{limits}")
+    pytest.param(
+        entry["pieces"], *map(int, limits.split(",")), lengths, id=f"{entry['normalized'][:12]}-{limits}"
+    )
     for entry in json.loads((GOLDEN / "tokenizer.json").read_text(encoding="utf-8"))
     for limits, lengths in entry["segments"].items()
 ]
@@ -75,7 +78,9 @@ def test_quick_start_keeps_the_first_segments_to_half():
     assert lengths_of(pieces, 20, 7) == [20, 20]
 
 
-PIECES = st.lists(st.sampled_from(["▁a", "b", "▁", "▁.", ".", "!", "▁,", ",", "-", "'", "▁'", "▁…"]), max_size=150)
+PIECES = st.lists(
+    st.sampled_from(["▁a", "b", "▁", "▁.", ".", "!", "▁,", ",", "-", "'", "▁'", "▁…"]), max_size=150
+)
 UNMARKED = st.lists(st.sampled_from(["▁a", "b"]), max_size=300)
 
 

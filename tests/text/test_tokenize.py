@@ -1,4 +1,5 @@
 """Tokens: the golden file, and models that cannot be loaded."""
+
 import json
 
 import pytest

@@ -1,4 +1,5 @@
 """The sentence generator: repeatable, varied, and apart from the held-out sentences."""
+
 import random
 import re
 
@@ -54,36 +55,74 @@ def test_unknown_slot_is_named():
         corpus.Grammar(random.Random(0)).sentence("The {nonesuch}.")
 
 
-@pytest.mark.parametrize("verb, past, participle, ing, third", [
-    ("go/went/gone", "went", "gone", "going", "goes"), ("carry", "carried", "carried", "carrying", "carries"),
-    ("stop", "stopped", "stopped", "stopping", "stops"), ("die", "died", "died", "dying", "dies"),
-    ("have/had/had", "had", "had", "having", "has"), ("watch", "watched", "watched", "watching", "watches"),
-    ("agree", "agreed", "agreed", "agreeing", "agrees"), ("admit", "admitted", "admitted", "admitting", "admits")])
+@pytest.mark.parametrize(
+    "verb, past, participle, ing, third",
+    [
+        ("go/went/gone", "went", "gone", "going", "goes"),
+        ("carry", "carried", "carried", "carrying", "carries"),
+        ("stop", "stopped", "stopped", "stopping", "stops"),
+        ("die", "died", "died", "dying", "dies"),
+        ("have/had/had", "had", "had", "having", "has"),
+        ("watch", "watched", "watched", "watching", "watches"),
+        ("agree", "agreed", "agreed", "agreeing", "agrees"),
+        ("admit", "admitted", "admitted", "admitting", "admits"),
+    ],
+)
 def test_inflection(verb, past, participle, ing, third):
-    assert [corpus.inflect(verb, form) for form in ("past", "pp", "ing", "s")] == [past, participle, ing, third]
+    assert [corpus.inflect(verb, form) for form in ("past", "pp", "ing", "s")] == [
+        past,
+        participle,
+        ing,
+        third,
+    ]
 
 
-@pytest.mark.parametrize("noun, plural", [("city", "cities"), ("boy", "boys"), ("box", "boxes"), ("wolf", "wolves")])
+@pytest.mark.parametrize(
+    "noun, plural", [("city", "cities"), ("boy", "boys"), ("box", "boxes"), ("wolf", "wolves")]
+)
 def test_plural(noun, plural):
     assert corpus.plural(noun) == plural
 
 
 def test_articles():
-    assert [corpus.with_article(word) for word in ("apple", "uniform", "hour", "dog")] == \
-        ["an apple", "a uniform", "an hour", "a dog"]
+    assert [corpus.with_article(word) for word in ("apple", "uniform", "hour", "dog")] == [
+        "an apple",
+        "a uniform",
+        "an hour",
+        "a dog",
+    ]
 
 
-@pytest.mark.parametrize("number, words", [
-    (0, "zero"), (21, "twenty one"), (100, "one hundred"), (115, "one hundred and fifteen"),
-    (2_005, "two thousand and five"), (1_234_567, "one million two hundred and thirty four thousand five hundred and sixty seven")])
+@pytest.mark.parametrize(
+    "number, words",
+    [
+        (0, "zero"),
+        (21, "twenty one"),
+        (100, "one hundred"),
+        (115, "one hundred and fifteen"),
+        (2_005, "two thousand and five"),
+        (1_234_567, "one million two hundred and thirty four thousand five hundred and sixty seven"),
+    ],
+)
 def test_cardinals(number, words):
     assert spelling.cardinal(number) == words
 
 
 def test_ordinals_and_years():
-    assert [spelling.ordinal(n) for n in (1, 12, 20, 23, 40)] == ["first", "twelfth", "twentieth", "twenty third", "fortieth"]
-    assert [spelling.year(n) for n in (1984, 1905, 1900, 2000, 2023)] == \
-        ["nineteen eighty four", "nineteen oh five", "nineteen hundred", "two thousand", "two thousand and twenty three"]
+    assert [spelling.ordinal(n) for n in (1, 12, 20, 23, 40)] == [
+        "first",
+        "twelfth",
+        "twentieth",
+        "twenty third",
+        "fortieth",
+    ]
+    assert [spelling.year(n) for n in (1984, 1905, 1900, 2000, 2023)] == [
+        "nineteen eighty four",
+        "nineteen oh five",
+        "nineteen hundred",
+        "two thousand",
+        "two thousand and twenty three",
+    ]
 
 
 def test_number_out_of_range():

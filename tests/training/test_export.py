@@ -1,24 +1,26 @@
 """What training saves is a model that the service loads strictly and that speaks."""
+
 import json
 
 import numpy as np
 import pytest
 import torch
 
-from pipeline.conditioning.voice import make_voice
+from pipeline.checkpoints import CHECKPOINTS
 from pipeline.deterministic import tone
 from pipeline.gpt.model import UnifiedVoice
-from pipeline.loading import CHECKPOINTS, CheckpointError
 from pipeline.model import load_model
+from pipeline.state_dict import CheckpointError
 from pipeline.synthesize import Synthesizer
-from pipeline.timing import Stopwatch
-from pipeline.text.prepare import prepare_text
 from pipeline.text.normalize import TextNormalizer
+from pipeline.text.prepare import prepare_text
+from pipeline.timing import Stopwatch
+from pipeline.vocoder.bigvgan import BigVGAN
+from pipeline.voice import make_voice
 from training import codec, export, features, loop, s2mel, semantic, speaker
 from training.fused import fuse
 from training.initialize import initialize
 from training.workspace import Workspace
-from pipeline.vocoder.bigvgan import BigVGAN
 
 CLIPS = 40
 
@@ -28,20 +30,30 @@ def work(tmp_path, small_config, rng) -> Workspace:
     """A work folder with every stage saved after no training."""
     config = small_config
     modules = {
-        "semantic": semantic.PhoneRecognizer(config.semantic, 0.0), "codec": codec.CodecTrainer(config.codec, 0),
-        "speaker": speaker.SpeakerClassifier(config.speaker, 3), "s2mel": initialize(s2mel.S2Mel(config), 0),
+        "semantic": semantic.PhoneRecognizer(config.semantic, 0.0),
+        "codec": codec.CodecTrainer(config.codec, 0),
+        "speaker": speaker.SpeakerClassifier(config.speaker, 3),
+        "s2mel": initialize(s2mel.S2Mel(config), 0),
         "gpt": initialize(UnifiedVoice(config.gpt, config.semantic.hidden_size, with_text_head=True), 0),
-        "vocoder": fuse(BigVGAN(config.vocoder))}
+        "vocoder": fuse(BigVGAN(config.vocoder)),
+    }
     work = Workspace(tmp_path, config, frozenset())
     for name, module in modules.items():
         work.run(name).mkdir(parents=True)
-        loop.save(work.run(name), 1, module, torch.optim.AdamW(module.parameters()), loop.Average(module, 0.9))
+        loop.save(
+            work.run(name), 1, module, torch.optim.AdamW(module.parameters()), loop.Average(module, 0.9)
+        )
     lines = [json.dumps({"audio": f"{i}.wav", "text": "Hello.", "speaker": "a"}) for i in range(CLIPS)]
     (tmp_path / "speech").mkdir()
     (tmp_path / "speech/manifest.jsonl").write_text("\n".join(lines))
-    for name, shape in (("bank", (30, 160)), ("features", (export.MATRIX_FRAMES, config.semantic.hidden_size))):
+    for name, shape in (
+        ("bank", (30, 160)),
+        ("features", (export.MATRIX_FRAMES, config.semantic.hidden_size)),
+    ):
         work.cache(name).fill(CLIPS, lambda index: {name: rng.standard_normal(shape).astype(np.float16)})
-    work.cache("styles").fill(CLIPS, lambda index: {"style": rng.standard_normal(config.speaker.style_dim).astype(np.float32)})
+    work.cache("styles").fill(
+        CLIPS, lambda index: {"style": rng.standard_normal(config.speaker.style_dim).astype(np.float32)}
+    )
     assert work.tokenizer.vocabulary_size == config.gpt.number_text_tokens
     return work
 
@@ -52,9 +64,11 @@ def test_an_exported_model_loads_and_speaks(work, tmp_path):
     assert size == sum(path.stat().st_size for path in directory.rglob("*.safetensors"))
     model = load_model(directory, work.config)
     voice = make_voice(model, tone("voice", 2.0, 16_000), 16_000)
-    text, = prepare_text("Hello there.", TextNormalizer(), work.tokenizer)
+    (text,) = prepare_text("Hello there.", TextNormalizer(), work.tokenizer)
     options = work.config.synthesis
-    segment = Synthesizer(model).segment(text, voice, voice.emotion_vector, options, 0, Stopwatch(model.device))
+    segment = Synthesizer(model).segment(
+        text, voice, voice.emotion_vector, options, 0, Stopwatch(model.device)
+    )
     hop, per_code = work.config.audio.hop_length, work.config.s2mel.regulator.frames_per_code
     assert len(segment.wave) == int(per_code * segment.codes) * hop
 

@@ -1,4 +1,5 @@
 """The compiled activation: PyTorch's values and gradients; PyTorch itself where there is no compiler."""
+
 import copy
 import shutil
 
@@ -41,7 +42,9 @@ def test_values_and_gradients_are_pytorchs(cache, length):
 
 
 @needs_compiler
-@pytest.mark.parametrize("context", (torch.inference_mode(), torch.no_grad(), torch.autocast("cpu", torch.bfloat16)))
+@pytest.mark.parametrize(
+    "context", (torch.inference_mode(), torch.no_grad(), torch.autocast("cpu", torch.bfloat16))
+)
 def test_first_use_may_be_within_any_context(cache, context):
     with context:
         assert fused.library() is not None

@@ -1,4 +1,5 @@
 """The loop: resuming gives the same numbers as not stopping, schedules, averages, failures."""
+
 import dataclasses
 
 import numpy as np
@@ -8,8 +9,21 @@ from torch import nn
 
 from training import loop
 
-RUN = loop.RunConfig(seed=3, steps=12, learning_rate=1e-2, final_learning_rate=1e-3, warmup_steps=4, beta1=0.9, beta2=0.99,
-                     weight_decay=0.01, clip_norm=1.0, ema=0.9, bf16=False, log_every=4, save_seconds=1e9)
+RUN = loop.RunConfig(
+    seed=3,
+    steps=12,
+    learning_rate=1e-2,
+    final_learning_rate=1e-3,
+    warmup_steps=4,
+    beta1=0.9,
+    beta2=0.99,
+    weight_decay=0.01,
+    clip_norm=1.0,
+    ema=0.9,
+    bf16=False,
+    log_every=4,
+    save_seconds=1e9,
+)
 
 
 class Line:
@@ -83,7 +97,10 @@ def test_rate_warms_up_and_falls_to_its_end():
 def test_metrics_are_means_over_the_steps_between_lines(tmp_path):
     stage = Line()
     loop.train(stage, RUN, tmp_path)
-    lines = [dict(pair.split("=") for pair in line.split()) for line in (tmp_path / loop.METRICS).read_text().splitlines()]
+    lines = [
+        dict(pair.split("=") for pair in line.split())
+        for line in (tmp_path / loop.METRICS).read_text().splitlines()
+    ]
     assert [int(line["step"]) for line in lines] == [4, 8, 12]
     assert float(lines[0]["loss"]) == pytest.approx(np.mean(stage.seen[:4]), abs=1e-3)
     assert float(lines[2]["double"]) == pytest.approx(2 * np.mean(stage.seen[8:]), abs=1e-3)

@@ -1,4 +1,5 @@
 """Word errors, pitch, loss curves."""
+
 import numpy as np
 import pytest
 
@@ -6,15 +7,24 @@ from training import measure, plots
 from training.loop import METRICS
 
 
-@pytest.mark.parametrize("said, heard, errors", [
-    ("the cat sat", "the cat sat", 0), ("the cat sat", "the bat sat", 1), ("the cat sat", "", 3), ("a", "b c", 2),
-    ("one two three four", "two three five four", 2)])
+@pytest.mark.parametrize(
+    "said, heard, errors",
+    [
+        ("the cat sat", "the cat sat", 0),
+        ("the cat sat", "the bat sat", 1),
+        ("the cat sat", "", 3),
+        ("a", "b c", 2),
+        ("one two three four", "two three five four", 2),
+    ],
+)
 def test_word_errors(said, heard, errors):
     assert measure.word_errors(said.split(), heard.split()) == errors
 
 
 def test_rate_is_over_all_words_and_ignores_case_and_punctuation():
-    assert measure.word_error_rate(["Hello, world!", "It's well-known."], ["hello word", "it's well known"]) == pytest.approx(1 / 5)
+    assert measure.word_error_rate(
+        ["Hello, world!", "It's well-known."], ["hello word", "it's well known"]
+    ) == pytest.approx(1 / 5)
 
 
 def test_median_pitch_of_a_gliding_harmonic_tone():
@@ -26,7 +36,9 @@ def test_median_pitch_of_a_gliding_harmonic_tone():
 
 
 def test_metrics_are_read_back_and_the_later_line_counts(tmp_path):
-    (tmp_path / METRICS).write_text("step=2 loss=3.0 seconds=1\nnoted=0.5\nstep=4 loss=2.0\nstep=4 loss=1.5 rate=1e-3\n")
+    (tmp_path / METRICS).write_text(
+        "step=2 loss=3.0 seconds=1\nnoted=0.5\nstep=4 loss=2.0\nstep=4 loss=1.5 rate=1e-3\n"
+    )
     assert plots.read_metrics(tmp_path / METRICS) == {"loss": [(2, 3.0), (4, 1.5)]}
     plots.plot_logs([tmp_path / METRICS], tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,5 @@
 """Preparation of a dataset: trimmed, leveled, its text as the service reads it."""
+
 import json
 
 import numpy as np
@@ -17,8 +18,12 @@ def test_clips_come_out_trimmed_leveled_and_normalized(tmp_path):
     for name, gain in (("loud.wav", 0.8), ("soft.wav", 0.02)):
         soundfile.write(tmp_path / name, np.concatenate([silence, gain * speech, silence]), RATE)
     soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
-    (tmp_path / "m.jsonl").write_text("\n".join(json.dumps({"audio": name, "text": "I have 2 dogs.", "speaker": "s"})
-                                                for name in ("loud.wav", "silent.wav", "soft.wav")))
+    (tmp_path / "m.jsonl").write_text(
+        "\n".join(
+            json.dumps({"audio": name, "text": "I have 2 dogs.", "speaker": "s"})
+            for name in ("loud.wav", "silent.wav", "soft.wav")
+        )
+    )
     rejected = prepare.prepare(tmp_path / "m.jsonl", tmp_path / "out")
     assert [rejection.where for rejection in rejected] == ["silent.wav"]
     clips, broken = data.read_manifest(tmp_path / "out/manifest.jsonl")
@@ -28,8 +33,10 @@ def test_clips_come_out_trimmed_leveled_and_normalized(tmp_path):
         wave, rate = soundfile.read(clip.path)
         assert rate == RATE and len(wave) / rate == pytest.approx(2.0 + 2 * prepare.EDGE_SECONDS, abs=0.1)
         assert clip.text.lower().rstrip(".") == "i have two dogs"
-        levels.append(np.sqrt(np.mean(wave ** 2)))
-    assert levels[0] == pytest.approx(levels[1], rel=0.1) and levels[0] == pytest.approx(prepare.LEVEL, rel=0.3)
+        levels.append(np.sqrt(np.mean(wave**2)))
+    assert levels[0] == pytest.approx(levels[1], rel=0.1) and levels[0] == pytest.approx(
+        prepare.LEVEL, rel=0.3
+    )
 
 
 def test_a_dataset_without_usable_clips_stops(tmp_path):

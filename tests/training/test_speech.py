@@ -1,4 +1,5 @@
 """The speech corpus: speakers, flite with its timings, writing that goes on after an interruption."""
+
 import json
 import shutil
 

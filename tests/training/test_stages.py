@@ -1,4 +1,5 @@
 """Each trained part: the loss falls within a few steps, and what it trained is what inference loads."""
+
 import dataclasses
 
 import numpy as np
@@ -10,8 +11,21 @@ from pipeline.gpt.sampling import SamplingOptions
 from training import codec, discriminators, gpt, loop, plots, s2mel, semantic, speaker, vocoder
 from training.flite import PHONES
 
-RUN = loop.RunConfig(seed=1, steps=40, learning_rate=5e-3, final_learning_rate=1e-3, warmup_steps=5, beta1=0.9, beta2=0.98,
-                     weight_decay=0.0, clip_norm=1.0, ema=0.9, bf16=False, log_every=10, save_seconds=1e9)
+RUN = loop.RunConfig(
+    seed=1,
+    steps=40,
+    learning_rate=5e-3,
+    final_learning_rate=1e-3,
+    warmup_steps=5,
+    beta1=0.9,
+    beta2=0.98,
+    weight_decay=0.0,
+    clip_norm=1.0,
+    ema=0.9,
+    bf16=False,
+    log_every=10,
+    save_seconds=1e9,
+)
 SPEAKERS = ("a", "b")
 
 
@@ -35,12 +49,17 @@ def clips(small_config, rng):
         frames = int(len(codes) * 1.7227) + 2
         offset = 2.0 * (index % 2)
         made[index] = {
-            "codes": codes.astype(np.int16), "phones": codes.astype(np.uint8),
+            "codes": codes.astype(np.int16),
+            "phones": codes.astype(np.uint8),
             "bank": (looks[codes] + 0.1 * rng.standard_normal((60, width))).astype(np.float16),
             "features": (features[codes] + 0.1 * rng.standard_normal((60, codec_width))).astype(np.float16),
-            "mel": mels[codes[np.minimum(np.arange(frames) * 60 // frames, 59)]].T.astype(np.float16) + np.float16(offset),
+            "mel": mels[codes[np.minimum(np.arange(frames) * 60 // frames, 59)]].T.astype(np.float16)
+            + np.float16(offset),
             "latents": rng.standard_normal((60, small_config.gpt.model_dim)).astype(np.float16),
-            "fbank": (rng.standard_normal((120, 80)) * np.linspace(0.5, 2, 80) ** (1 if index % 2 else -1)).astype(np.float16)}
+            "fbank": (
+                rng.standard_normal((120, 80)) * np.linspace(0.5, 2, 80) ** (1 if index % 2 else -1)
+            ).astype(np.float16),
+        }
     return made
 
 
@@ -50,8 +69,16 @@ def speaker_of(clips):
 
 
 def test_semantic_encoder_learns_and_is_loaded(small_config, clips, tmp_path):
-    options = semantic.SemanticOptions(batch=4, crop_frames=(20, 40), dropout=0.0, time_masks=1, time_mask_frames=4, mel_masks=1,
-                                       mel_mask_bins=8, noise=0.05)
+    options = semantic.SemanticOptions(
+        batch=4,
+        crop_frames=(20, 40),
+        dropout=0.0,
+        time_masks=1,
+        time_mask_frames=4,
+        mel_masks=1,
+        mel_mask_bins=8,
+        noise=0.05,
+    )
     first, last, state = losses_of(semantic.SemanticStage(small_config.semantic, options, clips), tmp_path)
     assert last < 0.8 * first
     model = semantic.load_recognizer(small_config.semantic, state)
@@ -68,15 +95,29 @@ def test_phone_labels_follow_the_timings():
 
 
 def test_codec_learns_codes_that_tell_the_phone(small_config, clips, tmp_path):
-    options = codec.CodecOptions(batch=8, crop_frames=40, phone_weight=1.0, feature_weight=1.0, commitment_weight=1.0,
-                                 codebook_weight=4.0, revive_every=5, revive_until=30, seed=0)
+    options = codec.CodecOptions(
+        batch=8,
+        crop_frames=40,
+        phone_weight=1.0,
+        feature_weight=1.0,
+        commitment_weight=1.0,
+        codebook_weight=4.0,
+        revive_every=5,
+        revive_until=30,
+        seed=0,
+    )
     stage = codec.CodecStage(small_config.codec, options, clips)
     run = dataclasses.replace(RUN, steps=80)
     first, last, state = losses_of(stage, tmp_path, run)
     assert last < 0.8 * first
     trained = codec.load_codec(small_config.codec, state)
-    codes = [trained.quantize(torch.from_numpy(clip["features"]).float()[None])[0][0].numpy() for clip in clips.values()]
-    told = codec.information(codes, [clip["phones"] for clip in clips.values()], small_config.codec.codebook_size)
+    codes = [
+        trained.quantize(torch.from_numpy(clip["features"]).float()[None])[0][0].numpy()
+        for clip in clips.values()
+    ]
+    told = codec.information(
+        codes, [clip["phones"] for clip in clips.values()], small_config.codec.codebook_size
+    )
     assert told["mutual"] > 0.5 * told["entropy"] and told["used"] > 0.3
 
 
@@ -87,40 +128,63 @@ def test_information_of_perfect_and_of_useless_codes():
 
 
 def test_style_encoder_tells_speakers_apart(small_config, clips, speaker_of, tmp_path):
-    options = speaker.SpeakerOptions(batch=8, crop_frames=(60, 100), scale=10.0, margin=0.1, noise=0.1, seed=0)
-    first, last, state = losses_of(speaker.SpeakerStage(small_config.speaker, options, clips, speaker_of), tmp_path)
+    options = speaker.SpeakerOptions(
+        batch=8, crop_frames=(60, 100), scale=10.0, margin=0.1, noise=0.1, seed=0
+    )
+    first, last, state = losses_of(
+        speaker.SpeakerStage(small_config.speaker, options, clips, speaker_of), tmp_path
+    )
     assert last < 0.8 * first
     encoder = speaker.load_encoder(small_config.speaker, state)
-    found = speaker.similarities(encoder, [clip["fbank"] for clip in clips.values()], list(speaker_of.values()))
+    found = speaker.similarities(
+        encoder, [clip["fbank"] for clip in clips.values()], list(speaker_of.values())
+    )
     assert found["same"] > found["other"] and found["nearest"] == 1.0
 
 
 def test_vocoder_learns(small_config, tmp_path):
     t = np.arange(22_050) / 22_050
     wave = 0.3 * np.sin(2 * np.pi * 220 * t) * (1 + np.sin(2 * np.pi * 3 * t))
-    arrays = {"wave": (wave * vocoder.PCM_SCALE).astype(np.int16),
-              "mel": vocoder.log_mel(torch.from_numpy(wave).float()[None], small_config.audio)[0].numpy()}
-    options = vocoder.VocoderOptions(batch=2, crop_frames=16, mel_weight=1.0, scales_weight=1.0, stft_weight=0.3,
-                                     harmonics_weight=1.0, seed=0)
+    arrays = {
+        "wave": (wave * vocoder.PCM_SCALE).astype(np.int16),
+        "mel": vocoder.log_mel(torch.from_numpy(wave).float()[None], small_config.audio)[0].numpy(),
+    }
+    options = vocoder.VocoderOptions(
+        batch=2,
+        crop_frames=16,
+        mel_weight=1.0,
+        scales_weight=1.0,
+        stft_weight=0.3,
+        harmonics_weight=1.0,
+        seed=0,
+    )
     run = dataclasses.replace(RUN, steps=20, learning_rate=1e-3, log_every=5)
     first, last, state = losses_of(vocoder.VocoderStage(small_config, options, {0: arrays}), tmp_path, run)
     assert last < 0.9 * first
     made = vocoder.load_vocoder(small_config.vocoder, state)(torch.from_numpy(arrays["mel"]).float()[None])
     assert made.shape == (1, arrays["mel"].shape[1] * small_config.audio.hop_length) and made.abs().max() <= 1
-    options = discriminators.AdversarialOptions(**dataclasses.asdict(options), adversarial_weight=0.1, feature_weight=0.1)
+    options = discriminators.AdversarialOptions(
+        **dataclasses.asdict(options), adversarial_weight=0.1, feature_weight=0.1
+    )
     stage = discriminators.AdversarialStage(small_config, options, {0: arrays}, state)
     loop.train(stage, run, tmp_path / "adversarial")
     names = {"loss", "mel", "scales", "stft", "harmonics", "judged", "adversarial", "feature"}
     curves = plots.read_metrics(tmp_path / "adversarial" / loop.METRICS)
-    assert names < set(curves) and curves["judged"][-1][1] < 0.9 * curves["judged"][0][1], "the judges learn to tell"
-    vocoder.load_vocoder(small_config.vocoder, discriminators.vocoder_state(loop.averaged(tmp_path / "adversarial")))
+    assert names < set(curves) and curves["judged"][-1][1] < 0.9 * curves["judged"][0][1], (
+        "the judges learn to tell"
+    )
+    vocoder.load_vocoder(
+        small_config.vocoder, discriminators.vocoder_state(loop.averaged(tmp_path / "adversarial"))
+    )
 
 
 def test_a_hum_at_the_frame_rate_is_far_in_its_harmonics():
     """86 Hz, the mel frame rate, instead of 125 Hz: what a short training falls into without this loss."""
     t = np.arange(8192) / 22_050
-    voice, near, hum = (torch.from_numpy(sum(0.1 / k * np.sin(2 * np.pi * k * pitch * t) for k in range(1, 30)))[None].float()
-                        for pitch in (125, 127, 86.13))
+    voice, near, hum = (
+        torch.from_numpy(sum(0.1 / k * np.sin(2 * np.pi * k * pitch * t) for k in range(1, 30)))[None].float()
+        for pitch in (125, 127, 86.13)
+    )
     far = vocoder.harmonics_loss(hum, voice, 22_050)
     assert vocoder.harmonics_loss(voice, voice, 22_050) == 0
     assert far > 2 and far > 2 * vocoder.harmonics_loss(near, voice, 22_050)
@@ -143,17 +207,34 @@ def test_each_side_of_an_adversarial_step_sees_the_other_as_constant(small_confi
 @pytest.fixture
 def samples(clips, speaker_of, rng):
     """Texts that spell the codes: one letter per run of four."""
-    return [gpt.Sample(clip["codes"][::4].astype(np.int64) + 3, clip["codes"][: 4 * (index + 5)].astype(np.int64),
-                       speaker_of[index]) for index, clip in clips.items()]
+    return [
+        gpt.Sample(
+            clip["codes"][::4].astype(np.int64) + 3,
+            clip["codes"][: 4 * (index + 5)].astype(np.int64),
+            speaker_of[index],
+        )
+        for index, clip in clips.items()
+    ]
 
 
 @pytest.fixture
 def features(clips, speaker_of):
-    return {name: [clip["features"] for index, clip in clips.items() if speaker_of[index] == name] for name in SPEAKERS}
+    return {
+        name: [clip["features"] for index, clip in clips.items() if speaker_of[index] == name]
+        for name in SPEAKERS
+    }
 
 
-GPT_OPTIONS = gpt.GPTOptions(batch_tokens=250, condition_frames=(20, 40), text_weight=0.1, code_noise=0.05,
-                             alignment_weight=0.2, short_tokens=40, short_until=5, seed=0)
+GPT_OPTIONS = gpt.GPTOptions(
+    batch_tokens=250,
+    condition_frames=(20, 40),
+    text_weight=0.1,
+    code_noise=0.05,
+    alignment_weight=0.2,
+    short_tokens=40,
+    short_until=5,
+    seed=0,
+)
 
 
 def test_gpt_learns(small_config, samples, features, tmp_path):
@@ -168,16 +249,19 @@ def test_gpt_learns(small_config, samples, features, tmp_path):
 def test_attention_in_order_and_to_every_token_is_best():
     def loss(attended: list[int], tokens: int = 4) -> float:
         """Of one head whose row i, of a code, attends to one token of the text."""
-        times = 2 + tokens + 2 + len(attended)  # what precedes the text, the text between its marks, the codes
+        times = (
+            2 + tokens + 2 + len(attended)
+        )  # what precedes the text, the text between its marks, the codes
         first = times - len(attended)
         text, codes = torch.full((1, times), gpt.IGNORED), torch.full((1, times), gpt.IGNORED)
-        text[0, 2:3 + tokens], codes[0, first - 1:] = 1, 1
+        text[0, 2 : 3 + tokens], codes[0, first - 1 :] = 1, 1
         queries, keys = torch.zeros(2, 1, 1, times, 8)
         for token in range(tokens):
             keys[0, 0, 3 + token, token] = 30.0
         for row, token in enumerate(attended):
             queries[0, 0, first - 1 + row, token] = 1.0
         return float(gpt.alignment_loss(queries, keys, gpt.Sequences(torch.empty(0), codes, text)))
+
     inorder = loss([0, 0, 1, 1, 2, 3, 3])
     assert inorder < 0.01
     for wrong in ([0, 0, 1, 1, 3, 3, 3], [0, 1, 2, 3, 0, 1, 2], [3, 3, 2, 2, 1, 1, 0], [0, 0, 0, 0, 0, 0, 0]):
@@ -193,10 +277,14 @@ def test_training_sequences_are_what_inference_runs(small_config, samples, featu
     condition = torch.from_numpy(np.stack([features[s.speaker][0][:30] for s in chosen])).float()
     with torch.inference_mode():
         latents, emotions = model.speaker_latents(condition), model.emotion_vector(condition)
-        batch = gpt.build_sequences(model, chosen, [torch.from_numpy(s.codes) for s in chosen], latents, emotions)
+        batch = gpt.build_sequences(
+            model, chosen, [torch.from_numpy(s.codes) for s in chosen], latents, emotions
+        )
         hidden = model.latents(batch.inputs)
         for row, sample in enumerate(chosen):
-            prompt = model.prompt_inputs(latents[row:row + 1], emotions[row:row + 1], torch.from_numpy(sample.ids)[None])
+            prompt = model.prompt_inputs(
+                latents[row : row + 1], emotions[row : row + 1], torch.from_numpy(sample.ids)[None]
+            )
             expected = latent_pass(model, prompt, torch.from_numpy(sample.codes))
             places = torch.nonzero(batch.codes[row] != gpt.IGNORED).flatten()
             assert batch.codes[row, places].tolist() == [*sample.codes, small_config.gpt.stop_mel_token]
@@ -216,7 +304,9 @@ def test_trained_gpt_decodes_and_stops(small_config, features, tmp_path, rng):
     model = gpt.load_gpt(small_config.gpt, 32, state)
     condition = torch.from_numpy(features["a"][0][:30]).float()[None]
     with torch.inference_mode():
-        prompt = model.prompt_inputs(model.speaker_latents(condition), model.emotion_vector(condition), torch.tensor([[5, 9, 7]]))
+        prompt = model.prompt_inputs(
+            model.speaker_latents(condition), model.emotion_vector(condition), torch.tensor([[5, 9, 7]])
+        )
     greedy = SamplingOptions(False, 1.0, 0, 1.0, 1, 1.0, 0.0, 20, "trained")
     decoded = decode(model, prompt, greedy, torch.Generator().manual_seed(0))
     assert decoded.stopped and decoded.codes.tolist() == sample.codes.tolist()
@@ -230,12 +320,23 @@ def test_clips_that_do_not_fit_the_gpt_are_counted(small_config, features):
 
 @pytest.mark.parametrize("with_latents", (False, True))
 def test_flow_learns(small_config, clips, speaker_of, rng, tmp_path, with_latents):
-    options = s2mel.S2MelOptions(batch=4, crop_codes=(20, 40), reference_codes=(10, 20), drop_condition=0.1,
-                                 drop_latents=0.2, time_sway=-1.0, seed=0)
+    options = s2mel.S2MelOptions(
+        batch=4,
+        crop_codes=(20, 40),
+        reference_codes=(10, 20),
+        drop_condition=0.1,
+        drop_latents=0.2,
+        time_sway=-1.0,
+        seed=0,
+    )
     if not with_latents:
         clips = {index: {k: v for k, v in clip.items() if k != "latents"} for index, clip in clips.items()}
-    styles = {index: np.eye(16)[0 if name == "a" else 1].astype(np.float32) for index, name in speaker_of.items()}
+    styles = {
+        index: np.eye(16)[0 if name == "a" else 1].astype(np.float32) for index, name in speaker_of.items()
+    }
     stage = s2mel.S2MelStage(small_config, options, clips, speaker_of, styles, torch.eye(16, 32))
-    first, last, state = losses_of(stage, tmp_path, dataclasses.replace(RUN, steps=150, learning_rate=1e-3, log_every=25))
+    first, last, state = losses_of(
+        stage, tmp_path, dataclasses.replace(RUN, steps=150, learning_rate=1e-3, log_every=25)
+    )
     assert last < 0.9 * first
     s2mel.load_s2mel(small_config, state)

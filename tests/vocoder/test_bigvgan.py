@@ -1,4 +1,5 @@
 """The anti-aliased activation against scipy's polyphase filters, and the vocoder's shape."""
+
 import numpy as np
 import scipy.signal
 import torch

@@ -1,4 +1,5 @@
 """A small model's manifest, its files, and a server that has them."""
+
 from __future__ import annotations
 
 import hashlib
@@ -11,11 +12,24 @@ import yaml
 from tests.weights.server import Server
 
 # Quick to give up and small in its parts, so that faults and several parts need few bytes and little time.
-TRANSFER = {"connections": 4, "files_at_once": 2, "chunk_bytes": 16384, "first_bytes": 4096,
-            "part_bytes_min": 65536, "part_bytes_max": 131072, "probe_seconds": 0.8, "connect_seconds": 2.0,
-            "stall_seconds": 0.6, "minimum_rate": 1000, "attempts": 4, "backoff_seconds": 0.02,
-            "backoff_limit_seconds": 0.1, "longest_wait_seconds": 5.0, "progress_seconds": 0.2,
-            "spare_bytes": 1048576}
+TRANSFER = {
+    "connections": 4,
+    "files_at_once": 2,
+    "chunk_bytes": 16384,
+    "first_bytes": 4096,
+    "part_bytes_min": 65536,
+    "part_bytes_max": 131072,
+    "probe_seconds": 0.8,
+    "connect_seconds": 2.0,
+    "stall_seconds": 0.6,
+    "minimum_rate": 1000,
+    "attempts": 4,
+    "backoff_seconds": 0.02,
+    "backoff_limit_seconds": 0.1,
+    "longest_wait_seconds": 5.0,
+    "progress_seconds": 0.2,
+    "spare_bytes": 1048576,
+}
 BIG = "model.bin"
 SMALL = "config.yaml"
 
@@ -68,7 +82,11 @@ class Project:
     """Where a test's manifest, lock and weights directory are."""
 
     def __init__(self, root: Path):
-        self.manifest, self.lock, self.directory = root / "weights.yaml", root / "weights.lock.json", root / "model"
+        self.manifest, self.lock, self.directory = (
+            root / "weights.yaml",
+            root / "weights.lock.json",
+            root / "model",
+        )
         self.files([SMALL, BIG])
 
     def files(self, listed: list, **transfer) -> None:
@@ -76,7 +94,9 @@ class Project:
         self.blocks([block], **transfer)
 
     def blocks(self, blocks: list, **transfer) -> None:
-        self.manifest.write_text(yaml.safe_dump({"transfer": {**TRANSFER, **transfer}, "models": {"toy": blocks}}))
+        self.manifest.write_text(
+            yaml.safe_dump({"transfer": {**TRANSFER, **transfer}, "models": {"toy": blocks}})
+        )
 
     @property
     def arguments(self) -> dict:
@@ -84,20 +104,35 @@ class Project:
 
     @property
     def options(self) -> list[str]:
-        return ["--model", "toy", "--dir", str(self.directory), "--manifest", str(self.manifest),
-                "--lock", str(self.lock)]
+        return [
+            "--model",
+            "toy",
+            "--dir",
+            str(self.directory),
+            "--manifest",
+            str(self.manifest),
+            "--lock",
+            str(self.lock),
+        ]
 
     def pin(self, files: dict[str, bytes]) -> None:
         """Put size and sha256 of `files` into the manifest."""
-        self.files([{"file": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-                    for name, data in files.items()])
+        self.files(
+            [
+                {"file": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+                for name, data in files.items()
+            ]
+        )
 
     def present(self) -> list[str]:
         """Every file in the weights directory but the bookkeeping, temporary ones included."""
         if not self.directory.exists():
             return []
-        return sorted(str(path.relative_to(self.directory)) for path in self.directory.rglob("*")
-                      if path.is_file() and path.name not in (".lock", ".verified.json"))
+        return sorted(
+            str(path.relative_to(self.directory))
+            for path in self.directory.rglob("*")
+            if path.is_file() and path.name not in (".lock", ".verified.json")
+        )
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ repository or bucket); `bytes_sent[NAME]` counts what left for it, `requests` ke
 
     python -m tests.weights.server DIRECTORY      serves a directory as a bucket, for measurements
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -18,7 +19,6 @@ import re
 import socket
 import sys
 import threading
-import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,13 +33,14 @@ CHUNK = 1 << 16
 @dataclass
 class Fault:
     """What goes wrong with one answer. Only the named things change."""
+
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
-    body: bytes | None = None          # sent instead of the file (ranges apply to it)
-    cut: int | None = None             # close the connection after so many bytes
-    pause: float = 0.0                 # seconds before every byte
-    ranges: bool = True                # False: answer 200 with everything
-    length: bool = True                # False: no Content-Length
+    body: bytes | None = None  # sent instead of the file (ranges apply to it)
+    cut: int | None = None  # close the connection after so many bytes
+    pause: float = 0.0  # seconds before every byte
+    ranges: bool = True  # False: answer 200 with everything
+    length: bool = True  # False: no Content-Length
     hold: threading.Event | None = None  # wait for it after `cut` bytes instead of closing
 
 
@@ -67,8 +68,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
-        self.owner.requests.append(Request(self.command, path, self.server.server_port, self.headers.get("Range"),
-                                           self.headers.get("Authorization")))
+        self.owner.requests.append(
+            Request(
+                self.command,
+                path,
+                self.server.server_port,
+                self.headers.get("Range"),
+                self.headers.get("Authorization"),
+            )
+        )
         resolve = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
         try:
             if self.owner.redirect and not path.startswith("/cdn/"):
@@ -98,8 +106,13 @@ class Handler(BaseHTTPRequestHandler):
         if len(data) < LARGE:
             self.extra["ETag"] = f'"{hashlib.sha1(b"blob %d" % len(data) + bytes(1) + data).hexdigest()}"'
             return self.content(name, self.owner.hub_files)
-        self.extra |= {"X-Linked-Size": str(len(data)), "X-Linked-Etag": f'"{hashlib.sha256(data).hexdigest()}"'}
-        self.simple(302, {"Location": f"{self.owner.cdn_url}/cdn/{repository}/{file}?signature=secret", **self.extra})
+        self.extra |= {
+            "X-Linked-Size": str(len(data)),
+            "X-Linked-Etag": f'"{hashlib.sha256(data).hexdigest()}"',
+        }
+        self.simple(
+            302, {"Location": f"{self.owner.cdn_url}/cdn/{repository}/{file}?signature=secret", **self.extra}
+        )
 
     def content(self, name: str, files: dict[str, bytes]) -> None:
         """Send a file, a range of it, or what a fault makes of it."""
@@ -122,7 +135,9 @@ class Handler(BaseHTTPRequestHandler):
                 return self.simple(416)
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
         self.send_response(status)
-        for key, value in ({"Content-Length": str(end - start)} if fault.length else {}).items() | headers.items():
+        for key, value in (
+            {"Content-Length": str(end - start)} if fault.length else {}
+        ).items() | headers.items():
             self.send_header(key, value)
         if not fault.length:
             self.close_connection = True
@@ -134,9 +149,9 @@ class Handler(BaseHTTPRequestHandler):
     def send_body(self, name: str, data: bytes, start: int, end: int, fault: Fault) -> None:
         step = 1 if fault.pause else CHUNK
         for position in range(start, end, step):
-            piece = data[position:min(position + step, end)]
+            piece = data[position : min(position + step, end)]
             if fault.cut is not None and position + len(piece) - start > fault.cut:
-                piece = piece[:max(0, fault.cut - (position - start))]
+                piece = piece[: max(0, fault.cut - (position - start))]
             if fault.pause and self.owner.closing.wait(fault.pause):
                 break
             self.wfile.write(piece)
@@ -207,13 +222,19 @@ class Server:
         return full if full in self.hub_files else file
 
     def gets(self, name: str) -> list[Request]:
-        return [request for request in self.requests if request.method == "GET" and request.path.endswith("/" + name)]
+        return [
+            request
+            for request in self.requests
+            if request.method == "GET" and request.path.endswith("/" + name)
+        ]
 
 
 # --- for measurements -------------------------------------------------------------------------
 
+
 class DirectoryHandler(BaseHTTPRequestHandler):
     """A directory with ranges, sent by the kernel, so that the server is not what is measured."""
+
     protocol_version = "HTTP/1.1"
     root: Path
 

@@ -1,4 +1,5 @@
 """The command line, run as a person runs it."""
+
 from __future__ import annotations
 
 import subprocess
@@ -13,32 +14,47 @@ from tests.weights.server import Fault
 
 
 def run_cli(project: Project, command: str, *more: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, str(ROOT / "weights.py"), command, *project.options, *more],
-                          capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, str(ROOT / "weights.py"), command, *project.options, *more],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 def table(output: str) -> dict[str, list[str]]:
     lines = output.splitlines()
-    starts = [index for index, character in enumerate(lines[2]) if character == "-" and
-              (index == 0 or lines[2][index - 1] == " ")]
-    rows = [[line[start:end].strip() for start, end in zip(starts, [*starts[1:], None])] for line in lines[3:]]
+    starts = [
+        index
+        for index, character in enumerate(lines[2])
+        if character == "-" and (index == 0 or lines[2][index - 1] == " ")
+    ]
+    rows = [
+        [line[start:end].strip() for start, end in zip(starts, [*starts[1:], None])] for line in lines[3:]
+    ]
     return {row[0]: row[1:] for row in rows}
 
 
 def test_status_before_and_after_a_fetch(hub, project):
-    project.files([SMALL, {"file": BIG, "size": 1_000_003, "sha256": "0" * 64}, {"file": "extra", "optional": True}])
+    project.files(
+        [SMALL, {"file": BIG, "size": 1_000_003, "sha256": "0" * 64}, {"file": "extra", "optional": True}]
+    )
     before = run_cli(project, "status")
     assert before.returncode == 1 and str(project.directory) in before.stdout.splitlines()[0]
-    assert table(before.stdout) == {SMALL: ["core", "any", "no", "", ""],
-                                    BIG: ["core", "sha256 000000000000", "no", "", "1 MB"],
-                                    "extra": ["core", "optional", "no", "", ""]}
+    assert table(before.stdout) == {
+        SMALL: ["core", "any", "no", "", ""],
+        BIG: ["core", "sha256 000000000000", "no", "", "1 MB"],
+        "extra": ["core", "optional", "no", "", ""],
+    }
     project.files([SMALL, BIG, {"file": "extra", "optional": True}])
     assert run_cli(project, "fetch").returncode == 0
     after = run_cli(project, "status")
     assert after.returncode == 0
-    assert table(after.stdout) == {SMALL: ["core", "any", "yes", "by the announcement of the hub", "13 B"],
-                                   BIG: ["core", "any", "yes", "by the announcement of the hub", "1 MB"],
-                                   "extra": ["core", "optional", "no", "not published", ""]}
+    assert table(after.stdout) == {
+        SMALL: ["core", "any", "yes", "by the announcement of the hub", "13 B"],
+        BIG: ["core", "any", "yes", "by the announcement of the hub", "1 MB"],
+        "extra": ["core", "optional", "no", "not published", ""],
+    }
     assert after.stderr == ""
 
 
@@ -50,6 +66,7 @@ def test_verify_finds_the_flipped_bit_that_kept_size_and_mtime(hub, project):
     data[99] ^= 4
     path.write_bytes(data)
     import os
+
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     found = run_cli(project, "verify")
     assert found.returncode == 1
@@ -70,12 +87,18 @@ def test_failure_is_one_line_and_no_traceback(hub, project):
     hub.faults[BIG] = [Fault(status=403) for _ in range(9)]
     done = run_cli(project, "fetch")
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("weights.py: model 'toy' is not complete: missing model.bin")
+    assert done.stderr.splitlines()[-1].startswith(
+        "weights.py: model 'toy' is not complete: missing model.bin"
+    )
 
 
-@pytest.mark.parametrize("change, says", [
-    (["--model", "other"], "no weights are known for model 'other'; known: toy"),
-    (["--manifest", "/nowhere.yaml"], "cannot read nowhere.yaml")])
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (["--model", "other"], "no weights are known for model 'other'; known: toy"),
+        (["--manifest", "/nowhere.yaml"], "cannot read nowhere.yaml"),
+    ],
+)
 def test_unknown_names_are_errors(project, change, says):
     done = run_cli(project, "status", *change)
     assert done.returncode == 1 and says in done.stderr and "Traceback" not in done.stderr
@@ -87,8 +110,12 @@ def test_unknown_group_is_a_usage_error(project):
 
 
 def test_group_chooses_what_is_fetched(hub, project):
-    project.blocks([{"repository": "org/model", "revision": "main", "group": group, "into": "", "files": [file]}
-                    for group, file in (("core", SMALL), ("denoise", BIG))])
+    project.blocks(
+        [
+            {"repository": "org/model", "revision": "main", "group": group, "into": "", "files": [file]}
+            for group, file in (("core", SMALL), ("denoise", BIG))
+        ]
+    )
     assert run_cli(project, "fetch", "--group", "denoise").returncode == 0
     assert project.present() == [BIG]
 
@@ -98,7 +125,9 @@ def test_convert_and_its_rows_in_status(project):
     torch.save(torch.ones(3, 4), project.directory / "feat1.pt")
     project.files([{"file": "feat1.pt", "convert": "speaker_matrix"}])
     unverified = run_cli(project, "convert")
-    assert unverified.returncode == 1 and "feat1.pt is unverified and cannot be converted" in unverified.stderr
+    assert (
+        unverified.returncode == 1 and "feat1.pt is unverified and cannot be converted" in unverified.stderr
+    )
     assert run_cli(project, "fetch").returncode == 0
     assert run_cli(project, "convert", "--dtype", "float16").returncode == 0
     row = table(run_cli(project, "status").stdout)["feat1.safetensors"]

@@ -1,6 +1,8 @@
 """Pickles to safetensors: the same tensors as read directly, nothing executed, little memory."""
+
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 import shutil
@@ -14,12 +16,13 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from fetching.convert import ENVIRONMENT, Rewriter, copy_path
 from fetching.manifest import GROUPS, Entry, load_manifest
-from fetching.rewrite import OTHER_SECTIONS
 from fetching.verify import hash_file, safetensors_defect
-from pipeline.loading import CHECKPOINTS, converted_path, fold_weight_norm, read_checkpoint
+from pipeline.checkpoints import CHECKPOINTS
+from pipeline.loading import converted_path, read_checkpoint
+from pipeline.state_dict import fold_weight_norm
 from tests.weights.conftest import Project
 from tests.weights.test_cli import run_cli
-from weights import WeightsError, ensure
+from weights import RULES, WeightsError, ensure
 
 PICKLES = ["gpt", "s2mel", "semantic_stats", "speaker_matrix", "vocoder"]
 
@@ -33,22 +36,43 @@ def published() -> dict[str, object]:
 
     normed = {"conv.weight_g": random(6, 1, 1), "conv.weight_v": random(6, 4, 3), "conv.bias": random(6)}
     return {
-        "gpt": {"model": {"text_embedding.weight": random(12, 8), "final_norm.bias": random(8),
-                          "gpt.h.0.attn.bias": torch.ones(1, 1, 4, 4, dtype=torch.bool), "step": torch.tensor(7)}},
-        "s2mel": {"net": {"cfm": {f"module.estimator.{key}": value for key, value in normed.items()},
-                          "length_regulator": {"model.0.weight": random(4, 4, 3).transpose(0, 2)},
-                          "gpt_layer": {"0.weight": random(4, 8).double()}, "vocal_tract": {"w": random(2)}},
-                  "optimizer": {"lr": 0.1}, "epoch": 3},
+        "gpt": {
+            "model": {
+                "text_embedding.weight": random(12, 8),
+                "final_norm.bias": random(8),
+                "gpt.h.0.attn.bias": torch.ones(1, 1, 4, 4, dtype=torch.bool),
+                "step": torch.tensor(7),
+            }
+        },
+        "s2mel": {
+            "net": {
+                "cfm": {f"module.estimator.{key}": value for key, value in normed.items()},
+                "length_regulator": {"model.0.weight": random(4, 4, 3).transpose(0, 2)},
+                "gpt_layer": {"0.weight": random(4, 8).double()},
+                "vocal_tract": {"w": random(2)},
+            },
+            "optimizer": {"lr": 0.1},
+            "epoch": 3,
+        },
         "semantic_stats": {"mean": random(16), "var": random(16).square()},
         "speaker_matrix": random(9, 5),
-        "vocoder": {"generator": {"conv_pre.weight_g": random(3, 1, 1), "conv_pre.weight_v": random(3, 2, 7),
-                                  "ups.0.0.bias": random(3)}},
+        "vocoder": {
+            "generator": {
+                "conv_pre.weight_g": random(3, 1, 1),
+                "conv_pre.weight_v": random(3, 2, 7),
+                "ups.0.0.bias": random(3),
+            }
+        },
     }
 
 
 def list_pickles(project: Project) -> None:
-    project.files([{"file": CHECKPOINTS[name].file, "convert": name, "keep_float32": name == "semantic_stats"}
-                   for name in PICKLES])
+    project.files(
+        [
+            {"file": CHECKPOINTS[name].file, "convert": name, "keep_float32": name == "semantic_stats"}
+            for name in PICKLES
+        ]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,15 +106,23 @@ def rewriter() -> Iterator[Rewriter]:
 
 def rewrite(rewriter: Rewriter, source: Path, rule: str, dtype: str = "float32") -> dict:
     """Convert one pickle in the converting process; its report."""
-    task = {"source": str(source), "target": str(source.with_suffix(".safetensors")), "rule": rule, "dtype": dtype,
-            "metadata": {}}
+    task = {
+        "source": str(source),
+        "target": str(source.with_suffix(".safetensors")),
+        "dtype": dtype,
+        "sections": [dataclasses.asdict(section) for section in RULES[rule]],
+        "metadata": {},
+    }
     return rewriter.run(task, Entry(source.name, "org/model", "main", source.name, "core"))
 
 
 def read_all(directory: Path) -> dict[str, dict[str, torch.Tensor]]:
     """Every section by the project's own loader, weight norm folded as it is for a module."""
-    return {f"{name}.{section}": fold_weight_norm(state.tensors)
-            for name in PICKLES for section, state in read_checkpoint(directory, name).items()}
+    return {
+        f"{name}.{section}": fold_weight_norm(state.tensors)
+        for name in PICKLES
+        for section, state in read_checkpoint(directory, name).items()
+    }
 
 
 def test_converted_files_hold_what_the_pickles_hold(converted, tmp_path):
@@ -112,16 +144,22 @@ def test_copy_has_plain_keys_and_records_its_source(converted):
     copy, source = converted.directory / "s2mel.safetensors", converted.directory / "s2mel.pth"
     with safe_open(copy, "pt") as file:
         keys, metadata = set(file.keys()), file.metadata()
-    assert keys == {"cfm.estimator.conv.weight", "cfm.estimator.conv.bias", "length_regulator.model.0.weight",
-                    "gpt_layer.0.weight"}
+    assert keys == {
+        "cfm.estimator.conv.weight",
+        "cfm.estimator.conv.bias",
+        "length_regulator.model.0.weight",
+        "gpt_layer.0.weight",
+    }
     assert metadata == {"source": "s2mel.pth", "source_sha256": hash_file(source).sha256, "dtype": "float32"}
     assert safetensors_defect(copy, copy.stat().st_size) is None
 
 
 def test_weight_norm_is_folded_as_torch_computes_it(rewriter, tmp_path):
     module = weight_norm(torch.nn.Conv1d(4, 6, 3))
-    state = {"ups.0.0.weight_g": module.parametrizations.weight.original0.detach(),
-             "ups.0.0.weight_v": module.parametrizations.weight.original1.detach()}
+    state = {
+        "ups.0.0.weight_g": module.parametrizations.weight.original0.detach(),
+        "ups.0.0.weight_v": module.parametrizations.weight.original1.detach(),
+    }
     torch.save({"generator": state}, tmp_path / "generator.pt")
     rewrite(rewriter, tmp_path / "generator.pt", "vocoder")
     with safe_open(tmp_path / "generator.safetensors", "pt") as file:
@@ -148,7 +186,9 @@ def test_unknown_dtype_is_refused(copied):
 
 def test_value_beyond_float16_is_refused_by_name(rewriter, tmp_path):
     torch.save({"model": {"final_norm.weight": torch.tensor([1.0, 1e6])}}, tmp_path / "gpt.pth")
-    with pytest.raises(WeightsError, match=r"gpt.pth: not converted: final_norm.weight does not fit float16.* 1e\+06"):
+    with pytest.raises(
+        WeightsError, match=r"gpt.pth: not converted: final_norm.weight does not fit float16.* 1e\+06"
+    ):
         rewrite(rewriter, tmp_path / "gpt.pth", "gpt", "float16")
 
 
@@ -189,6 +229,7 @@ def test_removed_sources_are_not_missed(copied):
 
 # --- pickles that want more than tensors ------------------------------------------------------
 
+
 class Evil:
     def __init__(self, marker: Path):
         self.marker = marker
@@ -227,12 +268,16 @@ def test_evil_pickle_keeps_the_service_from_starting(project, tmp_path, monkeypa
     assert project.present() == ["gpt.pth"] and not (tmp_path / "marker").exists()
 
 
-@pytest.mark.parametrize("rule, content, says", [
-    ("gpt", {"model": {"weight": [1, 2]}}, "not tensors: weight"),
-    ("gpt", {"model": {}}, "expected a state dict"),
-    ("s2mel", {"net": {"cfm": {"w": torch.ones(1)}}}, "no entry 'net.length_regulator'"),
-    ("speaker", {"w": torch.ones(2, dtype=torch.complex64)}, "w is torch.complex64"),
-    ("vocoder", {"generator": {"c.weight_g": torch.ones(2)}}, "has no c.weight_v")])
+@pytest.mark.parametrize(
+    "rule, content, says",
+    [
+        ("gpt", {"model": {"weight": [1, 2]}}, "not tensors: weight"),
+        ("gpt", {"model": {}}, "expected a state dict"),
+        ("s2mel", {"net": {"cfm": {"w": torch.ones(1)}}}, "no entry 'net.length_regulator'"),
+        ("speaker", {"w": torch.ones(2, dtype=torch.complex64)}, "w is torch.complex64"),
+        ("vocoder", {"generator": {"c.weight_g": torch.ones(2)}}, "has no c.weight_v"),
+    ],
+)
 def test_pickle_of_another_kind_is_refused(rewriter, tmp_path, rule, content, says):
     torch.save(content, tmp_path / "file.pth")
     with pytest.raises(WeightsError, match=f"file.pth: not converted: .*{says}"):
@@ -252,31 +297,42 @@ def test_reader_of_pickles_gets_no_token():
 
 # --- memory -----------------------------------------------------------------------------------
 
+
 def test_memory_stays_near_the_size_of_the_file(tmp_path):
     """Every tensor is folded and cast, which done at once would take the file's size again."""
     torch.save({"generator": {"conv_pre.bias": torch.ones(1)}}, tmp_path / "tiny.pt")
     state = {}
     for index in range(12):
-        state |= {f"ups.{index}.0.weight_g": torch.ones(1024, 1, 1), f"ups.{index}.0.weight_v": torch.ones(1024, 1024, 4)}
+        state |= {
+            f"ups.{index}.0.weight_g": torch.ones(1024, 1, 1),
+            f"ups.{index}.0.weight_v": torch.ones(1024, 1024, 4),
+        }
     torch.save({"generator": state}, tmp_path / "large.pt")
     del state
     size = (tmp_path / "large.pt").stat().st_size
     with Rewriter() as rewriter:
         torch_alone = rewrite(rewriter, tmp_path / "tiny.pt", "vocoder")["peak_bytes"]
         for dtype in ("float32", "float16"):
-            assert rewrite(rewriter, tmp_path / "large.pt", "vocoder", dtype)["peak_bytes"] - torch_alone < 1.4 * size
+            assert (
+                rewrite(rewriter, tmp_path / "large.pt", "vocoder", dtype)["peak_bytes"] - torch_alone
+                < 1.4 * size
+            )
 
 
 # --- the real manifest ------------------------------------------------------------------------
 
+
 def test_every_published_pickle_is_converted_as_the_loader_reads_it():
     entries = load_manifest().entries("indextts2", GROUPS)
     rules = {entry.path: entry.rule for entry in entries if entry.rule}
-    pickled = {checkpoint.file: name for name, checkpoint in CHECKPOINTS.items()
-               if not checkpoint.file.endswith(".safetensors")}
+    pickled = {
+        checkpoint.file: name
+        for name, checkpoint in CHECKPOINTS.items()
+        if not checkpoint.file.endswith(".safetensors")
+    }
     assert rules == pickled
     assert {checkpoint.file for checkpoint in CHECKPOINTS.values()} <= {entry.path for entry in entries}
     for entry in entries:
         if entry.rule:
             assert Path(copy_path(entry)) == converted_path(Path(entry.path))
-    assert {entry.convert for entry in entries if entry.names_checkpoint} <= OTHER_SECTIONS.keys()
+    assert {entry.convert for entry in entries if entry.names_checkpoint} <= RULES.keys()

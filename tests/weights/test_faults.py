@@ -1,5 +1,6 @@
 """Everything a server can do wrong, on the hub and on a mirror: the outcome, the message, and that nothing
 half-done ever has a final name."""
+
 from __future__ import annotations
 
 import hashlib
@@ -55,7 +56,9 @@ def assert_refused(project: Project, *patterns: str) -> str:
 def test_connection_cut_in_the_middle_goes_on_from_there(source, project, files):
     source.faults[BIG] = [Fault(cut=3000), Fault(cut=0), Fault(cut=10_000), Fault(cut=40_000), Fault(cut=1)]
     assert_fetched(project, files)
-    assert source.bytes_sent[BIG] <= len(files[BIG]) + 3000  # only the first request, which is read whole, repeats
+    assert (
+        source.bytes_sent[BIG] <= len(files[BIG]) + 3000
+    )  # only the first request, which is read whole, repeats
 
 
 def test_connection_that_is_always_cut_is_given_up(source, project):
@@ -100,8 +103,12 @@ def test_retry_after_that_is_too_long_is_an_error(source, project):
 def test_wrong_length_is_fetched_again_once_and_named(source, project, files, length):
     wrong = (files[BIG] + bytes(100))[:length]
     source.faults[BIG] = [Fault(body=wrong, ranges=False) for _ in range(FOREVER)]
-    assert_refused(project, f"/{BIG}: a file of another length: the server announces {length} bytes",
-                   "expected 1000003 bytes", hashlib.sha256(files[BIG]).hexdigest())
+    assert_refused(
+        project,
+        f"/{BIG}: a file of another length: the server announces {length} bytes",
+        "expected 1000003 bytes",
+        hashlib.sha256(files[BIG]).hexdigest(),
+    )
     assert len(source.faults[BIG]) == FOREVER - 2
 
 
@@ -117,27 +124,43 @@ def test_flipped_bit_is_fetched_again(source, project, files, caplog):
     parts = plan_parts(TRANSFER["first_bytes"], len(flipped), Transfer(**TRANSFER))
     source.faults[BIG] = [Fault(body=bytes(flipped)) for _ in range(1 + len(parts))]  # all of the first try
     assert_fetched(project, files)
-    assert f"wrong content; expected 1000003 bytes, sha256 {hashlib.sha256(files[BIG]).hexdigest()}" in caplog.text
+    assert (
+        f"wrong content; expected 1000003 bytes, sha256 {hashlib.sha256(files[BIG]).hexdigest()}"
+        in caplog.text
+    )
 
 
 def test_flipped_bit_that_stays_is_reported_with_both_hashes(source, project, files):
     flipped = bytearray(files[BIG])
     flipped[777_777] ^= 16
     source.faults[BIG] = [Fault(body=bytes(flipped)) for _ in range(2 * FOREVER)]
-    assert_refused(project, "wrong content", hashlib.sha256(files[BIG]).hexdigest(),
-                   f"came 1000003 bytes, sha256 {hashlib.sha256(flipped).hexdigest()}, 2 times", "http://127.0.0.1")
+    assert_refused(
+        project,
+        "wrong content",
+        hashlib.sha256(files[BIG]).hexdigest(),
+        f"came 1000003 bytes, sha256 {hashlib.sha256(flipped).hexdigest()}, 2 times",
+        "http://127.0.0.1",
+    )
 
 
 def test_flipped_bit_in_a_small_file(hub, project, files):
     """The hub announces git's hash, not sha256, of a small file: that is held too."""
     hub.faults[SMALL] = [Fault(body=b"version: 3.0\n") for _ in range(FOREVER)]
-    with pytest.raises(WeightsError, match=f"{SMALL}: wrong content; expected 13 bytes, git sha1 [0-9a-f]{{40}}"):
+    with pytest.raises(
+        WeightsError, match=f"{SMALL}: wrong content; expected 13 bytes, git sha1 [0-9a-f]{{40}}"
+    ):
         ensure(**project.arguments)
     assert project.present() == [BIG]
 
 
-@pytest.mark.parametrize("page, says", [(HTML, "an HTML page instead"), (POINTER, "a Git LFS pointer instead"),
-                                        (b"<?xml version='1.0'?><Error/>", "an XML message instead")])
+@pytest.mark.parametrize(
+    "page, says",
+    [
+        (HTML, "an HTML page instead"),
+        (POINTER, "a Git LFS pointer instead"),
+        (b"<?xml version='1.0'?><Error/>", "an XML message instead"),
+    ],
+)
 @pytest.mark.parametrize("ranges", [True, False])
 def test_page_instead_of_a_file_is_called_what_it_is(source, project, page, says, ranges):
     source.faults[BIG] = [Fault(body=page, ranges=ranges) for _ in range(FOREVER)]
@@ -145,8 +168,15 @@ def test_page_instead_of_a_file_is_called_what_it_is(source, project, page, says
     assert len(source.faults[BIG]) == FOREVER - 2
 
 
-@pytest.mark.parametrize("page, says", [(HTML, "an HTML page"), (POINTER, "a Git LFS pointer"),
-                                        (b"", "an empty file"), (b"not found", "not a PyTorch file")])
+@pytest.mark.parametrize(
+    "page, says",
+    [
+        (HTML, "an HTML page"),
+        (POINTER, "a Git LFS pointer"),
+        (b"", "an empty file"),
+        (b"not found", "not a PyTorch file"),
+    ],
+)
 def test_page_is_refused_even_where_nobody_knows_a_hash(mirror, project, page, says):
     mirror.bucket_files[BIG] = page
     assert_refused(project, says if page else f"{BIG}")
@@ -250,5 +280,7 @@ def test_progress_reads_well_in_a_log(hub, project, caplog):
     hub.faults[BIG] = [Fault(), Fault(pause=0.05)]
     ensure(**project.arguments)
     lines = [record.getMessage() for record in caplog.records if record.name == "fetching.progress"]
-    assert any(line.startswith("fetch: ") and " of 1 MB (" in line and line.endswith("left") for line in lines)
+    assert any(
+        line.startswith("fetch: ") and " of 1 MB (" in line and line.endswith("left") for line in lines
+    )
     assert lines[-1].startswith("fetched 1 MB in ")

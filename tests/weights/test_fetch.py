@@ -1,4 +1,5 @@
 """A whole directory from a hub and from a mirror: what is fetched, from where, and on whose word."""
+
 from __future__ import annotations
 
 import hashlib
@@ -9,7 +10,7 @@ import os
 import pytest
 
 from tests.weights.conftest import BIG, SMALL, Project, content
-from tests.weights.server import COMMIT, Fault, Server
+from tests.weights.server import COMMIT, Fault
 from weights import WeightsError, ensure
 
 
@@ -36,7 +37,9 @@ def test_large_file_comes_in_parallel_parts(hub, project):
 
 def test_hub_url_is_pinned_to_the_announced_commit(hub, project):
     ensure(**project.arguments)
-    paths = {request.path for request in hub.requests if request.method == "GET" and "resolve" in request.path}
+    paths = {
+        request.path for request in hub.requests if request.method == "GET" and "resolve" in request.path
+    }
     assert paths and all(f"/resolve/{COMMIT}/" in path for path in paths)
 
 
@@ -51,7 +54,9 @@ def test_token_goes_to_the_hub_and_not_to_where_it_redirects(hub, project, files
     assert to_cdn and all(request.authorization is None for request in to_cdn)
     assert to_hub and all(request.authorization == "Bearer hf_secret" for request in to_hub)
     assert "hf_secret" not in caplog.text
-    assert not any("signature" in record.getMessage() for record in caplog.records if record.name.startswith("fetch"))
+    assert not any(
+        "signature" in record.getMessage() for record in caplog.records if record.name.startswith("fetch")
+    )
 
 
 def test_gated_repository_says_which_variable_to_set(hub, project):
@@ -68,9 +73,13 @@ def test_mirror_is_preferred_to_the_hub(mirror, project, files, monkeypatch):
     assert not any("resolve" in request.path for request in mirror.requests)
 
 
-def test_mirror_with_a_signed_root_keeps_the_signature_out_of_the_log(mirror, project, files, monkeypatch, caplog):
+def test_mirror_with_a_signed_root_keeps_the_signature_out_of_the_log(
+    mirror, project, files, monkeypatch, caplog
+):
     caplog.set_level(logging.DEBUG, logger="fetching")
-    monkeypatch.setenv("INDEXTTS_WEIGHTS_URL", mirror.mirror_url.replace("//", "//user:word@") + "/?sig=hidden")
+    monkeypatch.setenv(
+        "INDEXTTS_WEIGHTS_URL", mirror.mirror_url.replace("//", "//user:word@") + "/?sig=hidden"
+    )
     ensure(**project.arguments)
     assert_complete(project, files)
     assert "hidden" not in caplog.text and "word@" not in caplog.text
@@ -88,9 +97,23 @@ def test_hub_provides_what_the_mirror_lacks(mirror, project, files, monkeypatch,
 @pytest.mark.parametrize("where", ["here", "on the mirror"])
 def test_lock_decides_what_a_mirror_may_deliver(mirror, project, files, where, caplog):
     caplog.set_level(logging.INFO, logger="fetching")
-    lock = {"models": {"toy": {"files": {
-        name: {"repository": "org/model", "revision": COMMIT, "file": name, "size": len(data),
-               "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}, "absent": []}}}
+    lock = {
+        "models": {
+            "toy": {
+                "files": {
+                    name: {
+                        "repository": "org/model",
+                        "revision": COMMIT,
+                        "file": name,
+                        "size": len(data),
+                        "sha256": hashlib.sha256(data).hexdigest(),
+                    }
+                    for name, data in files.items()
+                },
+                "absent": [],
+            }
+        }
+    }
     if where == "here":
         project.lock.write_text(json.dumps(lock))
     else:
@@ -99,8 +122,11 @@ def test_lock_decides_what_a_mirror_may_deliver(mirror, project, files, where, c
     flipped[500_000] ^= 1
     mirror.faults[BIG] = [Fault()] * 2
     mirror.bucket_files[BIG] = bytes(flipped)
-    with pytest.raises(WeightsError, match=f"wrong content; expected 1000003 bytes, sha256 "
-                                           f"{hashlib.sha256(files[BIG]).hexdigest()}.*came 1000003 bytes"):
+    with pytest.raises(
+        WeightsError,
+        match=f"wrong content; expected 1000003 bytes, sha256 "
+        f"{hashlib.sha256(files[BIG]).hexdigest()}.*came 1000003 bytes",
+    ):
         ensure(**project.arguments)
     assert project.present() == [SMALL]
     mirror.bucket_files[BIG] = files[BIG]
@@ -148,6 +174,7 @@ def test_file_that_names_something_odd_is_refused(hub, project, name):
 
 # --- what already lies in the directory -------------------------------------------------------
 
+
 def test_files_put_there_by_hand_are_hashed_and_used(hub, project, files):
     project.directory.mkdir()
     for name, data in files.items():
@@ -167,16 +194,23 @@ def test_files_put_there_by_hand_are_used_without_any_network(project, files, ca
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "lfs", "html"])
 def test_wrong_file_in_the_directory_is_set_aside_and_fetched(hub, project, files, damage, caplog):
-    wrong = {"truncated": files[BIG][:-7], "flipped": files[BIG][:-1] + b"!",
-             "lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1000003\n",
-             "html": b"<!DOCTYPE html><html>sign in</html>"}[damage]
+    wrong = {
+        "truncated": files[BIG][:-7],
+        "flipped": files[BIG][:-1] + b"!",
+        "lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1000003\n",
+        "html": b"<!DOCTYPE html><html>sign in</html>",
+    }[damage]
     project.directory.mkdir()
     (project.directory / BIG).write_bytes(wrong)
     ensure(**project.arguments)
     assert (project.directory / BIG).read_bytes() == files[BIG]
     assert (project.directory / f"{BIG}.refused").read_bytes() == wrong
-    assert {"truncated": "wrong length", "flipped": "wrong content", "lfs": "a Git LFS pointer",
-            "html": "an HTML page"}[damage] in caplog.text
+    assert {
+        "truncated": "wrong length",
+        "flipped": "wrong content",
+        "lfs": "a Git LFS pointer",
+        "html": "an HTML page",
+    }[damage] in caplog.text
 
 
 def test_pointer_in_the_directory_is_refused_even_without_any_network(project):
@@ -225,6 +259,7 @@ def test_new_lock_makes_an_old_file_be_fetched_again(hub, project, files):
 
 # --- nowhere to be found ----------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("offline", [False, True])
 def test_no_weights_and_no_network_says_what_where_and_how(project, monkeypatch, offline):
     if offline:
@@ -233,8 +268,17 @@ def test_no_weights_and_no_network_says_what_where_and_how(project, monkeypatch,
         ensure(**project.arguments)
     message = str(caught.value)
     assert "\n" not in message
-    for part in (SMALL, BIG, str(project.directory), "INDEXTTS_WEIGHTS_URL is not set", "http://127.0.0.1:9",
-                 "INDEXTTS_WEIGHTS_DIR", "HF_ENDPOINT", "HF_TOKEN", "weights.py fetch --model toy"):
+    for part in (
+        SMALL,
+        BIG,
+        str(project.directory),
+        "INDEXTTS_WEIGHTS_URL is not set",
+        "http://127.0.0.1:9",
+        "INDEXTTS_WEIGHTS_DIR",
+        "HF_ENDPOINT",
+        "HF_TOKEN",
+        "weights.py fetch --model toy",
+    ):
         assert part in message
     assert ("HF_HUB_OFFLINE is set" in message) == offline
     assert project.present() == []

@@ -1,4 +1,5 @@
 """The manifest and the lock: strict reading, and a lock that pins what the hub had."""
+
 from __future__ import annotations
 
 import hashlib
@@ -17,13 +18,29 @@ from weights import ensure
 def test_lock_holds_commit_size_and_sha256_of_every_file(hub, project, files):
     files |= {"denoiser/last": b"best.bin\n", "denoiser/best.bin": content(5000, 1)}
     hub.hub_files.update(files)
-    project.files([SMALL, BIG, {"file": "denoiser/last", "names_checkpoint": True},
-                   {"file": "glossary.yaml", "optional": True}])
+    project.files(
+        [
+            SMALL,
+            BIG,
+            {"file": "denoiser/last", "names_checkpoint": True},
+            {"file": "glossary.yaml", "optional": True},
+        ]
+    )
     assert run_cli(project, "lock").returncode == 0
     locked = json.loads(project.lock.read_text())["models"]["toy"]
-    assert locked == {"absent": ["glossary.yaml"], "files": {
-        name: {"repository": "org/model", "revision": COMMIT, "file": name, "size": len(data),
-               "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}}
+    assert locked == {
+        "absent": ["glossary.yaml"],
+        "files": {
+            name: {
+                "repository": "org/model",
+                "revision": COMMIT,
+                "file": name,
+                "size": len(data),
+                "sha256": hashlib.sha256(data).hexdigest(),
+            }
+            for name, data in files.items()
+        },
+    }
     assert hub.bytes_sent[BIG] == 0  # asked, not fetched
 
 
@@ -73,18 +90,32 @@ def test_lock_without_network_says_so(project):
     assert done.returncode == 1 and "cannot lock 'toy': the hub http://127.0.0.1:9" in done.stderr
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"models": {"toy": {"files": {"a": {"size": 1}}}}}',
-                                  '{"models": {"toy": {"files": {"a": {"repository": "r", "revision": "m", "file": '
-                                  '"a", "size": "1", "sha256": "0"}}}}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"models": {"toy": {"files": {"a": {"size": 1}}}}}',
+        '{"models": {"toy": {"files": {"a": {"repository": "r", "revision": "m", "file": '
+        '"a", "size": "1", "sha256": "0"}}}}}',
+    ],
+)
 def test_damaged_lock_is_an_error(text):
-    with pytest.raises(WeightsError, match="weights.lock.json is not a lock written by `python weights.py lock`"):
+    with pytest.raises(
+        WeightsError, match="weights.lock.json is not a lock written by `python weights.py lock`"
+    ):
         parse_lock(text.encode(), "weights.lock.json")
 
 
 def test_lock_that_contradicts_the_manifest_is_an_error(hub, project):
     run_cli(project, "lock")
-    project.blocks([{"repository": "org/other", "revision": "main", "group": "core", "into": "", "files": [SMALL]}])
-    with pytest.raises(WeightsError, match="locked from org/model/config.yaml but the manifest has org/other"):
+    project.blocks(
+        [{"repository": "org/other", "revision": "main", "group": "core", "into": "", "files": [SMALL]}]
+    )
+    with pytest.raises(
+        WeightsError, match="locked from org/model/config.yaml but the manifest has org/other"
+    ):
         ensure(**project.arguments)
 
 
@@ -93,15 +124,19 @@ def test_lock_that_contradicts_the_manifest_is_an_error(hub, project):
 BLOCK = {"repository": "org/model", "revision": "main", "group": "core", "into": "", "files": [SMALL]}
 
 
-@pytest.mark.parametrize("change, says", [
-    ({"files": [{"file": SMALL, "sha265": "0"}]}, "unknown key sha265"),
-    ({"files": [{"optional": True}]}, "missing key file"),
-    ({"files": [{"file": SMALL, "optional": "yes"}]}, "expected bool, got 'yes'"),
-    ({"group": "all"}, "group 'all'; allowed: core, emotion_text, denoise"),
-    ({"into": "../up"}, "'../up/config.yaml' is not a plain relative path"),
-    ({"files": [{"file": SMALL, "path": "/etc/passwd"}]}, "'/etc/passwd' is not a plain relative path"),
-    ({"files": [SMALL, SMALL]}, "config.yaml is listed twice"),
-    ({"reposiory": "org/model"}, "unknown key reposiory")])
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"files": [{"file": SMALL, "sha265": "0"}]}, "unknown key sha265"),
+        ({"files": [{"optional": True}]}, "missing key file"),
+        ({"files": [{"file": SMALL, "optional": "yes"}]}, "expected bool, got 'yes'"),
+        ({"group": "all"}, "group 'all'; allowed: core, emotion_text, denoise"),
+        ({"into": "../up"}, "'../up/config.yaml' is not a plain relative path"),
+        ({"files": [{"file": SMALL, "path": "/etc/passwd"}]}, "'/etc/passwd' is not a plain relative path"),
+        ({"files": [SMALL, SMALL]}, "config.yaml is listed twice"),
+        ({"reposiory": "org/model"}, "unknown key reposiory"),
+    ],
+)
 def test_mistakes_in_the_manifest_are_named(project, change, says):
     project.blocks([{**BLOCK, **change}])
     with pytest.raises(WeightsError) as caught:
@@ -119,10 +154,26 @@ def test_missing_transfer_setting_is_named(project):
 def test_real_manifest_has_every_auxiliary_model():
     entries = load_manifest().entries("indextts2", GROUPS)
     assert {entry.repository for entry in entries} == {
-        "IndexTeam/IndexTTS-2", "facebook/w2v-bert-2.0", "amphion/MaskGCT", "funasr/campplus",
-        "nvidia/bigvgan_v2_22khz_80band_256x", "alibabasglab/MossFormer2_SE_48K"}
+        "IndexTeam/IndexTTS-2",
+        "facebook/w2v-bert-2.0",
+        "amphion/MaskGCT",
+        "funasr/campplus",
+        "nvidia/bigvgan_v2_22khz_80band_256x",
+        "alibabasglab/MossFormer2_SE_48K",
+    }
     assert {entry.path for entry in entries if entry.group == "core" and not entry.optional} == {
-        "config.yaml", "bpe.model", "gpt.pth", "s2mel.pth", "wav2vec2bert_stats.pt", "feat1.pt", "feat2.pt",
-        "w2v-bert-2.0/config.json", "w2v-bert-2.0/preprocessor_config.json", "w2v-bert-2.0/model.safetensors",
-        "semantic_codec/model.safetensors", "campplus_cn_common.bin", "bigvgan/config.json",
-        "bigvgan/bigvgan_generator.pt"}
+        "config.yaml",
+        "bpe.model",
+        "gpt.pth",
+        "s2mel.pth",
+        "wav2vec2bert_stats.pt",
+        "feat1.pt",
+        "feat2.pt",
+        "w2v-bert-2.0/config.json",
+        "w2v-bert-2.0/preprocessor_config.json",
+        "w2v-bert-2.0/model.safetensors",
+        "semantic_codec/model.safetensors",
+        "campplus_cn_common.bin",
+        "bigvgan/config.json",
+        "bigvgan/bigvgan_generator.pt",
+    }

@@ -1,4 +1,5 @@
 """The small rules: how a file is cut, what survives a process, how long to wait, what a log may show."""
+
 from __future__ import annotations
 
 import time
@@ -27,7 +28,9 @@ def test_parts_cover_the_range_once_and_keep_their_limits(transfer, start, lengt
     assert all(part.done == part.start < part.end for part in parts)
     sizes = [part.end - part.start for part in parts]
     assert all(size <= transfer.part_bytes_max for size in sizes)
-    assert all(size >= transfer.part_bytes_min for size in sizes[:-1]) and sizes == sorted(sizes, reverse=True)
+    assert all(size >= transfer.part_bytes_min for size in sizes[:-1]) and sizes == sorted(
+        sizes, reverse=True
+    )
 
 
 @settings(max_examples=50)
@@ -56,8 +59,10 @@ def test_leading_bytes_stop_at_the_first_gap(tmp_path):
     assert partial.leading == 150 and partial.have == 250
 
 
-@pytest.mark.parametrize("value, seconds", [("7", 7), (" 0 ", 0), ("soon", None), (None, None), ("", None),
-                                            (formatdate(0, usegmt=True), 0)])
+@pytest.mark.parametrize(
+    "value, seconds",
+    [("7", 7), (" 0 ", 0), ("soon", None), (None, None), ("", None), (formatdate(0, usegmt=True), 0)],
+)
 def test_retry_after(value, seconds):
     assert seconds_until(value) == seconds
 
@@ -66,28 +71,53 @@ def test_retry_after_as_a_date_to_come():
     assert 50 < seconds_until(formatdate(time.time() + 60, usegmt=True)) <= 60
 
 
-@pytest.mark.parametrize("url, shown", [
-    ("https://user:word@host:8080/a/b?sig=1#x", "https://host:8080/a/b"), ("http://host/a", "http://host/a")])
+@pytest.mark.parametrize(
+    "url, shown",
+    [
+        ("https://user:word@host:8080/a/b?sig=1#x", "https://host:8080/a/b"),
+        ("http://host/a", "http://host/a"),
+    ],
+)
 def test_secrets_of_a_url_are_not_shown(url, shown):
     assert redact(url) == shown
 
 
-@pytest.mark.parametrize("head, says", [
-    (b"\xef\xbb\xbf\n <!doctype HTML>", "HTML"), (b"<html lang=en>", "HTML"), (b"<?xml version", "XML"),
-    (b"version https://git-lfs.github.com/spec/v1\n", "LFS"), (b"PK\x03\x04", None), (b"version: 2.0", None),
-    (b"", None)])
+@pytest.mark.parametrize(
+    "head, says",
+    [
+        (b"\xef\xbb\xbf\n <!doctype HTML>", "HTML"),
+        (b"<html lang=en>", "HTML"),
+        (b"<?xml version", "XML"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "LFS"),
+        (b"PK\x03\x04", None),
+        (b"version: 2.0", None),
+        (b"", None),
+    ],
+)
 def test_what_is_no_model_file_is_seen_in_its_first_bytes(head, says):
     found = impostor(head)
     assert found is None if says is None else says in found
 
 
-@pytest.mark.parametrize("count, text", [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (1_234_567, "1.23 MB"),
-                                         (512_000_000, "512 MB"), (3_410_000_000, "3.41 GB"), (999_999, "1 MB")])
+@pytest.mark.parametrize(
+    "count, text",
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (1_234_567, "1.23 MB"),
+        (512_000_000, "512 MB"),
+        (3_410_000_000, "3.41 GB"),
+        (999_999, "1 MB"),
+    ],
+)
 def test_bytes_for_a_person(count, text):
     assert in_bytes(count) == text
 
 
-@pytest.mark.parametrize("seconds, text", [(0.4, "0 s"), (59, "59 s"), (61, "1 min 01 s"), (7322, "2 h 02 min")])
+@pytest.mark.parametrize(
+    "seconds, text", [(0.4, "0 s"), (59, "59 s"), (61, "1 min 01 s"), (7322, "2 h 02 min")]
+)
 def test_time_for_a_person(seconds, text):
     assert in_time(seconds) == text
 

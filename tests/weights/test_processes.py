@@ -1,4 +1,5 @@
 """What only whole processes show: death in the middle, two at once, a full disk, a network that never answers."""
+
 from __future__ import annotations
 
 import json
@@ -25,7 +26,9 @@ PATIENCE = 30.0
 
 
 def start(project: Project, command: str = "fetch", **options) -> subprocess.Popen:
-    return subprocess.Popen([*WEIGHTS, command, *project.options], stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        [*WEIGHTS, command, *project.options], stderr=subprocess.PIPE, text=True, **options
+    )
 
 
 def finish(process: subprocess.Popen) -> str:
@@ -44,11 +47,15 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 def saved_bytes(project: Project) -> int:
     """How much of the big file an interrupted process has noted as fetched."""
-    return sum(end - start for path in project.directory.glob(f".{BIG}.*.state")
-               for start, end in json.loads(path.read_text())["done"])
+    return sum(
+        end - start
+        for path in project.directory.glob(f".{BIG}.*.state")
+        for start, end in json.loads(path.read_text())["done"]
+    )
 
 
 # --- death ------------------------------------------------------------------------------------
+
 
 def test_killed_in_the_middle_and_resumed(hub, project, files):
     project.files([SMALL, BIG], **PATIENT)
@@ -100,6 +107,7 @@ def test_leftover_of_another_version_is_not_continued(hub, project, files):
 
 # --- two at once ------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("first_dies", [False, True])
 def test_two_at_once_fetch_every_byte_once(hub, project, files, first_dies):
     project.files([SMALL, BIG], **PATIENT)
@@ -126,9 +134,11 @@ def test_two_at_once_fetch_every_byte_once(hub, project, files, first_dies):
 
 # --- the disk ---------------------------------------------------------------------------------
 
+
 def test_file_size_limit_leaves_nothing_behind(hub, project, files):
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+
     process = start(project, preexec_fn=limit)
     log = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 1 and f"no room for {project.directory / BIG}: expected 1000003 bytes" in log
@@ -138,8 +148,10 @@ def test_file_size_limit_leaves_nothing_behind(hub, project, files):
 def in_namespace(script: str, *, network: bool = False) -> subprocess.CompletedProcess:
     """Run a shell script with mounts (and, with `network`, a network) of its own; skip where that is not allowed."""
     command = ["unshare", "--mount", *(["--net"] if network else []), "sh", "-ec"]
-    if shutil.which("unshare") is None or subprocess.run([*command, "mount -t tmpfs none /mnt"],
-                                                         capture_output=True).returncode:
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*command, "mount -t tmpfs none /mnt"], capture_output=True).returncode
+    ):
         pytest.skip("mount namespaces are not allowed here")
     return subprocess.run([*command, script], capture_output=True, text=True, timeout=60)
 
@@ -151,7 +163,7 @@ def test_full_disk_leaves_nothing_behind(mirror, project, files, monkeypatch):
     mirror.head_faults[BIG] = [Fault(status=405) for _ in range(9)]
     project.directory.mkdir()
     done = in_namespace(f"""mount -t tmpfs -o size=1500k none {project.directory}
-                            {' '.join(WEIGHTS)} fetch {' '.join(project.options)} || echo status $?
+                            {" ".join(WEIGHTS)} fetch {" ".join(project.options)} || echo status $?
                             find {project.directory} -type f ! -name .lock ! -name .verified.json""")
     assert f"no room for {project.directory / BIG}" in done.stderr
     assert done.stdout.splitlines() in (["status 1"], ["status 1", str(project.directory / SMALL)])
@@ -160,7 +172,7 @@ def test_full_disk_leaves_nothing_behind(mirror, project, files, monkeypatch):
 def test_small_disk_is_refused_before_the_first_byte(hub, project):
     project.directory.mkdir()
     done = in_namespace(f"""mount -t tmpfs -o size=1500k none {project.directory}
-                            {' '.join(WEIGHTS)} fetch {' '.join(project.options)} || echo status $?""")
+                            {" ".join(WEIGHTS)} fetch {" ".join(project.options)} || echo status $?""")
     assert "not enough disk space" in done.stderr and done.stdout == "status 1\n"
     assert hub.bytes_sent == {}
 
@@ -168,15 +180,19 @@ def test_small_disk_is_refused_before_the_first_byte(hub, project):
 @pytest.mark.parametrize("complete", [True, False])
 def test_read_only_directory_is_used_as_it_is(hub, project, files, complete):
     project.directory.mkdir()
-    for name in list(files)[:None if complete else 1]:
+    for name in list(files)[: None if complete else 1]:
         (project.directory / name).write_bytes(files[name])
-    call = (f"import weights; weights.ensure('toy', directory='{project.directory}', manifest=weights.Path("
-            f"'{project.manifest}'), lock=weights.Path('{project.lock}'))")
+    call = (
+        f"import weights; weights.ensure('toy', directory='{project.directory}', manifest=weights.Path("
+        f"'{project.manifest}'), lock=weights.Path('{project.lock}'))"
+    )
     done = in_namespace(f"""mount --bind {project.directory} {project.directory}
                             mount -o remount,bind,ro {project.directory}
                             cd {ROOT}; {sys.executable} -c "{call}" """)
     assert (done.returncode == 0) == complete, done.stderr
-    assert "read-only" in done.stderr if complete else f"cannot write {project.directory / SMALL}" in done.stderr
+    assert (
+        "read-only" in done.stderr if complete else f"cannot write {project.directory / SMALL}" in done.stderr
+    )
     assert hub.bytes_sent == {} or not complete
 
 
@@ -206,18 +222,28 @@ try:
 except weights.WeightsError as e:
     print(time.monotonic() - began, e)
 """
-    silent = "" if network == "none" else f"""
+    silent = (
+        ""
+        if network == "none"
+        else f"""
         ip link set lo up
         mount --bind {tmp_path}/resolv.conf /etc/resolv.conf
         {sys.executable} {tmp_path}/nameserver.py & trap "kill $!" EXIT"""
+    )
     done = in_namespace(f"{silent}\ncd {ROOT}\n{sys.executable} - <<'END'{call}END", network=True)
     assert done.stdout, done.stderr
     seconds, message = done.stdout.split(" ", 1)
     assert float(seconds) < 5
     assert f"missing {SMALL}, {BIG}" in message
     assert "no answer from huggingface.co within 2.5 s" in message or "name resolution" in message
-    for part in (str(project.directory), "https://huggingface.co", "https://weights.example.com/model",
-                 "INDEXTTS_WEIGHTS_URL", "INDEXTTS_WEIGHTS_DIR", "weights.py fetch"):
+    for part in (
+        str(project.directory),
+        "https://huggingface.co",
+        "https://weights.example.com/model",
+        "INDEXTTS_WEIGHTS_URL",
+        "INDEXTTS_WEIGHTS_DIR",
+        "weights.py fetch",
+    ):
         assert part in message
 
 
@@ -245,6 +271,7 @@ def pget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Pat
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
         return log
+
     return install
 
 

@@ -1,4 +1,5 @@
 """Everything that comes from outside comes through weights.py, and weights.py knows nothing of models."""
+
 from __future__ import annotations
 
 import ast
@@ -10,8 +11,20 @@ import pytest
 
 from fetching.manifest import ROOT
 
-DOWNLOADERS = {"requests", "urllib3", "huggingface_hub", "httpx", "httpx2", "aiohttp", "gdown", "wget", "socket",
-               "http.client", "urllib.request", "modelscope"}
+DOWNLOADERS = {
+    "requests",
+    "urllib3",
+    "huggingface_hub",
+    "httpx",
+    "httpx2",
+    "aiohttp",
+    "gdown",
+    "wget",
+    "socket",
+    "http.client",
+    "urllib.request",
+    "modelscope",
+}
 FETCHING = sorted((ROOT / "fetching").glob("*.py"))
 
 
@@ -29,7 +42,9 @@ def test_nothing_but_weights_can_download():
     for path in [*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "enhance").rglob("*.py"), ROOT / "predict.py"]:
         if path.exists():
             names = imported(path)
-            assert not {name for name in names if name in DOWNLOADERS or name.split(".")[0] in DOWNLOADERS}, path
+            assert not {name for name in names if name in DOWNLOADERS or name.split(".")[0] in DOWNLOADERS}, (
+                path
+            )
 
 
 def test_only_the_rewriting_process_knows_checkpoints_and_torch():

@@ -1,0 +1,207 @@
+"""Voices on disk: `*.voice.safetensors`, everything but the reference audio itself.
+
+The prompt condition is not stored but made again from the reference's semantic codes, which are a few
+hundred integers; so a file is well under a megabyte and speaks with the same bytes as its audio.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from pipeline.model import Model
+from pipeline.voice import Voice, prompt_condition
+
+FORMAT, FORMAT_VERSION = "indextts2-cog voice", "1"
+SUFFIX = ".voice.safetensors"
+MAX_BYTES = 4_000_000
+MAX_HEADER_BYTES = 100_000
+LENGTH_BYTES = 8  # a safetensors file starts with the length of its JSON header
+CODE_RATE = 50
+CODE_SLACK = 2  # semantic frames a clip may be short or long of its seconds
+
+
+class VoiceFileError(ValueError):
+    """A voice file that cannot be used: one line that says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class VoiceInfo:
+    """What a voice file says of itself: strings as written, seconds of reference."""
+
+    model: str
+    fingerprint: str
+    seconds: float
+    source_sha256: str
+    options: str
+
+
+def is_voice_file(path: Path) -> bool:
+    """Whether the content, not the name, is that of a safetensors file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(LENGTH_BYTES + 1)
+    except OSError:
+        return False
+    return (
+        len(head) > LENGTH_BYTES
+        and head[LENGTH_BYTES:] == b"{"
+        and int.from_bytes(head[:LENGTH_BYTES], "little") < 2**40
+    )
+
+
+def write_voice(path: Path, voice: Voice, model: Model, source_sha256: str, options: str) -> None:
+    """Write `voice`, made by `model` from the audio of that hash with those enhancement options."""
+    metadata = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "model": model.config.name,
+        "fingerprint": model.fingerprint,
+        "seconds": repr(voice.seconds),
+        "source_sha256": source_sha256,
+        "options": options,
+    }
+    content = safetensors.torch.save(
+        {
+            key: value.float().cpu().contiguous()
+            if value.is_floating_point()
+            else value.to(torch.int32).cpu().contiguous()
+            for key, value in stored(voice).items()
+        },
+        metadata,
+    )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def stored(voice: Voice) -> dict[str, Tensor]:
+    return {key: value for key, value in voice.tensors().items() if key != "prompt_condition"}
+
+
+def read_info(path: Path) -> VoiceInfo:
+    """The file's own description, without a model. Raises VoiceFileError."""
+    return _info(_read_bytes(path))
+
+
+def read_voice(path: Path, model: Model) -> Voice:
+    """The Voice in a file, on the model's device. Raises VoiceFileError for a file that is damaged, of
+    another format version, or made with another model."""
+    content = _read_bytes(path)
+    info = _info(content)
+    if info.fingerprint != model.fingerprint:
+        raise VoiceFileError(
+            f"the voice file was made with model '{info.model[:60]}' ({info.fingerprint[:12]}); this is "
+            f"'{model.config.name}' ({model.fingerprint[:12]}): make it again from the audio"
+        )
+    try:
+        tensors = safetensors.torch.load(content)
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as e:
+        raise VoiceFileError(f"the voice file is damaged: {_line(e)}") from e
+    _check_tensors(tensors, info, model)
+    device = model.device
+    tensors = {
+        key: value.to(device, torch.long) if key == "prompt_codes" else value.to(device)
+        for key, value in tensors.items()
+    }
+    condition = prompt_condition(model, tensors["prompt_codes"], tensors["reference_mel"].shape[-1])
+    return Voice(prompt_condition=condition, seconds=info.seconds, **tensors)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise VoiceFileError("the voice file is not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise VoiceFileError(
+                f"the voice file has {status.st_size:,} bytes; allowed: at most {MAX_BYTES:,}"
+            )
+        return path.read_bytes()
+    except OSError as e:
+        raise VoiceFileError(f"the voice file cannot be read: {e.strerror}") from e
+
+
+def _info(content: bytes) -> VoiceInfo:
+    length = int.from_bytes(content[:LENGTH_BYTES], "little")
+    if length > min(MAX_HEADER_BYTES, len(content) - LENGTH_BYTES):
+        raise VoiceFileError(
+            f"the voice file is damaged: its header claims {length:,} bytes, the file has {len(content):,}"
+        )
+    try:
+        metadata = json.loads(content[LENGTH_BYTES : LENGTH_BYTES + length]).get("__metadata__") or {}
+        if metadata.get("format") != FORMAT:
+            raise VoiceFileError(
+                f"the file is a safetensors file, but not a voice (format '{str(metadata.get('format'))[:40]}')"
+            )
+        if metadata.get("format_version") != FORMAT_VERSION:
+            raise VoiceFileError(
+                f"the voice file has format version {str(metadata.get('format_version'))[:20]}; "
+                f"allowed: {FORMAT_VERSION}"
+            )
+        return VoiceInfo(
+            metadata["model"],
+            metadata["fingerprint"],
+            float(metadata["seconds"]),
+            metadata["source_sha256"],
+            metadata["options"],
+        )
+    except VoiceFileError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+        raise VoiceFileError(f"the voice file is damaged: its header is unreadable ({_line(e)})") from e
+
+
+def _check_tensors(tensors: dict[str, Tensor], info: VoiceInfo, model: Model) -> None:
+    """Keys, types, shapes and values. Raises VoiceFileError naming the first tensor that is wrong."""
+    config, limits = model.config, model.config.reference
+    if not limits.min_seconds <= info.seconds <= limits.max_seconds:
+        raise VoiceFileError(
+            f"the voice file says {info.seconds:g} s; allowed: {limits.min_seconds:g} to {limits.max_seconds:g} s"
+        )
+    frames = int(info.seconds * config.audio.sample_rate) // config.audio.hop_length
+    codes = int(info.seconds * CODE_RATE)
+    shapes = {
+        "speaker_latents": (1, config.gpt.speaker.perceiver_latents, config.gpt.model_dim),
+        "style": (1, config.speaker.style_dim),
+        "emotion_vector": (1, config.gpt.model_dim),
+        "reference_mel": (1, config.audio.n_mels, frames),
+        "prompt_codes": (1, codes),
+    }
+    slack = {"reference_mel": 1, "prompt_codes": CODE_SLACK}
+    for what, keys in (("lacks", set(shapes) - set(tensors)), ("has an unknown", set(tensors) - set(shapes))):
+        if keys:
+            raise VoiceFileError(f"the voice file {what} {', '.join(sorted(keys)[:5])}")
+    for key, shape in shapes.items():
+        tensor = tensors[key]
+        wanted = torch.int32 if key == "prompt_codes" else torch.float32
+        if tensor.dtype != wanted:
+            raise VoiceFileError(f"the voice file's {key} is {tensor.dtype}; expected {wanted}")
+        if (
+            tensor.dim() != len(shape)
+            or tensor.shape[:-1] != shape[:-1]
+            or abs(tensor.shape[-1] - shape[-1]) > slack.get(key, 0)
+        ):
+            raise VoiceFileError(f"the voice file's {key} is {list(tensor.shape)}; expected {list(shape)}")
+        if key == "prompt_codes":
+            if tensor.min() < 0 or tensor.max() >= config.codec.codebook_size:
+                raise VoiceFileError(
+                    f"the voice file's {key} has values outside 0 to {config.codec.codebook_size - 1}"
+                )
+        elif not torch.isfinite(tensor).all():
+            raise VoiceFileError(f"the voice file's {key} has values that are not finite (NaN or infinity)")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,78 @@
+"""Which model is served: a name in configs/ or a directory in the published layout."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import weights
+from pipeline.config import ModelConfig, config_names, load_config
+from pipeline.deterministic import write_model
+from pipeline.published import published_config
+from pipeline.strict import ConfigError
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL_VARIABLE = "INDEXTTS_MODEL"
+FEATURES_VARIABLE = "INDEXTTS_FEATURES"
+FEATURES = ("emotion_text", "denoise")  # groups of files beyond the core, each for one input
+DEFAULT_MODEL = "tiny-en"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from: its configuration and the directory of its files."""
+
+    config: ModelConfig
+    directory: Path
+
+
+def embedded_directory(name: str) -> Path:
+    """Files of a model that ship with this repository."""
+    return ROOT / "models" / name
+
+
+def wanted_features() -> list[str]:
+    """The features to fetch and load: all, or those INDEXTTS_FEATURES lists (it may be empty).
+
+    Raises ConfigError for one that does not exist."""
+    listed = [
+        name.strip()
+        for name in os.environ.get(FEATURES_VARIABLE, ",".join(FEATURES)).split(",")
+        if name.strip()
+    ]
+    unknown = sorted(set(listed) - set(FEATURES))
+    if unknown:
+        raise ConfigError(
+            f"{FEATURES_VARIABLE} names {', '.join(unknown)}; allowed: {', '.join(FEATURES)}, or nothing"
+        )
+    return listed
+
+
+@contextmanager
+def locate(model: str) -> Iterator[Source]:
+    """The source of `model` for as long as it is being loaded; a model that is not here is fetched.
+
+    Raises ConfigError when `model` is neither a known name nor a directory, WeightsError when its files
+    cannot be had."""
+    if model in config_names():
+        config = load_config(model)
+        if config.weights == "deterministic":
+            with tempfile.TemporaryDirectory(prefix="indextts-model-") as folder:
+                yield Source(
+                    config, write_model(Path(folder), config, embedded_directory(model) / "bpe.model")
+                )
+        else:
+            embedded = embedded_directory(model)
+            yield Source(
+                config, embedded if embedded.is_dir() else weights.ensure(model, ["core", *wanted_features()])
+            )
+    elif Path(model).is_dir():
+        yield Source(published_config(Path(model)), Path(model))
+    else:
+        raise ConfigError(
+            f"{MODEL_VARIABLE} is '{model}'; allowed: {', '.join(config_names())}, or a model directory"
+        )

@@ -1,0 +1,137 @@
+"""What a request gives back: the audio, the files asked for beside it, and the metrics."""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pipeline.model import Model
+from pipeline.text.markup import Pause
+from pipeline.timing import Stopwatch
+from pipeline.voice_file import SUFFIX, write_voice
+from service.audio_output.encode import encode
+from service.finish.segment import Chunk
+from service.receipt import Receipt, SegmentReceipt, to_json, to_srt, to_vtt
+from service.reference import Reference
+from service.request import Request
+from service.speak import Spoken
+
+NAME = "speech"
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
+SUBTITLES = {"srt": to_srt, "vtt": to_vtt}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of the result: its samples and what was spoken in it, or the pause it is."""
+
+    chunk: Chunk
+    spoken: Spoken | Pause
+
+
+@dataclass(frozen=True)
+class Result:
+    """path: the audio file, or a ZIP file of it and what was asked for beside it; metrics: what
+    `record_metric` takes, by name."""
+
+    path: Path
+    metrics: dict[str, object]
+
+
+def write_result(
+    folder: Path,
+    model: Model,
+    request: Request,
+    reference: Reference,
+    parts: list[Part],
+    stopwatch: Stopwatch,
+    started: float,
+    setup: dict[str, object],
+) -> Result:
+    """Write the result of `request` into `folder`. started: of the request, by time.perf_counter.
+
+    Raises ValueError when nothing was spoken or the format cannot hold what was asked for."""
+    rate = model.config.audio.sample_rate
+    wave = torch.cat([part.chunk.wave for part in parts])
+    segments = [
+        SegmentReceipt(
+            index,
+            part.spoken.text,
+            part.chunk.start / rate,
+            part.chunk.end / rate,
+            part.spoken.codes,
+            part.spoken.seed,
+            part.spoken.warnings,
+        )
+        for index, part in enumerate(part for part in parts if isinstance(part.spoken, Spoken))
+    ]
+    if not any(segment.codes for segment in segments):
+        raise ValueError("the model made no sound of this text; try another seed or another reference")
+    with stopwatch("encode"):
+        audio = encode(
+            wave,
+            rate,
+            folder / NAME,
+            format=request.output_format,
+            sample_rate=request.sample_rate,
+            loudness=request.loudness,
+        )
+    warnings = [
+        *(reference.report.warnings if reference.report else []),
+        *(warning for segment in segments for warning in segment.warnings),
+        *audio.notes,
+    ]
+    seconds, elapsed = len(wave) / rate, time.perf_counter() - started
+    receipt = Receipt(
+        seed=request.seed,
+        model=model.config.name,
+        fingerprint=model.fingerprint,
+        text=" ".join(segment.text for segment in segments),
+        segments=tuple(segments),
+        timings={stage: round(value, 4) for stage, value in stopwatch.seconds.items()},
+        audio_seconds=round(seconds, 3),
+        real_time_factor=round(elapsed / seconds, 3),
+        warnings=tuple(warnings),
+    )
+    extras: dict[str, str | Path] = {}
+    if request.receipt:
+        extras[f"{NAME}.json"] = to_json(receipt)
+    if request.subtitles != "none":
+        extras[f"{NAME}.{request.subtitles}"] = SUBTITLES[request.subtitles](receipt.segments)
+    if request.return_voice:
+        path = folder / f"voice{SUFFIX}"
+        write_voice(path, reference.voice, model, reference.source_sha256, str(request.reference_options()))
+        extras[path.name] = path
+    path = pack(folder / f"{NAME}.zip", {audio.path.name: audio.path, **extras}) if extras else audio.path
+    return Result(path, metrics_of(receipt, reference) | setup)
+
+
+def metrics_of(receipt: Receipt, reference: Reference) -> dict[str, object]:
+    """The receipt's numbers under metric names; texts of the request are not among them."""
+    metrics: dict[str, object] = {f"timing.{stage}": value for stage, value in receipt.timings.items()}
+    metrics |= {
+        "audio_seconds": receipt.audio_seconds,
+        "real_time_factor": receipt.real_time_factor,
+        "seed": receipt.seed,
+        "segments": len(receipt.segments),
+        "codes": sum(segment.codes for segment in receipt.segments),
+        "model": receipt.model,
+        "fingerprint": receipt.fingerprint,
+        "warnings": list(receipt.warnings),
+    }
+    if reference.report is not None:
+        metrics |= {f"reference.{name}": value for name, value in reference.report.metrics().items()}
+    return metrics
+
+
+def pack(path: Path, contents: dict[str, str | Path]) -> Path:
+    """A ZIP file of texts and files by name; audio is stored, not compressed again."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in contents.items():
+            data = content.read_bytes() if isinstance(content, Path) else content.encode()
+            archive.writestr(zipfile.ZipInfo(name, ZIP_DATE), data)
+    return path

@@ -1,0 +1,54 @@
+"""Folders of requests and of what a server leaves: each goes when it should."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from service.workspace import Inbox, Workspace
+
+
+@pytest.fixture
+def inbox(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return Inbox()
+
+
+def test_temporary_files_go_to_the_inbox_and_only_the_kept_ones_stay(inbox):
+    kept, left = (tempfile.NamedTemporaryFile(delete=False) for _ in range(2))
+    folder = Path(tempfile.mkdtemp())
+    (folder / "inner").write_text("x")
+    (inbox.folder / "link").symlink_to(folder, target_is_directory=True)
+    assert {Path(file.name).parent for file in (kept, left)} == {folder.parent} == {inbox.folder}
+    inbox.clear(keep=[Path(kept.name)])
+    assert [str(path) for path in inbox.folder.iterdir()] == [kept.name]
+    inbox.clear()
+    assert list(inbox.folder.iterdir()) == []
+
+
+def test_clearing_follows_no_link(inbox, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("x")
+    (inbox.folder / "link").symlink_to(outside, target_is_directory=True)
+    inbox.clear()
+    assert (outside / "precious").read_text() == "x" and list(inbox.folder.iterdir()) == []
+
+
+def test_a_folder_of_a_request_goes_with_the_next_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    workspace = Workspace()
+    first = workspace.renew()
+    Inbox().clear()
+    assert first.is_dir() and first.parent == tmp_path
+    second = workspace.renew()
+    assert not first.exists() and second.is_dir() and second.parent == tmp_path
+
+
+def test_both_go_when_the_process_ends(tmp_path):
+    code = "from service.workspace import *; Workspace().renew(); Inbox(); open(tempfile.mkstemp()[1], 'w').write('x')"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"TMPDIR": str(tmp_path)})
+    assert list(tmp_path.iterdir()) == []
