@@ -4,15 +4,12 @@ Every stage can be run again and does only what is missing.
 """
 
 import logging
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-<<<<<<< HEAD
-from training import (
-    codec, discriminators, export, features, gpt, loop, s2mel, semantic, speaker, speakers, speech, teacher, vocoder,
-=======
 from service.catalog import embedded_directory
 from training import (
     codec,
@@ -24,37 +21,32 @@ from training import (
     s2mel,
     semantic,
     speaker,
+    speakers,
     speech,
+    teacher,
     vocoder,
->>>>>>> main
 )
 from training.workspace import Workspace
 
 MODEL = "tiny-en"
-<<<<<<< HEAD
-SPEECH = speech.Plan(0, 16_000, speakers.make_speakers, seed=0)
-FAST_SPEECH = speech.Plan(16_000, 16_000, speakers.make_fast_speakers, seed=1)
-UNSEEN_SPEAKERS = frozenset({"blend030", "blend031", "blend032", "blend033"})  # never trained on: they measure new voices
-SEMANTIC_CLIPS = 6_000    # the first so many clips of the corpus feed the semantic encoder,
-FEATURE_CLIPS = 4_000     # the codec and the GPT's conditioning,
-VOCODER_CLIPS = 3_000     # the vocoder,
-MEL_CLIPS = 6_000         # the flow and the style encoder,
-LATENT_CLIPS = 4_000      # and the flow's training with GPT latents
-=======
-SENTENCES = 28_000
-SPEECH_SEED = 0
-UNSEEN_SPEAKERS = frozenset(
-    {"slt-09", "rms-05", "awb-13", "kal16-11"}
-)  # never trained on: they measure new voices
-SEMANTIC_CLIPS = 6_000  # the first so many clips of the corpus feed the semantic encoder,
-FEATURE_CLIPS = 4_000  # the codec and the GPT's conditioning,
-VOCODER_CLIPS = 3_000  # the vocoder,
-MEL_CLIPS = 6_000  # the flow and the style encoder,
-LATENT_CLIPS = 4_000  # and the flow's training with GPT latents
->>>>>>> main
+SPEECH = speech.Plan(0, 16_000, speakers.make_speakers, seed=0)  # many voices
+FAST_SPEECH = speech.Plan(16_000, 16_000, speakers.make_fast_speakers, seed=1)  # one voice, much text
+UNSEEN_SPEAKERS = frozenset({"blend030", "blend031", "blend032", "blend033"})  # kept for measuring new voices
 CHECKED_CLIPS = 100
-ADVERSARIAL = export.ADVERSARIAL
 logger = logging.getLogger(__name__)
+
+
+def planned(voices: int, fast: int) -> list[int]:
+    """The first so many clips of both parts of the corpus."""
+    return [*range(SPEECH.first, SPEECH.first + voices), *range(FAST_SPEECH.first, FAST_SPEECH.first + fast)]
+
+
+ALL_CLIPS = planned(SPEECH.count, FAST_SPEECH.count)
+SEMANTIC_CLIPS = planned(4_000, 4_000)
+FEATURE_CLIPS = planned(4_000, 2_000)  # the codec and the GPT's conditioning
+SPEAKER_CLIPS = planned(10_000, 0)
+MEL_CLIPS = planned(10_000, 2_000)  # vocoder and flow
+LATENT_CLIPS = planned(6_000, 0)  # the flow's training with GPT latents
 
 
 # --- corpus and caches ----------------------------------------------------------------------------
@@ -70,46 +62,47 @@ def make_fast_speech(work: Workspace) -> None:
     speech.write_corpus(work.folder / "fast_speech", FAST_SPEECH, teacher.Teachers(work.folder / "teacher"))
 
 
+def fill(
+    work: Workspace, name: str, indices: Sequence[int], compute: Callable[[int], features.Arrays]
+) -> None:
+    """Fill a cache with what of `indices` has been spoken so far."""
+    work.cache(name).fill(indices, work.clips, compute)
+
+
 def make_bank(work: Workspace) -> None:
     """Filter banks and phone labels of every clip, for the semantic encoder."""
     extractor = semantic.make_extractor(work.config.semantic, work.config.reference.sample_rate)
-    work.cache("bank").fill(
-        len(work.clips), lambda index: semantic.input_arrays(extractor, work.clips[index])
-    )
+    fill(work, "bank", ALL_CLIPS, lambda index: semantic.input_arrays(extractor, work.clips[index]))
 
 
 def make_audio(work: Workspace) -> None:
     """Waves and mels at the model's rate, for vocoder and flow."""
-    work.cache("audio").fill(
-        MEL_CLIPS, lambda index: vocoder.audio_arrays(work.config.audio, work.clips[index])
-    )
+    fill(work, "audio", MEL_CLIPS, lambda index: vocoder.audio_arrays(work.config.audio, work.clips[index]))
 
 
 def make_fbank(work: Workspace) -> None:
     """Filter banks for the style encoder."""
-    work.cache("fbank").fill(
-        MEL_CLIPS, lambda index: speaker.fbank_arrays(work.config.speaker, work.clips[index])
-    )
+    fill(work, "fbank", MEL_CLIPS, lambda index: speaker.fbank_arrays(work.config.speaker, work.clips[index]))
 
 
 def make_styles(work: Workspace) -> None:
     """Style vectors, for the flow."""
     encoder = speaker.load_encoder(work.config.speaker, loop.averaged(work.run("speaker")))
     banks = work.cache("fbank").load()
-    with torch.inference_mode():
-        work.cache("styles").fill(
-            MEL_CLIPS,
-            lambda index: {
-                "style": encoder(torch.from_numpy(banks[index]["fbank"]).float()[None])[0].numpy()
-            },
-        )
+
+    def compute(index: int) -> features.Arrays:
+        with torch.inference_mode():
+            return {"style": encoder(torch.from_numpy(banks[index]["fbank"]).float()[None])[0].numpy()}
+
+    work.cache("styles").fill(MEL_CLIPS, banks, compute)
 
 
 def make_features(work: Workspace) -> None:
     """Normalized semantic features, for the codec and the GPT's conditioning."""
-    banks = work.cache("bank").load(["bank"], first=FEATURE_CLIPS)
+    banks = work.cache("bank").load(["bank"], FEATURE_CLIPS)
     work.cache("features").fill(
         FEATURE_CLIPS,
+        banks,
         lambda index: {"features": work.normalized(banks[index]["bank"]).numpy().astype(np.float16)},
     )
 
@@ -118,7 +111,7 @@ def make_codes(work: Workspace) -> None:
     """Codes of every clip."""
     banks = work.cache("bank").load(["bank"])
     work.cache("codes").fill(
-        len(banks), lambda index: {"codes": _quantized(work, work.normalized(banks[index]["bank"]))}
+        ALL_CLIPS, banks, lambda index: {"codes": _quantized(work, work.normalized(banks[index]["bank"]))}
     )
 
 
@@ -131,7 +124,7 @@ def make_latents(work: Workspace) -> None:
         found = gpt.teacher_forced_latents(model, work.sample(index), choices[index % len(choices)])
         return {"latents": found.numpy().astype(np.float16)}
 
-    work.cache("latents").fill(LATENT_CLIPS, compute)
+    work.cache("latents").fill(LATENT_CLIPS, work.codes, compute)
 
 
 # --- trained stages -------------------------------------------------------------------------------
@@ -142,7 +135,7 @@ def train_semantic(work: Workspace) -> None:
     run, options = work.settings("semantic", semantic.SemanticOptions)
     if loop.finished(work.run("semantic"), run):
         return
-    banks = work.cache("bank").load(first=SEMANTIC_CLIPS)
+    banks = work.cache("bank").load(planned=SEMANTIC_CLIPS)
     stage = semantic.SemanticStage(work.config.semantic, options, {i: banks[i] for i in work.seen(banks)})
     loop.train(stage, run, work.run("semantic"))
     for name, some in (("trained", work.seen(banks)), ("unseen", work.unseen(banks))):
@@ -155,7 +148,7 @@ def train_codec(work: Workspace) -> None:
     run, options = work.settings("codec", codec.CodecOptions)
     if loop.finished(work.run("codec"), run):
         return
-    labels = work.cache("bank").load(["phones"], first=FEATURE_CLIPS)
+    labels = work.cache("bank").load(["phones"], FEATURE_CLIPS)
     clips = {i: labels[i] | arrays for i, arrays in work.cache("features").load().items()}
     stage = codec.CodecStage(work.config.codec, options, {i: clips[i] for i in work.seen(clips)})
     loop.train(stage, run, work.run("codec"))
@@ -168,24 +161,12 @@ def train_codec(work: Workspace) -> None:
 
 def train_vocoder(work: Workspace) -> None:
     """Train the vocoder."""
-    run, options = work.settings("vocoder", vocoder.VocoderOptions)
+    run, options = work.settings("vocoder", discriminators.AdversarialOptions)
     if loop.finished(work.run("vocoder"), run):
         return
-    clips = work.cache("audio").load(first=VOCODER_CLIPS)
-    stage = vocoder.VocoderStage(work.config, options, {i: clips[i] for i in work.seen(clips)})
+    clips = work.cache("audio").load(planned=MEL_CLIPS)
+    stage = discriminators.AdversarialStage(work.config, options, {i: clips[i] for i in work.seen(clips)})
     loop.train(stage, run, work.run("vocoder"))
-
-
-def train_vocoder_adversarial(work: Workspace) -> None:
-    """Go on training the vocoder against discriminators, from what `vocoder` reached."""
-    run, options = work.settings(ADVERSARIAL, discriminators.AdversarialOptions)
-    if loop.finished(work.run(ADVERSARIAL), run):
-        return
-    clips = work.cache("audio").load(first=VOCODER_CLIPS)
-    stage = discriminators.AdversarialStage(
-        work.config, options, {i: clips[i] for i in work.seen(clips)}, loop.averaged(work.run("vocoder"))
-    )
-    loop.train(stage, run, work.run(ADVERSARIAL))
 
 
 def train_speaker(work: Workspace) -> None:
@@ -193,7 +174,7 @@ def train_speaker(work: Workspace) -> None:
     run, options = work.settings("speaker", speaker.SpeakerOptions)
     if loop.finished(work.run("speaker"), run):
         return
-    banks = work.cache("fbank").load()
+    banks = work.cache("fbank").load(planned=SPEAKER_CLIPS)
     stage = speaker.SpeakerStage(
         work.config.speaker, options, {i: banks[i] for i in work.seen(banks)}, work.speakers(banks)
     )
@@ -241,8 +222,10 @@ def _train_flow(
     run, options = work.settings(name, s2mel.S2MelOptions)
     if loop.finished(work.run(name), run):
         return
-    clips = {index: clips[index] | work.codes[index] for index in work.seen(clips)}
-    stage = s2mel.S2MelStage(work.config, options, clips, work.speakers(clips), work.styles(), work.codebook)
+    styles = work.styles()
+    usable = [index for index in work.seen(clips) if index in work.codes and index in styles]
+    clips = {index: clips[index] | work.codes[index] for index in usable}
+    stage = s2mel.S2MelStage(work.config, options, clips, work.speakers(clips), styles, work.codebook)
     if start is not None:
         stage.module.load_state_dict(start)
     loop.train(stage, run, work.run(name))
@@ -255,13 +238,8 @@ def _quantized(work: Workspace, features: Tensor) -> np.ndarray:
 
 
 STAGES = {
-<<<<<<< HEAD
-    "speech": make_speech, "fast_speech": make_fast_speech, "bank": make_bank, "semantic": train_semantic, "features": make_features,
-    "codec": train_codec, "codes": make_codes, "audio": make_audio, "vocoder": train_vocoder, "fbank": make_fbank,
-    "speaker": train_speaker, "styles": make_styles, "gpt": train_gpt, "s2mel": train_s2mel, "latents": make_latents,
-    "s2mel_latents": train_s2mel_latents, "export": export_model,
-=======
     "speech": make_speech,
+    "fast_speech": make_fast_speech,
     "bank": make_bank,
     "semantic": train_semantic,
     "features": make_features,
@@ -277,6 +255,4 @@ STAGES = {
     "latents": make_latents,
     "s2mel_latents": train_s2mel_latents,
     "export": export_model,
->>>>>>> main
 }
-OPTIONAL_STAGES = {ADVERSARIAL: train_vocoder_adversarial}  # export takes its vocoder where it was trained

@@ -1,20 +1,43 @@
 """Many speakers out of the teachers' voices: blends of timbres, with the prosody of one voice, and pitch, formant and
 rate changes."""
+
 import dataclasses
 import math
 import random
 
 KEPT_OUT = ("af_bella", "am_fenrir", "bf_emma", "bm_george")  # never trained on: they measure new voices
-UNUSED = ("am_santa", "af_nicole")                            # poor speech; whispers
-ENGLISH = ("af_alloy af_aoede af_heart af_jessica af_kore af_nova af_river af_sarah af_sky am_adam am_echo am_eric am_liam "
-           "am_michael am_onyx am_puck bf_alice bf_isabella bf_lily bm_daniel bm_fable bm_lewis").split()
+UNUSED = ("am_santa", "af_nicole")  # poor speech; whispers
+ENGLISH = [
+    "af_alloy",
+    "af_aoede",
+    "af_heart",
+    "af_jessica",
+    "af_kore",
+    "af_nova",
+    "af_river",
+    "af_sarah",
+    "af_sky",
+    "am_adam",
+    "am_echo",
+    "am_eric",
+    "am_liam",
+    "am_michael",
+    "am_onyx",
+    "am_puck",
+    "bf_alice",
+    "bf_isabella",
+    "bf_lily",
+    "bm_daniel",
+    "bm_fable",
+    "bm_lewis",
+]
 BLENDS = 378
 FAST_SPEAKERS = 40
 FORMANT_LIMITS = (0.87, 1.16)
 RATE_LIMITS = (0.85, 1.2)
-PITCH_SPREAD = 0.10        # standard deviation of log pitch
+PITCH_SPREAD = 0.10  # standard deviation of log pitch
 PITCH_LIMITS = (0.78, 1.28)
-PLAIN_SHARE = 0.35         # of the blends are left as they are blended
+PLAIN_SHARE = 0.35  # of the blends are left as they are blended
 KOKORO, HIBARI = "kokoro", "hibari"
 
 
@@ -22,6 +45,7 @@ KOKORO, HIBARI = "kokoro", "hibari"
 class Speaker:
     """What a teacher is asked for. `timbre`: voices and weights summing to 1; `prosody`: the voice whose manner is taken;
     `formant` scales every frequency, `pitch` the pitch alone beyond that; `rate` > 1 is faster."""
+
     name: str
     teacher: str
     timbre: tuple[tuple[str, float], ...]
@@ -49,8 +73,10 @@ def make_speakers(seed: int, blends: int = BLENDS) -> list[Speaker]:
         sex = "fm"[index % 2]
         voices = [voice for voice in ENGLISH if voice[1] == sex]
         weights = [rng.expovariate(1.0) for _ in range(3)]
-        timbre = tuple((voice, round(weight / sum(weights), 3)) for voice, weight in
-                       zip(rng.sample(voices, 3), weights, strict=True))
+        timbre = tuple(
+            (voice, round(weight / sum(weights), 3))
+            for voice, weight in zip(rng.sample(voices, 3), weights, strict=True)
+        )
         name = f"blend{index:03d}"
         if rng.random() < PLAIN_SHARE:
             speakers.append(Speaker(name, KOKORO, timbre, rng.choice(voices)))
@@ -62,13 +88,24 @@ def make_speakers(seed: int, blends: int = BLENDS) -> list[Speaker]:
 def make_fast_speakers(seed: int, count: int = FAST_SPEAKERS) -> list[Speaker]:
     """Changes of the fast teacher's one voice."""
     rng = random.Random(seed)
-    return [_changed(rng, f"fast{index:02d}", HIBARI, (("af_heart", 1.0),), "af_heart") for index in range(count)]
+    return [
+        _changed(rng, f"fast{index:02d}", HIBARI, (("af_heart", 1.0),), "af_heart") for index in range(count)
+    ]
 
 
-def _changed(rng: random.Random, name: str, teacher: str, timbre: tuple[tuple[str, float], ...], prosody: str) -> Speaker:
+def _changed(
+    rng: random.Random, name: str, teacher: str, timbre: tuple[tuple[str, float], ...], prosody: str
+) -> Speaker:
     pitch = math.exp(rng.gauss(0, PITCH_SPREAD))
-    return Speaker(name, teacher, timbre, prosody, round(_between(FORMANT_LIMITS, rng.random()), 3),
-                   round(min(max(pitch, PITCH_LIMITS[0]), PITCH_LIMITS[1]), 3), round(_between(RATE_LIMITS, rng.random()), 3))
+    return Speaker(
+        name,
+        teacher,
+        timbre,
+        prosody,
+        round(_between(FORMANT_LIMITS, rng.random()), 3),
+        round(min(max(pitch, PITCH_LIMITS[0]), PITCH_LIMITS[1]), 3),
+        round(_between(RATE_LIMITS, rng.random()), 3),
+    )
 
 
 def _between(limits: tuple[float, float], share: float) -> float:

