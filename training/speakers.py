@@ -32,11 +32,15 @@ ENGLISH = [
     "bm_lewis",
 ]
 BLENDS = 378
-FAST_SPEAKERS = 40
+FAST_SPEAKERS = 200
 FORMANT_LIMITS = (0.87, 1.16)
 RATE_LIMITS = (0.85, 1.2)
 PITCH_SPREAD = 0.10  # standard deviation of log pitch
 PITCH_LIMITS = (0.78, 1.28)
+FAST_PITCH_LIMITS = (0.48, 1.4)  # of the fast teacher's, a woman's: down to a man's
+FAST_FORMANT_LIMITS = (0.8, 1.2)
+FORMANT_POWER = 0.3  # formants follow the pitch by this power of it,
+FORMANT_SPREAD = 0.05  # give or take this standard deviation of their logarithm
 PLAIN_SHARE = 0.35  # of the blends are left as they are blended
 KOKORO, HIBARI = "kokoro", "hibari"
 
@@ -81,16 +85,31 @@ def make_speakers(seed: int, blends: int = BLENDS) -> list[Speaker]:
         if rng.random() < PLAIN_SHARE:
             speakers.append(Speaker(name, KOKORO, timbre, rng.choice(voices)))
         else:
-            speakers.append(_changed(rng, name, KOKORO, timbre, rng.choice(voices)))
+            speakers.append(_changed(rng, name, timbre, rng.choice(voices)))
     return speakers
 
 
 def make_fast_speakers(seed: int, count: int = FAST_SPEAKERS) -> list[Speaker]:
-    """Changes of the fast teacher's one voice."""
+    """Changes of the fast teacher's one voice, spread evenly over pitches from a man's to a child's."""
     rng = random.Random(seed)
-    return [
-        _changed(rng, f"fast{index:02d}", HIBARI, (("af_heart", 1.0),), "af_heart") for index in range(count)
-    ]
+    speakers = []
+    for index in range(count):
+        pitch = _between(FAST_PITCH_LIMITS, (index + rng.random()) / count)
+        formant = pitch**FORMANT_POWER * math.exp(rng.gauss(0, FORMANT_SPREAD))
+        formant = min(max(formant, FAST_FORMANT_LIMITS[0]), FAST_FORMANT_LIMITS[1])
+        rate = _between(RATE_LIMITS, rng.random())
+        speakers.append(
+            Speaker(
+                f"fast{index:03d}",
+                HIBARI,
+                (("af_heart", 1.0),),
+                "af_heart",
+                round(formant, 3),
+                round(pitch / formant, 3),
+                round(rate, 3),
+            )
+        )
+    return speakers
 
 
 def _changed(
@@ -99,7 +118,7 @@ def _changed(
     pitch = math.exp(rng.gauss(0, PITCH_SPREAD))
     return Speaker(
         name,
-        teacher,
+        KOKORO,
         timbre,
         prosody,
         round(_between(FORMANT_LIMITS, rng.random()), 3),

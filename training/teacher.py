@@ -19,6 +19,7 @@ import numpy as np
 import scipy.signal
 
 from training.speakers import HIBARI, Speaker
+from training.unquantize import float_convolutions
 
 SAMPLE_RATE = 24_000
 KOKORO_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
@@ -100,7 +101,7 @@ class Kokoro:
 
     @staticmethod
     def _changed_graph(source: Path, folder: Path) -> Path:
-        """The graph with durations as an output and a factor of the pitch as an input."""
+        """The graph with float32 convolutions, durations as an output and a factor of the pitch as an input."""
         import onnx
 
         path = folder / "kokoro.onnx"
@@ -110,6 +111,7 @@ class Kokoro:
         if found != KOKORO_SHA256:
             raise RuntimeError(f"{source} has SHA-256 {found}, needed: {KOKORO_SHA256}")
         model = onnx.load(source)
+        float_convolutions(model)
         graph = model.graph
         for index, node in enumerate(graph.node):
             if PITCH_CURVE in node.output:
