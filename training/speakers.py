@@ -112,9 +112,7 @@ def make_fast_speakers(seed: int, count: int = FAST_SPEAKERS) -> list[Speaker]:
     return speakers
 
 
-def _changed(
-    rng: random.Random, name: str, teacher: str, timbre: tuple[tuple[str, float], ...], prosody: str
-) -> Speaker:
+def _changed(rng: random.Random, name: str, timbre: tuple[tuple[str, float], ...], prosody: str) -> Speaker:
     pitch = math.exp(rng.gauss(0, PITCH_SPREAD))
     return Speaker(
         name,
