@@ -226,6 +226,7 @@ class ModelConfig:
     description: str
     weights: str  # "files": a published directory; "deterministic": made from key names (plumbing)
     languages: tuple[str, ...]  # that it speaks, of zh and en
+    text: str  # what its tokens are: "pieces" of a SentencePiece model or "phones"
     audio: AudioConfig
     reference: ReferenceConfig
     semantic: SemanticConfig
@@ -292,6 +293,10 @@ def check_consistent(config: ModelConfig) -> None:
         raise ConfigError(
             f"model configuration '{config.name}': gpt.alignment is {alignment}; allowed: a layer below "
             f"{gpt.layers}, one or more heads below {gpt.heads}, back and ahead 0 or more"
+        )
+    if config.text not in ("pieces", "phones"):
+        raise ConfigError(
+            f"model configuration '{config.name}': text is '{config.text}'; allowed: pieces, phones"
         )
     if config.weights not in ("files", "deterministic"):
         raise ConfigError(

@@ -19,7 +19,8 @@ VTT_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 @dataclass(frozen=True)
 class SegmentReceipt:
-    """One segment. text: as it was spoken; start, end: of its sound, in seconds; seed: makes it again alone."""
+    """One segment. text: as it was spoken; start, end: of its sound, in seconds; seed: makes it again alone; pieces: what
+    the model was given, phones where it reads phones."""
 
     index: int
     text: str
@@ -28,6 +29,7 @@ class SegmentReceipt:
     codes: int
     seed: int
     warnings: tuple[str, ...] = ()
+    pieces: str = ""
 
 
 @dataclass(frozen=True)

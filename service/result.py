@@ -66,6 +66,7 @@ def write_result(
             part.spoken.codes,
             part.spoken.seed,
             part.spoken.warnings,
+            part.spoken.pieces,
         )
         for index, part in enumerate(part for part in parts if isinstance(part.spoken, Spoken))
     ]

@@ -29,7 +29,7 @@ from pipeline.text.markup import Pause
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.prepare import TextSegment
 from pipeline.text.script import prepare_script
-from pipeline.text.tokenize import Tokenizer
+from pipeline.text.tokenizers import PHONES, make_tokenizer
 from pipeline.timing import Stopwatch
 from pipeline.voice import Voice
 from service.budget import Budget, time_limit
@@ -75,7 +75,7 @@ class Service:
         with locate(name) as source:
             logger.info("model %s: %s", source.config.name, source.config.description)
             self.model: Model = load_model(source.directory, source.config, device)
-            self.tokenizer = Tokenizer(source.directory / "bpe.model")
+            self.tokenizer = make_tokenizer(source.config.text, source.directory)
             glossary = source.directory / "glossary.yaml"
             self.glossary = Glossary.from_file(glossary) if glossary.is_file() else Glossary()
             self.denoiser = (
@@ -100,7 +100,9 @@ class Service:
     def check_vocabulary(self) -> None:
         pieces, room = self.tokenizer.vocabulary_size, self.model.config.gpt.number_text_tokens
         if pieces > room:
-            raise ValueError(f"bpe.model has {pieces} pieces; the GPT has text embeddings for {room}")
+            raise ValueError(
+                f"the text has {pieces} different tokens; the GPT has text embeddings for {room}"
+            )
 
     def warm_up(self, codes: int = 50) -> None:
         """One short synthesis that leaves nothing behind: before the first request, so that it pays for no
@@ -173,7 +175,9 @@ class Service:
         request = request.checked()
         options = request.synthesis(self.model.config.synthesis)
         with stopwatch("text"):
-            normalizer = TextNormalizer(self.glossary.merged(request.terms()))
+            normalizer = TextNormalizer(
+                self.glossary.merged(request.terms()), phones=self.model.config.text == PHONES
+            )
             script = prepare_script(
                 request.text,
                 normalizer,

@@ -30,7 +30,7 @@ SHOWN_TAIL_SECONDS = 0.05  # shorter cuts off a tail are not worth a word
 @dataclass(frozen=True)
 class Spoken:
     """One segment of the result: its text, finished wave [T], number of codes, the seed that makes it
-    again as the first segment of a request, whether it ended by itself, and what is wrong with it."""
+    again as the first segment of a request, whether it ended by itself, what is wrong with it, and its pieces."""
 
     text: str
     wave: Tensor
@@ -38,6 +38,7 @@ class Spoken:
     seed: int
     stopped: bool
     warnings: tuple[str, ...]
+    pieces: str = ""
 
 
 def segment_seed(seed: int, index: int, attempt: int = 0) -> int:
@@ -123,7 +124,9 @@ def speak_segment(
         warnings.append(
             f"segment {index + 1}: {finished.trimmed_seconds:.2f} s of noise were cut off its end"
         )
-    return Spoken(text.text, finished.wave, audio.codes, audio.seed, audio.stopped, tuple(warnings))
+    return Spoken(
+        text.text, finished.wave, audio.codes, audio.seed, audio.stopped, tuple(warnings), text.pieces
+    )
 
 
 def with_less_memory(

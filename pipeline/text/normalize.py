@@ -5,6 +5,7 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
+from pipeline.text.annotations import ANNOTATION, mark_annotations
 from pipeline.text.characters import clean, collapse_spaces, has_ideograph, map_after, map_before
 from pipeline.text.chunks import sentence_chunks
 from pipeline.text.glossary import LANGUAGES, Glossary
@@ -44,8 +45,10 @@ def detect_language(text: str) -> str:
 class TextNormalizer:
     """Makes text speakable, with the wetext grammars for Chinese and English and an optional glossary."""
 
-    def __init__(self, glossary: Glossary | None = None) -> None:
+    def __init__(self, glossary: Glossary | None = None, phones: bool = False) -> None:
+        """`phones`: pronunciations written into the text or the glossary (`annotations`) are taken as such."""
         self.glossary = glossary or Glossary()
+        self.phones = phones
 
     def warm_up(self) -> None:
         """Load the grammars now (about 0.3 s); otherwise the first call does."""
@@ -63,18 +66,25 @@ class TextNormalizer:
             raise ValueError(f"the text is of type {type(text).__name__}; it must be a string")
         if language not in ("auto", *LANGUAGES):
             raise ValueError(f"language is {language!r}; allowed: auto, zh, en")
-        text = map_before(clean(text))
+        shield = Shield()
+        text = clean(text)
+        if self.phones:
+            text = ANNOTATION.sub(lambda found: shield.hide(found[0]), mark_annotations(text))
+        text = map_before(text)
         if language == "auto":
             language = detect_language(text)
 
-        shield = Shield()
-        text = self.glossary.replace(text, language, lambda reading: shield.hide(spell_pinyin(reading)))
+        text = self.glossary.replace(text, language, lambda reading: shield.hide(self._spoken(reading)))
         text = expand_contractions(spell_addresses(text))
         if language == "zh":
             text = hide_chinese_spans(text, shield)
         text = collapse_spaces(rewrite_for_grammar(text, language))
         text = "".join(_read_chunk(chunk, language) for chunk in sentence_chunks(text))
         return map_after(shield.restore(text), language)
+
+    def _spoken(self, reading: str) -> str:
+        """A glossary reading as it stands in the result."""
+        return mark_annotations(reading) if self.phones else spell_pinyin(reading)
 
 
 @functools.cache

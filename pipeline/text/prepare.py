@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipeline.text.characters import is_speakable
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.split import split_segments
-from pipeline.text.tokenize import WORD_START, Tokenizer
+from pipeline.text.tokenize import TextTokenizer
 
 log = logging.getLogger(__name__)
 
@@ -21,18 +21,19 @@ class UnspeakableError(ValueError):
 
 @dataclass(frozen=True)
 class TextSegment:
-    """A part of the normalized text (case and spaces as there), its tokens, and how many to be read are unknown to
-    the model."""
+    """A part of the normalized text (case and spaces as there), its tokens, how many to be read are unknown to the
+    model, and its pieces as the model is given them."""
 
     text: str
     token_ids: list[int]
     unknown: int = 0
+    pieces: str = ""
 
 
 def prepare_text(
     text: str,
     normalizer: TextNormalizer,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     *,
     language: str = "auto",
     max_segment_tokens: int = MAX_SEGMENT_TOKENS,
@@ -58,11 +59,11 @@ def prepare_text(
     parts = split_segments(pieces, max_segment_tokens, quick_start_tokens)
     segments: list[TextSegment] = []
     unknown = 0  # of a part that is left out: the next one's, or the last one's
-    for part, part_text in zip(parts, _texts(parts, normalized)):
+    for part, part_text in zip(parts, tokenizer.texts(parts, normalized), strict=True):
         known = _known(part, tokenizer)
         unknown += sum(map(is_speakable, part)) - known
         if known:
-            segments.append(TextSegment(part_text, tokenizer.ids(part), unknown))
+            segments.append(TextSegment(part_text, tokenizer.ids(part), unknown, "".join(part)))
             unknown = 0
     if unknown:
         segments[-1] = dataclasses.replace(segments[-1], unknown=segments[-1].unknown + unknown)
@@ -81,13 +82,13 @@ def check_text(text: str, max_characters: int = MAX_CHARACTERS) -> None:
         raise ValueError(f"the text is {len(text):,} characters of white space; give at least one word")
 
 
-def _known(pieces: list[str], tokenizer: Tokenizer) -> int:
+def _known(pieces: list[str], tokenizer: TextTokenizer) -> int:
     """How many of `pieces` hold letters or digits and are in the vocabulary."""
     speakable = tokenizer.ids([piece for piece in pieces if is_speakable(piece)])
     return len(speakable) - speakable.count(tokenizer.unknown_id)
 
 
-def _check_known(pieces: list[str], tokenizer: Tokenizer) -> None:
+def _check_known(pieces: list[str], tokenizer: TextTokenizer) -> None:
     total = sum(map(is_speakable, pieces))
     unknown = total - _known(pieces, tokenizer)
     if unknown == total:
@@ -97,25 +98,3 @@ def _check_known(pieces: list[str], tokenizer: Tokenizer) -> None:
         )
     if unknown:
         log.warning("%d of %d tokens are not in the model's vocabulary", unknown, total)
-
-
-def _texts(parts: list[list[str]], normalized: str) -> list[str]:
-    """What each part reads in `normalized`; where letters and tokens do not line up, the tokens' own letters."""
-    surfaces = ["".join(part).replace(WORD_START, "") for part in parts]
-    # Upper case may be longer ("ß" is "SS"): every letter of it stands at the letter it comes from.
-    positions = [
-        index
-        for index, character in enumerate(normalized)
-        if not character.isspace()
-        for _ in character.upper()
-    ]
-    if sum(map(len, surfaces)) != len(positions):
-        return ["".join(part).replace(WORD_START, " ").strip() for part in parts]
-    texts = []
-    start = count = 0
-    for surface in surfaces:
-        count += len(surface)
-        end = positions[count] if count < len(positions) else len(normalized)
-        texts.append(normalized[start:end].strip() or surface)  # a cut inside one letter: "ß" is two tokens
-        start = end
-    return texts
