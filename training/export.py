@@ -69,7 +69,6 @@ def export(work: Workspace, directory: Path, s2mel_run: str) -> int:
         }
         save_file(halves, path, metadata=OWN_FILE)
         total += path.stat().st_size
-    shutil.copyfile(work.folder / "bpe.model", directory / "bpe.model")
     (directory / LOGS).mkdir(exist_ok=True)
     for log in (work.folder / "runs").glob(f"*/{loop.METRICS}"):
         shutil.copyfile(log, directory / LOGS / f"{log.parent.name}.txt")

@@ -4,12 +4,14 @@ Every stage can be run again and does only what is missing.
 """
 
 import logging
+import shutil
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.config import CONFIGS
 from service.catalog import embedded_directory
 from training import (
     codec,
@@ -26,7 +28,7 @@ from training import (
     teacher,
     vocoder,
 )
-from training.workspace import Workspace
+from training.workspace import MODEL_CONFIG, Workspace
 
 MODEL = "tiny-en"
 SPEECH = speech.Plan(0, 16_000, speakers.make_speakers, seed=0)  # many voices
@@ -211,8 +213,9 @@ def train_s2mel_latents(work: Workspace) -> None:
 
 
 def export_model(work: Workspace) -> None:
-    """Write the model that ships with the repository."""
+    """Write the model that ships with the repository, and its configuration."""
     size = export.export(work, embedded_directory(MODEL), "s2mel_latents")
+    shutil.copyfile(MODEL_CONFIG, CONFIGS / f"{MODEL}.yaml")
     logger.info("%s: %.1f MB", embedded_directory(MODEL), size / 1e6)
 
 

@@ -30,11 +30,11 @@ MEL_SCALES = (
     (2048, 160),
 )  # FFT size, mel bands; hop is a quarter
 STFT_SCALES = (320, 1024)
-STFT_FLOOR = 1e-3
+STFT_FLOOR = 5.0  # norm of magnitudes below which a crop counts as quiet: speech has 100 and more
 HARMONICS_SCALES = (1024, 2048)
 HARMONICS_LIMIT = 2000.0  # Hz
 HARMONICS_FLOOR = 1e-2  # added to magnitudes, so that what lies below is as good as silence
-HARMONICS_QUIET = 0.1  # norm below which a crop has no voice to speak of
+HARMONICS_QUIET = 5.0  # likewise: else silent crops, a thousand times as far, take all of the clipped gradient
 
 
 @dataclasses.dataclass(frozen=True)
