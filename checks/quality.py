@@ -29,6 +29,7 @@ from pipeline.model import Model
 from service.catalog import embedded_directory
 from service.request import Request
 from service.service import Service
+from service.settings import Settings
 from training import corpus, flite, measure, plots, speakers
 from training.export import LOGS
 
@@ -83,7 +84,7 @@ def measure_model(service: Service, texts: list[str], folder: Path) -> list[Case
         path = folder / f"{voice.name}-reference.wav"
         soundfile.write(path, references[voice.name], flite.SAMPLE_RATE)
         for index, text in enumerate(texts):
-            result = service.run(Request(text=text, speaker=path, seed=index))
+            result = service.run(Request(text=text, speaker=path, seed=index), path.parent)
             wave, rate = soundfile.read(result.path, dtype="float32")
             soundfile.write(folder / f"{voice.name}-{index:03d}.wav", wave, rate)
             own = flite.speak(text, voice).wave
@@ -171,7 +172,7 @@ def main() -> None:
     logging.getLogger("pipeline").setLevel(logging.WARNING)
     texts = list(corpus.held_out()[: arguments.sentences])
     arguments.out.mkdir(parents=True, exist_ok=True)
-    service = Service(arguments.model)
+    service = Service(Settings.read(model=arguments.model))
     with tempfile.TemporaryDirectory(prefix="indextts-quality-") as scratch:
         cases = measure_model(service, texts, Path(scratch))
         pictures.draw_spectrograms(

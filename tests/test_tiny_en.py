@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import torch
 from torch.nn import functional as F
 
 from checks.quality import PITCH_TOLERANCE
-from service.catalog import DEFAULT_MODEL, embedded_directory
+from service.catalog import embedded_directory
 from service.request import Request
 from service.service import Service
+from service.settings import DEFAULT_MODEL, Settings
 from tests.conftest import ROOT
 from training import measure
 
@@ -33,15 +35,14 @@ def example(voice: str) -> Path:
 
 @pytest.fixture(scope="module")
 def service():
-    service = Service("tiny-en")
-    yield service
-    service.workspace.clear()
+    return Service(Settings.read(model="tiny-en"))
 
 
 def speak(service: Service, text: str, voice: str, **options) -> tuple[np.ndarray, int, dict]:
     """Wave [T], rate and metrics."""
-    result = service.run(Request(text, example(voice), **({"seed": 0} | options)))
-    return *soundfile.read(result.path, dtype="float32"), result.metrics
+    with tempfile.TemporaryDirectory() as folder:
+        result = service.run(Request(text, example(voice), **({"seed": 0} | options)), Path(folder))
+        return *soundfile.read(result.path, dtype="float32"), result.metrics
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def test_the_pitch_is_the_references(spoken):
         )
 
 
-def test_a_speaker_is_closer_to_itself_than_to_others(service, spoken):
+def test_a_speaker_is_closer_to_itself_than_to_others(service, spoken, tmp_path):
     """By style cosine, for references and for what is spoken in their voices."""
 
     def style(path: Path) -> torch.Tensor:
@@ -88,7 +89,7 @@ def test_a_speaker_is_closer_to_itself_than_to_others(service, spoken):
     references = {voice: style(example(voice)) for voice in VOICES}
     for voice in VOICES:
         wave, rate, _ = spoken[voice, TEXTS[0]]
-        path = service.workspace.renew() / "made.wav"
+        path = tmp_path / "made.wav"
         soundfile.write(path, wave, rate)
         made = style(path)
         cosines = {name: float(F.cosine_similarity(made, other, dim=0)) for name, other in references.items()}
@@ -113,8 +114,8 @@ def test_a_word_it_cannot_read_is_a_warning(service):
     assert "segment 1: 2 of its tokens are not in the model's vocabulary" in metrics["warnings"]
 
 
-def test_numbers_are_read_in_its_only_language(service):
-    result = service.run(Request("7", example("slt"), receipt=True, seed=0))
+def test_numbers_are_read_in_its_only_language(service, tmp_path):
+    result = service.run(Request("7", example("slt"), receipt=True, seed=0), tmp_path)
     with zipfile.ZipFile(result.path) as archive:
         (segment,) = json.loads(archive.read("speech.json"))["segments"]
     assert segment["text"].lower() == "seven"
@@ -123,7 +124,6 @@ def test_numbers_are_read_in_its_only_language(service):
 
 
 def test_another_service_gives_the_same_samples(service, spoken):
-    again = Service("tiny-en")
+    again = Service(Settings.read(model="tiny-en"))
     wave, _, metrics = speak(again, TEXTS[0], "slt")
-    again.workspace.clear()
     assert (wave == spoken["slt", TEXTS[0]][0]).all() and metrics["fingerprint"] == service.model.fingerprint
