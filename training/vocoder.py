@@ -34,7 +34,9 @@ STFT_FLOOR = 5.0  # norm of magnitudes below which a crop counts as quiet: speec
 HARMONICS_SCALES = (1024, 2048)
 HARMONICS_LIMIT = 2000.0  # Hz
 HARMONICS_FLOOR = 1e-2  # added to magnitudes, so that what lies below is as good as silence
-HARMONICS_QUIET = 5.0  # likewise: else silent crops, a thousand times as far, take all of the clipped gradient
+HARMONICS_QUIET = (
+    5.0  # likewise: else silent crops, a thousand times as far, take all of the clipped gradient
+)
 
 
 @dataclasses.dataclass(frozen=True)
