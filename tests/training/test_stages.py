@@ -94,7 +94,7 @@ def test_phone_labels_follow_the_timings():
     spoken = ((PAD, 0.1), ("ˈ", 0.14), ("A", 0.2), (" ", 0.28), ("z", 0.36), (".", 0.5), (PAD, 0.6))
     labels = semantic.frame_labels(spoken, 15, stride=4)
     names = [semantic.LABELS[i] if i != semantic.UNLABELLED else "either" for i in labels]
-    assert names == [PAD] * 2 + ["A"] * 2 + ["either"] * 2 + ["z"] * 2 + [PAD] * 7
+    assert names == [PAD] * 2 + ["A"] * 3 + ["either"] * 2 + ["z"] * 2 + [PAD] * 6
 
 
 def test_codec_learns_codes_that_tell_the_phone(small_config, clips, tmp_path):
