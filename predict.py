@@ -10,13 +10,14 @@ literal on one line. Their limits and choices are those of `service.request`, wh
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path as LocalPath
 from typing import Optional
 
 import cog
 from cog import BaseRunner, Input, Path
 
+from service.imports import ALL, NEEDED
 from service.request import Request
 from service.service import Service
 from service.settings import Settings
@@ -184,12 +185,21 @@ class _Served(BaseRunner):
     """What both predictors share: set-up, health, and the request in the arguments of `predict`."""
 
     def setup(self) -> None:
-        settings = Settings.read()
-        logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
-        self.service = Service(settings)
+        self.load(ALL)
         self.service.warm_up()
         self.workspace = Workspace()
         self.inbox = Inbox().open()  # last: whatever Cog makes of a request comes later
+
+    def setup_once(self) -> None:
+        """What one request of a command needs of `setup`: no warm-up, no package that it may not use."""
+        self.load(NEEDED)
+        self.workspace = Workspace()
+        self.inbox = Inbox().open()
+
+    def load(self, packages: Sequence[str]) -> None:
+        settings = Settings.read()
+        logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
+        self.service = Service(settings, packages)
 
     def healthcheck(self) -> bool:
         return self.service.healthy()

@@ -1,8 +1,9 @@
-"""Seconds per stage on fixed work: `script/bench [--size mini|full] [--model NAME]`.
+"""The precisions side by side: `script/bench [--model NAME] [--whole] [--gate FILE]`.
 
-A given number of codes is forced, so that two runs do the same work whatever the weights. The machine's
-read bandwidth and matmul rate, measured in the same run, are the floor to compare with: the GPT must
-read its weights once per step, so `weights read` over `memory read` is how close a step is to it.
+Stages are timed in turn in one process and compared as ratios with `plain`, float32 by PyTorch's own layers; a given
+number of codes is forced, so that every run does the same work whatever the weights. With one thread (OMP_NUM_THREADS=1)
+seconds are of CPU time, which a busy machine hardly changes; with more they are the wall's and mean something on a quiet
+machine only.
 """
 
 from __future__ import annotations
@@ -11,38 +12,32 @@ import argparse
 import contextlib
 import json
 import platform
-import resource
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
 
 import torch
 
+from checks.bench_stages import CONTENDERS, Seconds, chain, stages
+from checks.bench_whole import cold_command, process_figures
 from pipeline.config import load_config
-from pipeline.deterministic import tone, write_model
-from pipeline.gpt.decode import decode, prepare
-from pipeline.gpt.sampling import SamplingOptions
-from pipeline.model import Model, load_model
-from pipeline.s2mel.flow import solve
-from pipeline.voice import make_voice
+from pipeline.deterministic import write_model
+from pipeline.precision import PRECISIONS
 from service.catalog import Source, locate
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = {"mini": "mini", "full": "indextts2"}
-REFERENCE_SECONDS, REFERENCE_RATE = 5.0, 24000
-TEXT_TOKENS = 40
-READ_BYTES = 1 << 30
-MATMUL_SIZE = 2048
+BEAMS = (1, 3)
+STEPS = (12, 25)
 
 
 @contextlib.contextmanager
 def source_of(size: str | None, model: str | None) -> Iterator[Source]:
     """The model to measure: one by name or directory, or deterministic weights of a size, written by
-    another process so that this one's peak memory is the model's."""
+    another process so that this one's memory is the model's."""
     if model:
         with locate(model) as source:
             yield source
@@ -54,90 +49,59 @@ def source_of(size: str | None, model: str | None) -> Iterator[Source]:
         yield Source(load_config(SIZES[size]), Path(folder))
 
 
-def median_seconds(work: Callable[[], object], runs: int, device: torch.device) -> float:
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def machine(device: torch.device, runs: int) -> dict[str, float]:
-    """Memory read bandwidth in GB/s and float32 matmul rate in GFLOP/s."""
-    block = torch.ones(READ_BYTES // 4, device=device)
-    a = torch.ones(MATMUL_SIZE, MATMUL_SIZE, device=device)
-    a @ a
+def machine() -> dict[str, object]:
+    """What the figures were taken on."""
+    info = Path("/proc/cpuinfo")
+    names = [
+        line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+    ]
     return {
-        "memory read GB/s": READ_BYTES / 1e9 / median_seconds(block.sum, runs, device),
-        "matmul float32 GFLOP/s": 2 * MATMUL_SIZE**3 / 1e9 / median_seconds(lambda: a @ a, runs, device),
+        "date": date.today().isoformat(),
+        "cpu": names[0] if names else platform.processor() or platform.machine(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "clock": "wall" if torch.get_num_threads() > 1 else "CPU",
+        "torch": torch.__version__,
     }
 
 
-def decode_weight_bytes(model: Model) -> int:
-    """Bytes of weights one decode step must read."""
-    gpt = model.gpt
-    return sum(p.nbytes for part in (gpt.gpt, gpt.final_norm, gpt.mel_head) for p in part.parameters())
+def show(title: str, unit: str, row: Mapping[str, float], digits: int = 3) -> str:
+    cells = " | ".join(f"{row[name]:.{digits}g}" if name in row else "" for name in CONTENDERS)
+    return f"| {title} | {unit} | {cells} |"
 
 
-@torch.inference_mode()
-def measure(
-    model: Model, codes: int, beams: list[int], steps: int, frames: int, runs: int
-) -> dict[str, float]:
-    config, device = model.config, model.device
-    clip = tone("bench", REFERENCE_SECONDS, REFERENCE_RATE)
-    results = {"voice s": median_seconds(lambda: make_voice(model, clip, REFERENCE_RATE), runs, device)}
-    voice = make_voice(model, clip, REFERENCE_RATE)
-    gpt, dtype = model.gpt, next(model.gpt.parameters()).dtype
-    text = torch.arange(TEXT_TOKENS, device=device)[None] % config.gpt.number_text_tokens
-    prompt = gpt.prompt_inputs(voice.speaker_latents.to(dtype), voice.emotion_vector.to(dtype), text)
-    gpt.mel_head.bias[config.gpt.stop_mel_token] = -torch.inf
-    prefill = median_seconds(lambda: prepare(gpt, prompt, 1, 1, "trained"), runs, device)
-    results["gpt prompt s"] = prefill
-    codes = min(codes, config.gpt.max_mel_tokens)
-    for count in beams:
-        options = SamplingOptions(
-            do_sample=True,
-            temperature=0.8,
-            top_k=30,
-            top_p=0.8,
-            num_beams=count,
-            repetition_penalty=10.0,
-            length_penalty=0.0,
-            max_codes=codes,
-            mel_positions="trained",
-        )
-        seconds = median_seconds(
-            lambda: decode(gpt, prompt, options, torch.Generator().manual_seed(0)), runs, device
-        )
-        results[f"gpt decode, {count} beam{'s'[: count > 1]}: codes/s"] = codes / (seconds - prefill)
-        results[f"gpt decode, {count} beam{'s'[: count > 1]}: weights read GB/s"] = (
-            decode_weight_bytes(model) * codes / (seconds - prefill) / 1e9
-        )
-    total = voice.reference_mel.shape[-1] + frames
-    noise = torch.randn(1, config.audio.n_mels, total, device=device)
-    condition = torch.cat(
-        [voice.prompt_condition, voice.prompt_condition.mean(1, keepdim=True).expand(-1, frames, -1)], 1
-    )
+def stage_table(found: Mapping[str, Seconds]) -> list[str]:
+    """Markdown: figures, and behind each the times `plain` takes longer."""
+    lines = [f"| | | {' | '.join(CONTENDERS)} |", "|---|---|" + "---|" * len(CONTENDERS)]
+    for name, seconds in found.items():
+        if name.startswith("gpt"):
+            lines.append(show(name, "codes/s", {key: 1 / value for key, value in seconds.items()}))
+            prompt = {key: seconds[f"prompt {key}"] for key in CONTENDERS}
+            lines.append(show(f"{name}: prompt", "s", prompt))
+        else:
+            lines.append(show(name, "s/step" if name == "flow" else "s/s of audio", seconds))
+        lines.append(show(f"{name}", "times as fast", ratios(seconds)))
+    return lines
 
-    def flow():
-        return solve(
-            model.dit, noise, voice.reference_mel, condition, voice.style, steps, config.synthesis.cfg_rate
-        )
 
-    results["s2mel s per Euler step"] = median_seconds(flow, runs, device) / steps
-    mel = flow()
-    seconds = frames * config.audio.hop_length / config.audio.sample_rate
-    results["vocoder real-time factor"] = median_seconds(lambda: model.vocoder(mel), runs, device) / seconds
-    code_rate = config.audio.sample_rate / config.audio.hop_length / config.s2mel.regulator.frames_per_code
-    results["chain real-time factor (last beams)"] = (
-        code_rate / results[[key for key in results if key.endswith("codes/s")][-1]]
-        + results["s2mel s per Euler step"] * config.synthesis.diffusion_steps / seconds
-        + results["vocoder real-time factor"]
-    )
-    return results
+def ratios(seconds: Seconds) -> dict[str, float]:
+    """How many times as fast as `plain` each precision is."""
+    return {name: seconds["plain"] / seconds[name] for name in PRECISIONS}
+
+
+def failures(gate: Mapping[str, float], found: Mapping[str, Seconds]) -> list[str]:
+    """One line per ratio, "STAGE/PRECISION", that is below the stored one. Raises ValueError for one that is unknown."""
+    lines = []
+    for name, least in gate.items():
+        stage, _, precision = name.partition("/")
+        if stage not in found or precision not in PRECISIONS:
+            raise ValueError(
+                f"the gate's '{name}' is unknown; known: {', '.join(found)}, each with /PRECISION"
+            )
+        ratio = ratios(found[stage])[precision]
+        if ratio < least:
+            lines.append(f"{name}: {ratio:.2f} times as fast as plain; the gate asks for {least:g}")
+    return lines
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -147,45 +111,57 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--model", help="measure this model (a name in configs/ or a directory) instead")
     parser.add_argument("--codes", type=int, default=100, help="codes forced per decode")
-    parser.add_argument("--beams", type=int, nargs="+", default=[1, 3])
-    parser.add_argument("--steps", type=int, default=4, help="Euler steps per run")
-    parser.add_argument("--frames", type=int, default=172, help="mel frames made")
-    parser.add_argument("--runs", type=int, default=3, help="the median of this many is printed")
+    parser.add_argument("--frames", type=int, default=172, help="mel frames made, behind 5 s of reference")
+    parser.add_argument("--runs", type=int, default=3, help="the quickest of this many counts")
+    parser.add_argument(
+        "--steps", type=int, nargs="+", default=STEPS, help="Euler steps of the chain's figures"
+    )
+    parser.add_argument("--whole", action="store_true", help="memory, first audio and a cold command as well")
+    parser.add_argument("--only-whole", action="store_true", help="nothing but those")
+    parser.add_argument(
+        "--gate", type=Path, help="fail when a ratio is below the one stored in this JSON file"
+    )
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.write:
         write_model(options.write, load_config(SIZES[options.size]), ROOT / "models/mini/bpe.model")
         return 0
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if min(options.codes, options.frames, options.runs, *options.steps) < 1:
+        parser.error("--codes, --frames, --runs and --steps take numbers of 1 or more")
+    gate = json.loads(options.gate.read_text()) if options.gate else {}
+    about = machine()
+    print("  ".join(f"{key}={value}" for key, value in about.items()), flush=True)
+    found: dict[str, Seconds] = {}
+    whole: dict[str, dict[str, float]] = {}
     with source_of(options.size, options.model) as source:
-        start = time.perf_counter()
-        model = load_model(source.directory, source.config, device)
-        figures = {"load s": time.perf_counter() - start}
-        figures["memory after load MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        figures |= measure(model, options.codes, options.beams, options.steps, options.frames, options.runs)
-    figures["peak memory MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    if device.type == "cuda":
-        figures["peak device memory MB"] = torch.cuda.max_memory_allocated() / 2**20
-    figures |= machine(device, options.runs)
-    about = {
-        "model": source.config.name,
-        "device": torch.cuda.get_device_name()
-        if device.type == "cuda"
-        else platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "codes": options.codes,
-        "steps": options.steps,
-        "frames": options.frames,
-        "runs": options.runs,
-    }
-    print("  ".join(f"{key}={value}" for key, value in about.items()))
-    for name, value in figures.items():
-        print(f"{name:<45} {value:>12.4g}")
+        if not options.only_whole:
+            codes = min(options.codes, source.config.gpt.max_mel_tokens)
+            found = stages(source.directory, source.config, BEAMS, codes, options.frames, options.runs)
+            for beams in [name for name in found if name.startswith("gpt")]:
+                for steps in options.steps:
+                    name = f"all, {beams.removeprefix('gpt, ')}, {steps} steps"
+                    found[name] = chain(found, source.config, beams, steps, options.frames)
+            print("\n".join(stage_table(found)), flush=True)
+        if options.whole or options.only_whole:
+            name = options.model or str(source.directory)
+            for precision in PRECISIONS:
+                whole[precision] = process_figures(name, precision)
+                if options.model == "tiny-en":
+                    whole[precision]["cold command s"] = cold_command(precision)
+                print(
+                    precision,
+                    json.dumps({key: round(value, 2) for key, value in whole[precision].items()}),
+                    flush=True,
+                )
     if options.json:
-        options.json.write_text(json.dumps({"about": about, "figures": figures}, indent=1) + "\n")
-    return 0
+        options.json.write_text(
+            json.dumps({"about": about, "stages": found, "whole": whole}, indent=1) + "\n"
+        )
+    problems = failures(gate, found)
+    for line in problems:
+        print(f"SLOW {line}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

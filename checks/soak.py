@@ -1,7 +1,8 @@
 """Many requests to one server, some of them hostile: does it stay as small as it was? `script/soak [--requests N]`
 
 Prints memory, descriptors and files every few requests, and a verdict. `--overhead` instead prints how much of
-a 10 s synthesis passes outside the model.
+a 10 s synthesis passes outside the model. `--sequential` instead sends good and bad requests one after the other,
+each as soon as the one before is answered, with every core busy, and counts those that were told to come back.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import itertools
 import os
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +25,7 @@ from pathlib import Path
 import requests
 
 from checks.hostile import SPOKEN, Hostile, body_of, clip_of, table, valid_inputs
-from checks.server import CogServer, data_uri, wave_of
+from checks.server import ANSWER_SECONDS, CogServer, data_uri, wave_of
 from checks.trickster import Trickster
 
 INTERVAL = 50  # requests between looks; the first interval is warming up
@@ -60,13 +62,54 @@ OVERHEAD_REQUEST = {
 OVERHEAD_LIMIT = 0.05
 
 
+# What mini speaks in a few hundredths of a second, and what is refused once it is read.
+SHORT_REQUEST = {"text": "Hi.", "num_beams": 1, "max_mel_tokens": 50, "diffusion_steps": 1}
+REFUSED_REQUEST = SHORT_REQUEST | {"text": " "}
+
+
 @contextmanager
-def running() -> Iterator[CogServer]:
+def running(*arguments: str) -> Iterator[CogServer]:
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         temporary = Path(folder) / "server"
         temporary.mkdir()
-        with CogServer(temporary) as server:
+        with CogServer(temporary, *arguments) as server:
             yield server
+
+
+@contextmanager
+def busy_cores() -> Iterator[None]:
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def sequential(server: CogServer, count: int) -> bool:
+    """Whether none of `count` requests, good and bad in turn, is told that the server is busy."""
+    speaker = {"speaker": data_uri(clip_of())}
+    bodies = [body_of(speaker | request) for request in (SHORT_REQUEST, REFUSED_REQUEST)]
+    server.send(bodies[0])
+    server.wait_until_ready()
+    outcomes: collections.Counter[str] = collections.Counter()
+    with busy_cores(), requests.Session() as session:
+        for index in range(count):
+            answer = session.post(
+                f"{server.url}/predictions",
+                data=bodies[index % 2],
+                headers={"Content-Type": "application/json"},
+                timeout=ANSWER_SECONDS,
+            )
+            outcomes[answer.json()["status"] if answer.status_code == 200 else str(answer.status_code)] += 1
+    passed = outcomes["succeeded"] == (count + 1) // 2 and outcomes["failed"] == count // 2
+    print(
+        f"{count} requests one after the other, all cores busy: "
+        + ", ".join(f"{number} {kind}" for kind, number in sorted(outcomes.items()))
+        + f": {'passed' if passed else 'FAILED'}"
+    )
+    return passed
 
 
 @dataclass(frozen=True)
@@ -222,13 +265,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--overhead", type=int, metavar="RUNS", help="measure time outside the model over this many requests"
     )
+    parser.add_argument(
+        "--sequential",
+        type=int,
+        metavar="REQUESTS",
+        help="send this many one after the other, all cores busy",
+    )
+    parser.add_argument("--front", action="store_true", help="through the front of `script/serve --front`")
     options = parser.parse_args(arguments)
-    with running() as server:
-        passed = (
-            overhead(server, options.overhead)
-            if options.overhead
-            else soak(server, options.requests, options.hostile)
-        )
+    with running(*["--front"] * options.front) as server:
+        if options.overhead:
+            passed = overhead(server, options.overhead)
+        elif options.sequential:
+            passed = sequential(server, options.sequential)
+        else:
+            passed = soak(server, options.requests, options.hostile)
     return 0 if passed else 1
 
 

@@ -26,9 +26,6 @@ from pipeline.checkpoints import Checkpoint, Section
 from pipeline.loading import check_keys, is_constant, read_file
 from pipeline.state_dict import CheckpointError
 
-with warnings.catch_warnings():  # the package switches all warnings off as it is imported
-    from clearvoice.models.mossformer2_se.mossformer2 import MossFormer_MaskNet
-
 logger = logging.getLogger(__name__)
 
 DIRECTORY = "MossFormer2_SE_48K"
@@ -58,6 +55,8 @@ class MaskNetwork(nn.Module):
 
     def __init__(self, recipe: Recipe):
         super().__init__()
+        with warnings.catch_warnings():  # the package switches all warnings off as it is imported, in seconds
+            from clearvoice.models.mossformer2_se.mossformer2 import MossFormer_MaskNet
         features = 3 * recipe.mel_bins  # with first and second differences
         self.mossformer = MossFormer_MaskNet(
             in_channels=features,

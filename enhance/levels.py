@@ -13,6 +13,8 @@ from torch import Tensor
 BLOCK_SECONDS = 0.008
 BLOCKS_PER_FRAME = 4  # 32 ms: long enough for two periods of a low voice
 SILENCE = 1e-9  # power; -90 dBFS, under the noise of any microphone and of 16-bit audio
+LEAST_SILENCE = 1e-14  # power; -140 dBFS, where 24-bit audio and the arithmetic end
+LOUD_OVER_SILENCE = 1e7  # 70 dB: what lies further under the loud parts does not count in any figure
 
 
 def block_samples(sample_rate: int) -> int:
@@ -31,6 +33,12 @@ def frame_power(samples: Tensor, sample_rate: int) -> Tensor:
     mean = blocks.mean(dim=1).double()
     power = _moving_mean(square, BLOCKS_PER_FRAME) - _moving_mean(mean, BLOCKS_PER_FRAME).square()
     return power.clamp_min(0).float()
+
+
+def silence_level(power: Tensor) -> float:
+    """The power up to which a clip of power over time [N] is digitally silent: lower in one that is quiet as a whole,
+    whose background would be taken for silence otherwise."""
+    return min(SILENCE, max(LEAST_SILENCE, power.max().item() / LOUD_OVER_SILENCE))
 
 
 def decibels(power: float) -> float:

@@ -51,6 +51,7 @@ class ReferenceReport:
     dc_offset: mean sample
     was_cut: only a part of the file is used
     file_cut_off: the file ends before its header says
+    notes: what reading the file had to say, a sentence each
     """
 
     seconds: float
@@ -67,17 +68,18 @@ class ReferenceReport:
     dc_offset: float
     was_cut: bool
     file_cut_off: bool
+    notes: tuple[str, ...] = ()
 
     def metrics(self) -> dict[str, float | bool]:
         """The numbers that are known, by field name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in asdict(self).items() if value is not None and name != "notes"}
 
     @property
     def warnings(self) -> list[str]:
         """What the user should know, a sentence each: what is so, what follows, what to do."""
         if self.bandwidth_hz == 0:
-            return ["The reference is silent: nothing can be cloned from it."]
-        warnings = []
+            return ["The reference is silent: nothing can be cloned from it.", *self.notes]
+        warnings = list(self.notes)
         if self.clipped_share > CLIPPED_SHARE:
             warnings.append(
                 f"{100 * self.clipped_share:.1f} % of samples are clipped: the voice will sound distorted; "
@@ -146,6 +148,7 @@ def judge(audio: Audio, window: tuple[int, int] | None = None) -> ReferenceRepor
         dc_offset=samples.mean().item(),
         was_cut=samples.shape[1] < audio.samples.shape[1],
         file_cut_off=audio.cut_off,
+        notes=audio.notes,
     )
 
 

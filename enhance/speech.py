@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from enhance.levels import BLOCK_SECONDS, SILENCE, decibels
+from enhance.levels import BLOCK_SECONDS, decibels, silence_level
 
 # The background is a low quantile of the power over time: lower in a clean clip, where only pauses show it, than in a
 # noisy one, where more of the clip does and a very low one is a lull of the noise. Set on flite speech in white noise
@@ -28,13 +28,13 @@ def noise_and_snr(power: Tensor) -> tuple[float, float]:
     """Background power and SNR in dB of power over time [N]: (mean - background) / background.
 
     Blocks of digital silence are left out: they were never recorded."""
-    heard = power[power > SILENCE].double().cpu().numpy()
+    heard = power[power > silence_level(power)].double().cpu().numpy()
     if not len(heard):
         return 0.0, MIN_SNR_DB
 
     def split(quantile: float) -> tuple[float, float]:
         noise = float(np.quantile(heard, quantile))
-        return noise, float(np.clip(decibels(heard.mean() - noise) - decibels(noise), MIN_SNR_DB, MAX_SNR_DB))
+        return noise, float(np.clip(decibels(heard.mean() / noise - 1), MIN_SNR_DB, MAX_SNR_DB))
 
     _, first = split(FIRST_QUANTILE)
     return split(float(np.interp(first, *zip(*QUANTILE_BY_SNR, strict=True))))
@@ -55,4 +55,4 @@ def speech_blocks(power: Tensor) -> Tensor:
     """[N] -> bool [N]: blocks that stand out from the background near them. Music and laughter do, too."""
     over_floor = power > floor_near(power) * 10 ** (SPEECH_OVER_FLOOR_DB / 10)
     loud = torch.from_numpy(np.quantile(power.cpu().numpy(), [LOUD_QUANTILE])).to(power)
-    return over_floor & (power > loud * 10 ** (-SPEECH_UNDER_LOUD_DB / 10)) & (power > SILENCE)
+    return over_floor & (power > loud * 10 ** (-SPEECH_UNDER_LOUD_DB / 10)) & (power > silence_level(power))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import librosa.effects
-import librosa.feature.spectral  # now: librosa puts its imports off until the first call, seconds of a request
 import numpy as np
 from torch import Tensor
 
@@ -12,6 +10,7 @@ from enhance.levels import BLOCK_SECONDS, SILENCE, block_samples, decibels, fram
 PAD_SECONDS = 0.05  # kept before and after, for soft beginnings and ends of words
 MIN_SECONDS = 1.0  # a synthesis needs this much reference; a shorter clip is returned whole
 LOUD_SECONDS = 0.1  # the loud parts are what is reached for this long in all: a click does not set the scale
+FLOOR = 1e-10  # power that everything has at least
 QUIET = 0.05  # quantile of the clip's power over time that stands for its background
 OVER_QUIET_DB = 6.0  # sound is what rises this far over the background,
 LEAST_RANGE_DB = 15.0  # and it is never less
@@ -42,10 +41,8 @@ def sound_bounds(samples: Tensor, sample_rate: int) -> tuple[int, int]:
     if loud <= SILENCE:
         return 0, samples.shape[1]
     range_db = np.clip(decibels(loud) - decibels(quiet) - OVER_QUIET_DB, LEAST_RANGE_DB, MOST_RANGE_DB)
-    # librosa looks at the power over time itself: one value a block, instead of copies of the waveform.
-    _, (first, last) = librosa.effects.trim(
-        np.sqrt(power), top_db=range_db, ref=np.sqrt(loud), frame_length=1, hop_length=1
-    )
+    heard = np.flatnonzero(np.maximum(power, FLOOR) > loud * 10 ** (-range_db / 10))
+    first, last = (heard[0], heard[-1] + 1) if len(heard) else (0, 0)
     size = block_samples(sample_rate)
     end = samples.shape[1] if last == len(power) else int(last) * size
     return int(first) * size, end

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from enhance.levels import BLOCK_SECONDS, SILENCE, block_samples, frame_power
+from enhance.levels import BLOCK_SECONDS, block_samples, frame_power, silence_level
 from enhance.speech import floor_near, speech_blocks
 
 MAX_WINDOW_SECONDS = 15.0  # the published pipeline cuts there
@@ -60,6 +60,6 @@ def _scores(power: Tensor, starts: Tensor, ends: Tensor, longest: int) -> Tensor
         return sums[ends] - sums[starts]
 
     share = total(speech_blocks(power)) / (ends - starts)
-    noise = total(floor_near(power)).clamp_min(SILENCE)
+    noise = total(floor_near(power)).clamp_min(silence_level(power))
     snr = 10 * torch.log10(((total(power) - noise) / noise).clamp_min(1.0))
     return share * snr.clamp_max(GOOD_SNR_DB) * ((ends - starts) / longest) ** LENGTH_EXPONENT

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -19,13 +18,11 @@ from fetching.manifest import ROOT, Entry, WeightsError
 from fetching.progress import in_bytes
 from fetching.store import CONVERTED, VERIFIED, Store
 from pipeline.checkpoints import Section
+from pipeline.child_environment import child_environment
 
 logger = logging.getLogger(__name__)
 
 DTYPES = ("float32", "float16")
-# What the process that reads a pickle gets of the environment: what Python and torch need to start.
-# No token, no address: a pickle that broke out would find nothing to take and nowhere to go on.
-ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "OMP_NUM_THREADS")
 
 
 def copy_path(entry: Entry) -> str:
@@ -128,13 +125,12 @@ class Rewriter:
     """The process that reads pickles: one for all of them, since starting torch takes seconds."""
 
     def __enter__(self) -> Rewriter:
-        environment = {key: os.environ[key] for key in ENVIRONMENT if key in os.environ}
         self.messages = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "fetching.rewrite"],
             text=True,
             cwd=ROOT,
-            env=environment,
+            env=child_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.messages,

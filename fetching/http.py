@@ -6,6 +6,7 @@ must reach no other origin, a slow drip must end, and `Retry-After` must be obey
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import socket
 import threading
@@ -16,7 +17,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import select_proxy
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import HTTPError as Urllib3Error
 
 from fetching.manifest import Transfer
@@ -51,7 +52,7 @@ class Probe:
     Name resolution has no time-out of its own, so all of it runs in a thread that may be left behind."""
 
     def __init__(self, url: str, seconds: float):
-        proxy = select_proxy(url, requests.utils.get_environ_proxies(url)) or url
+        proxy = select_proxy(url, get_environ_proxies(url)) or url
         _, self.host, self.port = origin(proxy if "://" in proxy else f"http://{proxy}")
         self.seconds, self.deadline = seconds, time.monotonic() + seconds
         self.reason = f"no answer from {self.host} within {seconds:g} s"
@@ -124,12 +125,25 @@ class Body:
             raise Retriable(f"{redact(self.url)}: connection broken: {cause(e)}") from e
 
 
+def may_carry_token(url: str) -> bool:
+    """Whether a secret sent to `url` is read by nobody on the way: encrypted, or never leaving this machine."""
+    scheme, host, _ = origin(url)
+    if scheme == "https":
+        return True
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
+    return loopback and not select_proxy(url, get_environ_proxies(url))
+
+
 class Client:
-    """Requests to one source. `token` is sent to the origin of `token_url` and nowhere else."""
+    """Requests to one source. `token` is sent to the origin of `token_url` and nowhere else, and there only where
+    nobody can read it on the way."""
 
     def __init__(self, transfer: Transfer, token: str | None = None, token_url: str = ""):
         self.transfer = transfer
-        self.auth = Token(token) if token else None
+        self.auth = Token(token) if token and may_carry_token(token_url) else None
         self.token_origin = origin(token_url)
         self.session = requests.Session()
         # Retries are ours (`retrying`), so that Retry-After and the stop signal are obeyed.

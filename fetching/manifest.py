@@ -37,6 +37,7 @@ class Transfer:
     connect_seconds: float
     stall_seconds: float  # a connection slower than `minimum_rate` for so long is given up
     minimum_rate: int  # bytes per second
+    pget_minimum_rate: int  # over a whole file; below it our own downloader, which resumes, takes over
     attempts: int  # of one request
     backoff_seconds: float  # before the second attempt; doubles
     backoff_limit_seconds: float

@@ -67,10 +67,11 @@ def obtain(
 
 
 def receive(source: Source, job: Download, parts: Executor, meter: Meter) -> Received:
-    large = (job.expected.size or 0) >= job.transfer.part_bytes_min
-    if large and isinstance(source, Mirror) and not job.partial.have and pget(job.url, job.partial.path):
-        meter.add(job.partial.path.stat().st_size)
-        return hash_file(job.partial.path, job.expected)
+    size, path = job.expected.size or 0, job.partial.path
+    fresh = size >= job.transfer.part_bytes_min and isinstance(source, Mirror) and not job.partial.have
+    if fresh and pget(job.url, path, size, job.transfer, job.stop):
+        meter.add(path.stat().st_size)
+        return hash_file(path, job.expected)
     return job.run(parts, meter)
 
 

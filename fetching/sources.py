@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from fetching.http import Client, Probe, redact
+from fetching.http import Client, Probe, may_carry_token, redact
 from fetching.manifest import LOCK, Entry, Transfer, WeightsError, parse_lock
 from fetching.retry import RETRIED, NotFound, Refused, Retriable, retry_later, retrying
 from fetching.verify import Expected
@@ -110,6 +110,11 @@ class Hub(Source):
         self.transfer = transfer
         self.label = f"the hub {redact(self.endpoint)}"
         self.token = None if self.offline else huggingface_hub.get_token()
+        if self.token and not may_carry_token(self.endpoint):
+            logger.warning(
+                "%s is asked without the token, which is sent over https:// only (HF_ENDPOINT)", self.label
+            )
+            self.token = None
         self.client = Client(transfer, self.token, self.endpoint)
         if not self.offline:
             self.probe = Probe(self.endpoint, transfer.probe_seconds)

@@ -9,7 +9,6 @@ import functools
 import math
 from pathlib import Path
 
-import librosa
 import numpy as np
 import soundfile
 import soxr
@@ -47,10 +46,11 @@ def resample(wave: Tensor, rate: int, target: int) -> Tensor:
 @torch.inference_mode(False)  # kept: training must be able to use what a synthesis made first
 def _mel_filters(config: AudioConfig, device: torch.device) -> tuple[Tensor, Tensor]:
     fmax = config.sample_rate / 2 if config.fmax is None else config.fmax
-    filters = librosa.filters.mel(
-        sr=config.sample_rate, n_fft=config.n_fft, n_mels=config.n_mels, fmin=config.fmin, fmax=fmax
+    bins = config.n_fft // 2 + 1
+    filters = torchaudio.functional.melscale_fbanks(
+        bins, config.fmin, fmax, config.n_mels, config.sample_rate, norm="slaney", mel_scale="slaney"
     )
-    return torch.from_numpy(filters).to(device), torch.hann_window(config.win_length, device=device)
+    return filters.T.contiguous().to(device), torch.hann_window(config.win_length, device=device)
 
 
 def log_mel(wave: Tensor, config: AudioConfig) -> Tensor:
@@ -65,9 +65,14 @@ def log_mel(wave: Tensor, config: AudioConfig) -> Tensor:
     return torch.log(torch.clamp(filters @ magnitude, min=config.log_floor))
 
 
+def kaldi_bank(wave: Tensor, rate: int, mel_bins: int) -> Tensor:
+    """Kaldi's filter bank of [1, T] -> [frames, mel_bins] (25 ms windows, 10 ms hop)."""
+    return torchaudio.compliance.kaldi.fbank(wave, num_mel_bins=mel_bins, dither=0.0, sample_frequency=rate)
+
+
 def kaldi_fbank(wave: Tensor, rate: int, mel_bins: int) -> Tensor:
-    """Mean-subtracted kaldi filter bank of [1, T] -> [1, frames, mel_bins] (25 ms windows, 10 ms hop)."""
-    bank = torchaudio.compliance.kaldi.fbank(wave, num_mel_bins=mel_bins, dither=0.0, sample_frequency=rate)
+    """The mean-subtracted filter bank of [1, T] -> [1, frames, mel_bins]."""
+    bank = kaldi_bank(wave, rate, mel_bins)
     return (bank - bank.mean(dim=0, keepdim=True))[None]
 
 

@@ -283,6 +283,9 @@ def check_consistent(config: ModelConfig) -> None:
             f"the mel hop is {config.audio.hop_length}"
         )
     gpt, alignment = config.gpt, config.gpt.alignment
+    check_token(config, "start_text_token", 0, gpt.number_text_tokens)  # the text embedding has one row more
+    check_token(config, "stop_text_token", 0, gpt.number_text_tokens)
+    check_token(config, "stop_mel_token", gpt.start_mel_token + 1, gpt.number_mel_codes - 1)
     if alignment is not None and not (
         0 <= alignment.layer < gpt.layers
         and alignment.heads
@@ -303,6 +306,14 @@ def check_consistent(config: ModelConfig) -> None:
             f"model configuration '{config.name}': weights is '{config.weights}'; "
             "allowed: files, deterministic"
         )
+
+
+def check_token(config: ModelConfig, name: str, low: int, high: int) -> None:
+    """Raise ConfigError when a token of the GPT has no embedding, or is another's."""
+    value = getattr(config.gpt, name)
+    if not low <= value <= high:
+        allowed = f"{low}" if low == high else f"{low} to {high}"
+        raise ConfigError(f"model configuration '{config.name}': gpt.{name} is {value}; allowed: {allowed}")
 
 
 def config_names() -> list[str]:

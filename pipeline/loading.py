@@ -11,6 +11,7 @@ import abc
 import json
 import logging
 import re
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from pipeline.checkpoints import CHECKPOINTS, Checkpoint, Section
 from pipeline.state_dict import (
@@ -49,6 +51,11 @@ def checkpoint_path(directory: Path, name: str) -> Path:
     """The file that is read for checkpoint `name`: the converted one where there is one."""
     path = directory / CHECKPOINTS[name].file
     return converted_path(path) if converted_path(path).is_file() else path
+
+
+def is_mapped(path: Path) -> bool:
+    """Whether the tensors read from a checkpoint are its memory-mapped pages (a pickle of the old format is read whole)."""
+    return path.suffix == ".safetensors" or zipfile.is_zipfile(path)
 
 
 @dataclass(frozen=True)
@@ -119,8 +126,21 @@ class Constants(nn.Module, abc.ABC):
         """The computed buffers, on the CPU."""
 
     def init_constants(self, device: torch.device | str | None = None) -> None:
-        for name, value in self.constants().items():
+        with torch.device("cpu"):  # also where modules are made on meta: computing there imports a compiler
+            constants = self.constants()
+        for name, value in constants.items():
             self.register_buffer(name, value if device is None else value.to(device), persistent=False)
+
+
+class NoInitialValues(TorchFunctionMode):
+    """Modules made in this context draw no initial values: on meta they would have none anyway, and drawing the first
+    of them there imports a compiler, in seconds."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def load_module(
@@ -133,7 +153,7 @@ def load_module(
 
     Raises CheckpointError listing every missing and misshapen key. Extra keys are a warning for a
     published file and an error for one of our own."""
-    with torch.device("meta"):
+    with torch.device("meta"), NoInitialValues():
         module = make()
     wanted = {key: tensor for key, tensor in module.state_dict().items() if not is_constant(key)}
     offered = {key: tensor for key, tensor in fold_weight_norm(state.tensors).items() if not is_constant(key)}

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from pipeline.checkpoints import BARE_TENSOR, CHECKPOINTS
 from pipeline.conditioning.codec import SemanticCodec
-from pipeline.conditioning.semantic import SemanticEncoder, make_semantic_model
+from pipeline.conditioning.semantic import SemanticEncoder
 from pipeline.conditioning.speaker import CAMPPlus
+from pipeline.conditioning.w2vbert import W2VBert
 from pipeline.config import ModelConfig
 from pipeline.gpt.model import UnifiedVoice
-from pipeline.loading import State, checkpoint_path, is_constant, load_module, read_checkpoint
+from pipeline.loading import State, checkpoint_path, is_constant, is_mapped, load_module, read_checkpoint
+from pipeline.precision import DEFAULT_PRECISION, apply_precision, check_precision, load_dtype, trim
 from pipeline.s2mel.dit import DiT, FlowEstimator
 from pipeline.s2mel.regulator import LengthRegulator, make_latent_projection
 from pipeline.state_dict import CheckpointError
@@ -30,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 # (checkpoint, section) -> how its module is made
 MODULES: Mapping[tuple[str, str], Callable[[ModelConfig], nn.Module]] = {
-    ("semantic", ""): lambda c: make_semantic_model(c.semantic),
+    ("semantic", ""): lambda c: W2VBert(c.semantic),
     ("codec", ""): lambda c: SemanticCodec(c.codec),
     ("speaker", ""): lambda c: CAMPPlus(c.speaker),
     ("gpt", ""): lambda c: UnifiedVoice(c.gpt, c.semantic.hidden_size),
@@ -71,25 +73,22 @@ class Model:
     speaker_matrix: Tensor  # [rows, style_dim]
     emotion_matrix: Tensor  # [rows, model_dim]
     fingerprint: str
+    precision: str = "exact"  # of PRECISIONS
     loads: tuple[FileLoad, ...] = ()
-
-
-def default_dtypes(device: torch.device) -> dict[str, torch.dtype]:
-    """Precision per checkpoint: float32, but the GPT in half on a GPU (it is most of the memory and time)."""
-    return {"gpt": torch.float16} if device.type == "cuda" else {}
 
 
 def load_model(
     directory: Path,
     config: ModelConfig,
     device: torch.device | str = "cpu",
-    dtypes: Mapping[str, torch.dtype] | None = None,
+    precision: str = DEFAULT_PRECISION,
 ) -> Model:
-    """Load every checkpoint of `directory`, memory-mapped, straight to `device`.
+    """Load every checkpoint of `directory`, memory-mapped, straight to `device`, in `precision`.
 
-    Raises CheckpointError naming the file and the keys that are missing or misshapen."""
+    Raises CheckpointError naming the file and the keys that are missing or misshapen, ValueError for a precision that
+    is none."""
+    check_precision(precision)
     device = torch.device(device)
-    dtypes = default_dtypes(device) if dtypes is None else dtypes
     files = {name: checkpoint_path(directory, name) for name in CHECKPOINTS}
     absent = [CHECKPOINTS[name].file for name, path in files.items() if not path.is_file()]
     if absent:
@@ -105,11 +104,14 @@ def load_model(
             update_digest(digest, state)
             if (name, section) in MODULES:
                 make = MODULES[name, section]
-                modules[name, section] = load_module(
-                    lambda: make(config), state, device, dtypes.get(name, torch.float32)
-                )
+                dtype = load_dtype(precision, name, device)
+                module = modules[name, section] = load_module(lambda: make(config), state, device, dtype)
+                if device.type == "cpu":
+                    apply_precision(precision, name, module, mapped=is_mapped(path))
             else:
                 tensors[name] = {key: value.to(device, torch.float32) for key, value in state.tensors.items()}
+        if device.type == "cpu":
+            trim()
         loads.append(FileLoad(path.name, path.stat().st_size, time.perf_counter() - start))
         logger.info("%s: %.0f MB in %.2f s", path.name, loads[-1].bytes / 1e6, loads[-1].seconds)
     check_tables(tensors, config)
@@ -131,6 +133,7 @@ def load_model(
         speaker_matrix=tensors["speaker_matrix"][BARE_TENSOR],
         emotion_matrix=tensors["emotion_matrix"][BARE_TENSOR],
         fingerprint=digest.hexdigest(),
+        precision=precision,
         loads=tuple(loads),
     )
 

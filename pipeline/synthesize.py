@@ -113,7 +113,7 @@ class Synthesizer:
         condition = model.regulator(model.codec.vq2emb(decoded.codes[None]) + latents, frames)
         conditions = torch.cat([voice.prompt_condition, condition], dim=1)
         noise = draw_noise(config.audio.n_mels, conditions.shape[1], generator, options.noise_scale)
-        dtype = dtype_of(model.dit)
+        dtype = model.dit.dtype
         return solve(
             model.dit,
             noise.to(model.device, dtype),

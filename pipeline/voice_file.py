@@ -1,7 +1,8 @@
 """Voices on disk: `*.voice.safetensors`, everything but the reference audio itself.
 
 The prompt condition is not stored but made again from the reference's semantic codes, which are a few
-hundred integers; so a file is well under a megabyte and speaks with the same bytes as its audio.
+hundred integers; so a file is well under a megabyte. Floats are stored in float32 and read in the precision
+the model computes them in, so that a file speaks with the same bytes as its audio in every precision.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from pipeline.model import Model
+from pipeline.model import Model, dtype_of
 from pipeline.voice import Voice, prompt_condition
 
 FORMAT, FORMAT_VERSION = "indextts2-cog voice", "1"
@@ -25,7 +26,7 @@ SUFFIX = ".voice.safetensors"
 MAX_BYTES = 4_000_000
 MAX_HEADER_BYTES = 100_000
 LENGTH_BYTES = 8  # a safetensors file starts with the length of its JSON header
-CODE_RATE = 50
+SEMANTIC_FRAME_RATE = 100  # of w2v-bert's log-mel, before `semantic.stride` frames are stacked into one code
 CODE_SLACK = 2  # semantic frames a clip may be short or long of its seconds
 
 
@@ -39,6 +40,7 @@ class VoiceInfo:
 
     model: str
     fingerprint: str
+    precision: str
     seconds: float
     source_sha256: str
     options: str
@@ -65,6 +67,7 @@ def write_voice(path: Path, voice: Voice, model: Model, source_sha256: str, opti
         "format_version": FORMAT_VERSION,
         "model": model.config.name,
         "fingerprint": model.fingerprint,
+        "precision": model.precision,
         "seconds": repr(voice.seconds),
         "source_sha256": source_sha256,
         "options": options,
@@ -110,11 +113,13 @@ def read_voice(path: Path, model: Model) -> Voice:
     except (SafetensorError, ValueError, KeyError, RuntimeError) as e:
         raise VoiceFileError(f"the voice file is damaged: {_line(e)}") from e
     _check_tensors(tensors, info, model)
-    device = model.device
-    tensors = {
-        key: value.to(device, torch.long) if key == "prompt_codes" else value.to(device)
-        for key, value in tensors.items()
+    dtypes = {
+        "speaker_latents": dtype_of(model.gpt),
+        "emotion_vector": dtype_of(model.gpt),
+        "style": dtype_of(model.speaker),
+        "prompt_codes": torch.long,
     }
+    tensors = {key: value.to(model.device, dtypes.get(key, value.dtype)) for key, value in tensors.items()}
     condition = prompt_condition(model, tensors["prompt_codes"], tensors["reference_mel"].shape[-1])
     return Voice(prompt_condition=condition, seconds=info.seconds, **tensors)
 
@@ -153,6 +158,7 @@ def _info(content: bytes) -> VoiceInfo:
         return VoiceInfo(
             metadata["model"],
             metadata["fingerprint"],
+            metadata.get("precision", "exact"),  # of files that do not say
             float(metadata["seconds"]),
             metadata["source_sha256"],
             metadata["options"],
@@ -171,7 +177,7 @@ def _check_tensors(tensors: dict[str, Tensor], info: VoiceInfo, model: Model) ->
             f"the voice file says {info.seconds:g} s; allowed: {limits.min_seconds:g} to {limits.max_seconds:g} s"
         )
     frames = int(info.seconds * config.audio.sample_rate) // config.audio.hop_length
-    codes = int(info.seconds * CODE_RATE)
+    codes = int(info.seconds * SEMANTIC_FRAME_RATE / config.semantic.stride)
     shapes = {
         "speaker_latents": (1, config.gpt.speaker.perceiver_latents, config.gpt.model_dim),
         "style": (1, config.speaker.style_dim),

@@ -19,8 +19,8 @@ VTT_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 @dataclass(frozen=True)
 class SegmentReceipt:
-    """One segment. text: as it was spoken; start, end: of its sound, in seconds; seed: makes it again alone; pieces: what
-    the model was given, phones where it reads phones."""
+    """One segment. text: as it was spoken; written: as it was written, which subtitles show; start, end: of its sound,
+    in seconds; seed: makes it again alone; pieces: what the model was given, phones where it reads phones."""
 
     index: int
     text: str
@@ -29,17 +29,19 @@ class SegmentReceipt:
     codes: int
     seed: int
     warnings: tuple[str, ...] = ()
+    written: str = ""
     pieces: str = ""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """One synthesis. fingerprint: of the weights; text: normalized; timings: seconds by stage; real_time_factor:
-    seconds it took per second of audio."""
+    """One synthesis. fingerprint: of the weights; precision: they were run in; text: normalized; timings: seconds by
+    stage; real_time_factor: seconds it took per second of audio."""
 
     seed: int
     model: str
     fingerprint: str
+    precision: str
     text: str
     segments: tuple[SegmentReceipt, ...]
     timings: Mapping[str, float]
@@ -84,7 +86,11 @@ def _cues(segments: Sequence[SegmentReceipt]) -> Iterator[tuple[int, int, str]]:
                 " allowed: 0 or more, in order"
             )
         start, end = round(segment.start * 1000), round(segment.end * 1000)
-        text = " ".join(_encodable("".join(c if c.isprintable() else " " for c in segment.text)).split())
+        text = " ".join(
+            _encodable(
+                "".join(c if c.isprintable() else " " for c in segment.written or segment.text)
+            ).split()
+        )
         if text and end > start:
             yield start, end, text
 

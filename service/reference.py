@@ -121,11 +121,11 @@ class References:
 
     def key(self, kind: str, source: str, options: ReferenceOptions) -> str:
         """Content, options and model: a renamed copy hits, another model misses."""
-        return f"{kind}/{source}/{options}/{self.model.fingerprint}"
+        return f"{kind}/{source}/{options}/{self.model.fingerprint}/{self.model.precision}"
 
 
 def hash_samples(audio: Audio) -> str:
     """sha256 of rate and samples, whatever file they came in."""
     digest = hashlib.sha256(str(audio.sample_rate).encode())
-    digest.update(audio.samples.contiguous().numpy().tobytes())
+    digest.update(audio.samples[0].contiguous().numpy())  # the array itself: its bytes would be a second copy
     return digest.hexdigest()

@@ -69,6 +69,7 @@ def segment_receipts(parts: Sequence[Part], rate: int) -> tuple[SegmentReceipt, 
             said.codes,
             said.seed,
             said.warnings,
+            said.written,
             said.pieces,
         )
         for index, (chunk, said) in enumerate(spoken)
@@ -93,6 +94,7 @@ def make_receipt(
         seed=prepared.request.seed,
         model=model.config.name,
         fingerprint=model.fingerprint,
+        precision=model.precision,
         text=" ".join(segment.text for segment in segments),
         segments=segments,
         timings={stage: round(value, 4) for stage, value in prepared.watch.stopwatch.seconds.items()},
@@ -128,6 +130,7 @@ def metrics_of(receipt: Receipt, reference: Reference) -> dict[str, object]:
         "codes": sum(segment.codes for segment in receipt.segments),
         "model": receipt.model,
         "fingerprint": receipt.fingerprint,
+        "precision": receipt.precision,
         "warnings": list(receipt.warnings),
     }
     if reference.report is not None:

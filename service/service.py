@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -29,12 +29,14 @@ from service.catalog import locate
 from service.emotion import Emotions
 from service.finish.join import Joiner
 from service.health import Health
+from service.imports import ALL, Imports
 from service.prepared import Part, Prepared
 from service.reference import References
 from service.request import Request
 from service.result import Result, write_result
 from service.settings import Settings
 from service.speak import Spoken, speak
+from service.threads import set_threads
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +49,17 @@ class Service:
     """One model, ready to speak. Raises ConfigError, WeightsError or CheckpointError when it cannot be had
     or loaded."""
 
-    def __init__(self, settings: Settings | None = None):
+    def __init__(self, settings: Settings | None = None, packages: Sequence[str] = ALL):
+        """`packages`: to import meanwhile; fewer where it is known what will be asked."""
         self.settings = settings or Settings.read()
+        imports = Imports(packages)
+        set_threads(self.settings.threads)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         features = self.settings.features
         start = time.perf_counter()
         with locate(self.settings.model, features) as source:
             logger.info("model %s: %s", source.config.name, source.config.description)
-            self.model = load_model(source.directory, source.config, device)
+            self.model = load_model(source.directory, source.config, device, self.settings.precision)
             self.tokenizer = make_tokenizer(source.config.text, source.directory)
             glossary = source.directory / "glossary.yaml"
             self.glossary = Glossary.from_file(glossary) if glossary.is_file() else Glossary()
@@ -68,6 +73,7 @@ class Service:
         self.references = References(self.model, denoiser)
         self.emotions = Emotions(self.model, self.references, reader)
         self.health = Health(device)
+        imports.wait()
         self.setup = {
             "setup.seconds": round(time.perf_counter() - start, 2),
             "setup.bytes": sum(load.bytes for load in self.model.loads),

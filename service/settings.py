@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.precision import DEFAULT_PRECISION, PRECISIONS
 from pipeline.strict import ConfigError
 
 DEFAULT_MODEL = "tiny-en"
 FEATURES = ("emotion_text", "denoise")  # groups of files beyond the core, each for one input
+MAX_THREADS = 1024
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -32,6 +34,18 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < math.inf:
         raise ValueError(f"is '{text}'; allowed: seconds above 0")
     return seconds
+
+
+def _precision(text: str) -> str:
+    if text not in PRECISIONS:
+        raise ValueError(f"is '{text[:40]}'; allowed: {', '.join(PRECISIONS)}")
+    return text
+
+
+def _threads(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) > MAX_THREADS:
+        raise ValueError(f"is '{text[:40]}'; allowed: 1 to {MAX_THREADS}, or 0")
+    return int(text)
 
 
 def _level(text: str) -> str:
@@ -67,6 +81,18 @@ class Settings:
     )
     time_limit: float = variable(
         "INDEXTTS_TIME_LIMIT", "600", _seconds, "Seconds a request may take, from reading its reference on."
+    )
+    precision: str = variable(
+        "INDEXTTS_PRECISION",
+        DEFAULT_PRECISION,
+        _precision,
+        f"How numbers are kept and multiplied: {', '.join(PRECISIONS)} (docs/speed.md).",
+    )
+    threads: int = variable(
+        "INDEXTTS_THREADS",
+        "0",
+        _threads,
+        "Threads to compute on; 0: as many as there are cores and quota for.",
     )
     log_level: str = variable(
         "INDEXTTS_LOG_LEVEL", "INFO", _level, f"Least level of the log: {', '.join(LOG_LEVELS)}."

@@ -23,12 +23,13 @@ from service.request import MAX_SEED
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 2
+MAX_SHOWN_SIGNS = 40  # characters of signs that are not read, in a warning
 SHOWN_TAIL_SECONDS = 0.05  # shorter cuts off a tail are not worth a word
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """One segment of the result: its text, finished wave [T], number of codes, the seed that makes it
+    """One segment of the result: its text as spoken and as written, finished wave [T], number of codes, the seed that makes it
     again as the first segment of a request, whether it ended by itself, whether the model's samples were finite,
     what is wrong with it, and its pieces."""
 
@@ -39,6 +40,7 @@ class Spoken:
     stopped: bool
     finite: bool
     warnings: tuple[str, ...]
+    written: str = ""
     pieces: str = ""
 
 
@@ -101,12 +103,23 @@ def speak_segment(
         finished = finish_segment(audio.wave, synthesizer.sample_rate)
     if text.unknown:
         notes.append(f"{text.unknown} of its tokens are not in the model's vocabulary")
+    if text.lost:
+        signs = " ".join(dict.fromkeys(text.lost))
+        notes.append(f"nothing is read for {signs[:MAX_SHOWN_SIGNS]}")
     if finished.trimmed_seconds >= SHOWN_TAIL_SECONDS:
         notes.append(f"{finished.trimmed_seconds:.2f} s of noise were cut off its end")
     warnings = tuple(f"segment {index + 1}: {line}" for line in dict.fromkeys([*problems, *notes]))
     finite = bool(torch.isfinite(audio.wave).all())
     return Spoken(
-        text.text, finished.wave, audio.codes, audio.seed, audio.stopped, finite, warnings, text.pieces
+        text.text,
+        finished.wave,
+        audio.codes,
+        audio.seed,
+        audio.stopped,
+        finite,
+        warnings,
+        text.written,
+        text.pieces,
     )
 
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -14,6 +15,9 @@ from pipeline.model import Model, load_model
 # the models here are too small to gain by more. Servers and scripts that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
+
+hypothesis.settings.register_profile("patient", deadline=None)  # how busy the machine is, is not tested
+hypothesis.settings.load_profile("patient")
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -30,7 +34,7 @@ def mini_directory(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def mini_model(mini_directory) -> Model:
-    return load_model(mini_directory, load_config("mini"))
+    return load_model(mini_directory, load_config("mini"), precision="exact")
 
 
 @pytest.fixture

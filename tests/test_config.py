@@ -50,6 +50,16 @@ def test_unknown_and_missing_keys_are_named():
             )
             for wrong in ({"layer": 99}, {"heads": []}, {"heads": [99]}, {"heads": [-1]}, {"ahead": -1})
         ),
+        *(
+            ("gpt", name, value, f"gpt.{name} is {value}; allowed: {allowed}")
+            for name, allowed in (("start_text_token", "0 to 620"), ("stop_text_token", "0 to 620"))
+            for value in (-1, 621, 10**9)
+        ),
+        *(
+            ("gpt", "stop_mel_token", value, f"gpt.stop_mel_token is {value}; allowed: 65")
+            for value in (-1, 0, 64, 66)
+        ),
+        ("gpt", "start_mel_token", 65, "codec.codebook_size = gpt.start_mel_token does not hold: 64 and 65"),
         ("audio", "hop_length", 300, "the vocoder upsamples by 256, the mel hop is 300"),
     ],
 )

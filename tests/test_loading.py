@@ -53,12 +53,12 @@ def test_missing_and_misshapen_keys_are_listed(directory):
         match=r"gpt.pth: missing: final_norm.bias; misshapen: emo_layer.weight is "
         r"\[3, 3\], expected \[128, 128\]",
     ):
-        load_model(directory, load_config("mini"))
+        load_model(directory, load_config("mini"), precision="exact")
 
 
 def test_extra_keys_of_a_published_file_are_a_warning(directory, caplog):
     edit(directory / "gpt.pth", lambda content: content["model"].update(surprise=torch.zeros(1)))
-    load_model(directory, load_config("mini"))
+    load_model(directory, load_config("mini"), precision="exact")
     assert "gpt.pth: 1 keys not used: surprise" in caplog.text
 
 
@@ -66,7 +66,7 @@ def test_extra_keys_of_our_own_file_are_an_error(directory):
     state = read_checkpoint(directory, "gpt")[""].tensors
     save_file({**state, "surprise": torch.zeros(1)}, directory / "gpt.safetensors", metadata=OWN_FILE)
     with pytest.raises(CheckpointError, match="gpt.safetensors: unexpected: surprise"):
-        load_model(directory, load_config("mini"))
+        load_model(directory, load_config("mini"), precision="exact")
 
 
 def test_keys_known_to_be_unused_are_silent(directory, caplog):
@@ -77,7 +77,7 @@ def test_keys_known_to_be_unused_are_silent(directory, caplog):
         content["net"]["cfm"]["estimator.input_pos"] = torch.arange(4)
 
     edit(directory / "s2mel.pth", add)
-    load_model(directory, load_config("mini"))
+    load_model(directory, load_config("mini"), precision="exact")
     assert "not used" not in caplog.text
 
 
@@ -86,7 +86,7 @@ def test_data_parallel_prefixes_are_stripped(directory, mini_model):
         content["net"]["cfm"] = {"module." + key: value for key, value in content["net"]["cfm"].items()}
 
     edit(directory / "s2mel.pth", prefix)
-    loaded = load_model(directory, load_config("mini"))
+    loaded = load_model(directory, load_config("mini"), precision="exact")
     assert loaded.fingerprint == mini_model.fingerprint
     torch.testing.assert_close(loaded.dit.state_dict(), mini_model.dit.state_dict())
 
@@ -96,20 +96,20 @@ def test_gpt_without_the_model_key_and_other_entries_of_s2mel(directory, mini_mo
     path = directory / "gpt.pth"
     torch.save(torch.load(path, weights_only=True)["model"], path)
     edit(directory / "s2mel.pth", lambda content: content["net"].update(style_encoder={"x": torch.zeros(1)}))
-    assert load_model(directory, load_config("mini")).fingerprint == mini_model.fingerprint
+    assert load_model(directory, load_config("mini"), precision="exact").fingerprint == mini_model.fingerprint
 
 
 def test_missing_sections_are_named(directory):
     edit(directory / "s2mel.pth", lambda content: content["net"].pop("gpt_layer"))
     with pytest.raises(CheckpointError, match="s2mel.pth: no entry 'net.gpt_layer'"):
-        load_model(directory, load_config("mini"))
+        load_model(directory, load_config("mini"), precision="exact")
 
 
 def test_missing_files_are_listed_at_once(directory):
     (directory / "gpt.pth").unlink()
     (directory / "campplus_cn_common.bin").unlink()
     with pytest.raises(CheckpointError, match="lacks gpt.pth, campplus_cn_common.bin"):
-        load_model(directory, load_config("mini"))
+        load_model(directory, load_config("mini"), precision="exact")
 
 
 def test_converted_files_are_preferred_and_equal(directory, mini_model):
@@ -121,7 +121,7 @@ def test_converted_files_are_preferred_and_equal(directory, mini_model):
     }
     save_file(flat, directory / "s2mel.safetensors")
     (directory / "s2mel.pth").unlink()
-    loaded = load_model(directory, load_config("mini"))
+    loaded = load_model(directory, load_config("mini"), precision="exact")
     assert loaded.fingerprint == mini_model.fingerprint
     torch.testing.assert_close(loaded.regulator.state_dict(), mini_model.regulator.state_dict())
 
@@ -151,7 +151,7 @@ def test_truncated_safetensors_are_refused(directory):
     path = directory / "semantic_codec/model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="model.safetensors: not a readable safetensors file"):
-        load_model(directory, load_config("mini"))
+        load_model(directory, load_config("mini"), precision="exact")
 
 
 def test_nothing_is_left_on_meta_and_constants_are_computed(mini_model):
@@ -176,7 +176,7 @@ def test_fingerprint_tells_weights_apart_and_survives_float16(directory, mini_mo
     path = directory / "semantic_codec/model.safetensors"
     state = load_file(path)
     save_file({key: value.half() for key, value in state.items()}, path)
-    assert load_model(directory, load_config("mini")).fingerprint == mini_model.fingerprint
+    assert load_model(directory, load_config("mini"), precision="exact").fingerprint == mini_model.fingerprint
     state["encoder.1.bias"][0] += 1
     save_file(state, path)
-    assert load_model(directory, load_config("mini")).fingerprint != mini_model.fingerprint
+    assert load_model(directory, load_config("mini"), precision="exact").fingerprint != mini_model.fingerprint

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 # Top to bottom: a floor imports only floors below it.
 FLOORS = (
     ("checks", "training"),
-    ("predict", "train"),
+    ("predict", "speech", "train"),
     ("gateway",),
     ("service",),
     ("weights",),
@@ -107,6 +107,7 @@ def test_enhance_and_fetching_know_no_model():
     """Waveforms in and out, files moved: neither needs a stage, a configuration of a model or the wiring of stages."""
     allowed = {
         "pipeline.audio",
+        "pipeline.child_environment",
         "pipeline.loading",
         "pipeline.state_dict",
         "pipeline.checkpoints",
@@ -143,7 +144,7 @@ def test_cog_and_docker_build_the_same_environment(cog_build):
     build = cog_build["build"]
     assert f"FROM python:{build['python_version']}" in docker
     assert f"pip install --no-cache-dir -r {build['python_requirements']}" in docker
-    installed = re.search(r"apt-get install -y --no-install-recommends ([\w .-]+)", docker)[1].split()
+    installed = re.search(r"apt-get install -y --no-install-recommends ([\w .+-]+)", docker)[1].split()
     assert installed == build["system_packages"]
     assert set(cog_build["environment"]) <= set(re.findall(r"(\w+=\S+)", docker))
     assert cog_build["predict"] in docker

@@ -9,7 +9,7 @@ import torch
 
 from enhance.audio_input.read import read_audio
 from pipeline.model import load_model
-from pipeline.synthesize import Synthesizer
+from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.prepare import prepare_text
 from pipeline.text.tokenize import Tokenizer
@@ -37,15 +37,16 @@ STAGES = (
 def numbers() -> dict[str, np.ndarray]:
     """The output of every stage for one sentence in the example's voice, decoded without chance."""
     with locate("tiny-en") as source:
-        model = load_model(source.directory, source.config)
+        model = load_model(source.directory, source.config, precision="exact")
         (text,) = prepare_text(TEXT, TextNormalizer(), Tokenizer(source.directory / "bpe.model"))
     clip = read_audio(ROOT / "examples/speaker.wav")
     voice = make_voice(model, clip.samples, clip.sample_rate)
     options = dataclasses.replace(model.config.synthesis, temperature=0.0)
+    delivery = Delivery(voice, voice.emotion_vector, options)
     synthesizer, generator = Synthesizer(model), torch.Generator().manual_seed(0)
     with torch.inference_mode():
-        decoded = synthesizer.codes(text.token_ids, voice, voice.emotion_vector, options, generator)
-        mel = synthesizer.mel(decoded, voice, options, generator)
+        decoded = synthesizer.codes(text.token_ids, delivery, generator)
+        mel = synthesizer.mel(decoded, delivery, generator)
         wave = synthesizer.wave(mel)
     found = {
         "tokens": torch.tensor(text.token_ids),

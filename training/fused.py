@@ -1,63 +1,31 @@
-"""The vocoder's anti-aliased activation as one C++ kernel, forward and backward: three to four times as fast on a CPU.
+"""The vocoder's fused activation for training: the compiled kernel of `pipeline.vocoder.kernel`, forward and backward.
 
-Compiled with g++ at first use and compared with the PyTorch module; where there is no compiler, or the comparison
-fails, the module stays as it is.
+Where the kernel cannot be had, or its values or gradients are not PyTorch's, the module stays as it is.
 """
 
 import ctypes
 import functools
-import hashlib
 import logging
-import os
-import subprocess
-import tempfile
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from pipeline.vocoder import kernel
 from pipeline.vocoder.bigvgan import SNAKE_EPS, AntiAliasedSnake
+from pipeline.vocoder.kernel import NAMES, pointer
 
-SOURCE = Path(__file__).with_name("antialias.cpp")
-FLAGS = ("-O3", "-march=native", "-ffast-math", "-fopenmp", "-shared", "-fPIC", "-std=c++17")
-CACHE_VARIABLE = "XDG_CACHE_HOME"
-COMPILE_SECONDS = 120
 TOLERANCE = 1e-5
-NAMES = {torch.float32: "float", torch.bfloat16: "bfloat16"}
 logger = logging.getLogger(__name__)
-
-
-def _pointer(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())
 
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The compiled kernel, or None where it cannot be had or does not agree with PyTorch (logged)."""
-    digest = hashlib.sha256(SOURCE.read_bytes() + " ".join(FLAGS).encode()).hexdigest()[:16]
-    folder = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache") / "indextts2-cog"
-    path = folder / f"antialias-{digest}.so"
-    try:
-        if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                built = Path(scratch) / path.name
-                subprocess.run(
-                    ["g++", *FLAGS, str(SOURCE), "-o", str(built)],
-                    check=True,
-                    capture_output=True,
-                    timeout=COMPILE_SECONDS,
-                )
-                os.replace(built, path)
-        compiled = ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError) as error:
-        logger.warning("no fused activation, PyTorch's is used: %s", error)
+    compiled = kernel.library()
+    if compiled is None:
         return None
-    with (
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        torch.autocast("cpu", enabled=False),
-    ):  # whoever calls first
+    # whoever calls first may be within any context
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
         worst = disagreement(compiled)
     if worst > TOLERANCE:
         logger.warning(
@@ -76,18 +44,9 @@ class FusedFunction(torch.autograd.Function):
     ) -> Tensor:
         x = x.contiguous()
         alpha, inverse_beta, taps = (tensor.float().contiguous() for tensor in (alpha, inverse_beta, taps))
-        y = torch.empty_like(x)
-        getattr(compiled, f"forward_{NAMES[x.dtype]}")(
-            _pointer(x),
-            _pointer(y),
-            *map(ctypes.c_int64, x.shape),
-            _pointer(alpha),
-            _pointer(inverse_beta),
-            _pointer(taps),
-        )
         context.save_for_backward(x, alpha, inverse_beta, taps)
         context.compiled = compiled
-        return y
+        return kernel.forward(compiled, x, alpha, inverse_beta, taps)
 
     @staticmethod
     def backward(context, grad_y: Tensor):
@@ -99,21 +58,21 @@ class FusedFunction(torch.autograd.Function):
             torch.empty_like(inverse_beta),
         )
         getattr(context.compiled, f"backward_{NAMES[x.dtype]}")(
-            _pointer(x),
-            _pointer(grad_y),
-            _pointer(grad_x),
+            pointer(x),
+            pointer(grad_y),
+            pointer(grad_x),
             *map(ctypes.c_int64, x.shape),
-            _pointer(alpha),
-            _pointer(inverse_beta),
-            _pointer(taps),
-            _pointer(grad_alpha),
-            _pointer(grad_inverse),
+            pointer(alpha),
+            pointer(inverse_beta),
+            pointer(taps),
+            pointer(grad_alpha),
+            pointer(grad_inverse),
         )
         return grad_x, grad_alpha, grad_inverse, None, None
 
 
 class FusedSnake(AntiAliasedSnake):
-    """`AntiAliasedSnake` by the compiled kernel; same parameters, same values."""
+    """`AntiAliasedSnake` by the compiled kernel, with gradients; same parameters, same values."""
 
     def forward(self, x: Tensor) -> Tensor:
         compiled = library()

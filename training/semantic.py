@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import Wav2Vec2BertModel
+from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
 
-from pipeline.conditioning.semantic import SemanticEncoder, make_semantic_model
+from pipeline.conditioning.semantic import SemanticEncoder
 from pipeline.config import SemanticConfig
 from pipeline.text.phones import PHONES, STRESS
 from training.data import Clip, read_wave_at
@@ -80,6 +80,28 @@ def input_arrays(extractor: SemanticEncoder, clip: Clip) -> Arrays:
         else np.full(len(bank), UNLABELLED, dtype=np.uint8)
     )
     return {"bank": bank, "phones": labels}
+
+
+def make_semantic_model(config: SemanticConfig) -> Wav2Vec2BertModel:
+    """Hugging Face's model with just the layers below the hidden state that is read: `W2VBert` with the dropouts that
+    training uses, under the same names."""
+    return Wav2Vec2BertModel(
+        Wav2Vec2BertConfig(
+            hidden_size=config.hidden_size,
+            num_hidden_layers=config.hidden_layer,
+            num_attention_heads=config.heads,
+            intermediate_size=config.intermediate_size,
+            feature_projection_input_dim=config.mel_bins * config.stride,
+            hidden_act="swish",
+            position_embeddings_type="relative_key",
+            left_max_position_embeddings=config.left_positions,
+            right_max_position_embeddings=config.right_positions,
+            conv_depthwise_kernel_size=config.conv_kernel,
+            add_adapter=False,
+            use_intermediate_ffn_before_adapter=False,
+            apply_spec_augment=False,
+        )
+    )
 
 
 class PhoneRecognizer(nn.Module):

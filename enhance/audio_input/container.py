@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+W64_START = b"riff\x2e\x91\xcf\x11"
 HEAD_BYTES = 4096  # enough for every rule below
 ID3_HEADER_BYTES = 10
 
@@ -30,6 +31,8 @@ WEBM = Container("WebM", "matroska")
 AMR = Container("AMR", "amr")
 AAC = Container("AAC", "aac")
 CAF = Container("CAF", "caf")
+AU = Container("AU")
+W64 = Container("W64")
 
 # First atoms of MP4 and QuickTime files; brands inside `ftyp` that are pictures are left out.
 MP4_ATOMS = {b"ftyp", b"moov", b"mdat", b"wide"}
@@ -38,7 +41,7 @@ PICTURE_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1", b"crx "}
 
 def sniff(head: bytes) -> Container | None:
     """Container of a file that begins with `head`; None when it is none that is read."""
-    if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:12] == b"WAVE":
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         return WAV
     if head[:4] == b"fLaC":
         # STREAMINFO follows: 36 bits from the middle of byte 21 count the samples.
@@ -55,6 +58,10 @@ def sniff(head: bytes) -> Container | None:
         return AMR
     if head.startswith(b"caff\x00\x01"):
         return CAF
+    if head.startswith(b".snd"):
+        return AU
+    if head.startswith(W64_START):
+        return W64
     if head[:3] == b"ID3" and len(head) > ID3_HEADER_BYTES:
         return MP3
     return _mpeg_stream(head)

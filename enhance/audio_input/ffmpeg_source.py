@@ -20,6 +20,7 @@ import ffmpeg
 import numpy as np
 
 from enhance.audio_input.limits import AudioError, AudioLimits, Header
+from pipeline.child_environment import child_environment
 
 INPUT = "file:/dev/stdin"  # opened anew, so that it can seek: MP4 may keep its index at the end
 PROTOCOLS = "file,pipe"
@@ -36,13 +37,15 @@ REASON_BYTES = 4096  # of the child's messages, the last are kept
 REASON_CHARACTERS = 120  # of the last line of them
 ESTIMATING_DEMUXERS = {"amr", "aac"}  # no length in these files: ffprobe guesses one from the bit rate
 FLOAT_BYTES = 4
+CLOCK = re.compile(r"(\d{1,6}):(\d{1,2}):(\d{1,2}(?:\.\d{1,9})?)")
 
 
 class FfmpegSource:
-    """A probed file: `header`, then `blocks()` of float32 [frames, channels]."""
+    """A probed file: `header`, then `blocks()` of float32 [frames, channels], as often as it is asked for."""
 
     def __init__(self, descriptor: int, demuxer: str, header: Header, limits: AudioLimits, deadline: float):
         self.header = header
+        self.notes: tuple[str, ...] = ()
         self._descriptor = descriptor
         self._demuxer = demuxer
         self._limits = limits
@@ -81,7 +84,10 @@ def open_ffmpeg(
 
 
 def _probe(descriptor: int, demuxer: str, limits: AudioLimits, deadline: float) -> Header:
-    entries = "stream=codec_name,sample_rate,channels,duration:format=format_name,duration"
+    entries = (
+        "stream=codec_name,sample_rate,channels,duration,start_time:stream_tags=DURATION"
+        ":format=format_name,duration,nb_streams"
+    )
     command = [
         "ffprobe",
         "-hide_banner",
@@ -104,17 +110,30 @@ def _probe(descriptor: int, demuxer: str, limits: AudioLimits, deadline: float) 
         raise limits.error("it holds no audio stream")
     stream, container = answer["streams"][0], answer.get("format", {})
     rate, channels = int(stream.get("sample_rate", 0)), int(stream.get("channels", 0))
-    seconds = stream.get("duration", container.get("duration"))
-    known = seconds is not None and demuxer not in ESTIMATING_DEMUXERS
-    frames = round(float(seconds) * rate) if known else None
+    seconds = None if demuxer in ESTIMATING_DEMUXERS else _declared_seconds(stream, container)
+    frames = None if seconds is None else round(seconds * rate)
     name, codec = container.get("format_name", demuxer), stream.get("codec_name", "unknown")
-    return Header(name, codec, rate, channels, frames)
+    return Header(name, codec, rate, channels, frames, floating=codec.startswith("pcm_f"))
+
+
+def _declared_seconds(stream: dict, container: dict) -> float | None:
+    """Length of the sound, None where the file does not say: that of the file may be the length of its video."""
+    if "duration" in stream:
+        return float(stream["duration"])
+    if tag := CLOCK.fullmatch(stream.get("tags", {}).get("DURATION", "")):  # Matroska: when the stream ends
+        hours, minutes, seconds = map(float, tag.groups())
+        return max(0.0, 3600 * hours + 60 * minutes + seconds - float(stream.get("start_time", 0)))
+    if container.get("nb_streams") == 1 and "duration" in container:
+        return float(container["duration"])
+    return None
 
 
 def _output(command: list[str], descriptor: int, limits: AudioLimits, deadline: float) -> Iterator[bytes]:
     """Standard output of `command`, piece by piece; AudioError if it fails or is not done by `deadline`."""
     try:
-        process = subprocess.Popen(command, stdin=descriptor, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            command, stdin=descriptor, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=child_environment()
+        )
     except FileNotFoundError as e:
         raise AudioError(f"audio file refused: {command[0]} is not installed and this format needs it") from e
     reason = b""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class AudioError(ValueError):
@@ -31,7 +31,7 @@ class AudioLimits:
 
     def describe(self) -> str:
         return (
-            "allowed: WAV, FLAC, OGG, MP3, AIFF, M4A/MP4, WebM, Opus, AMR, AAC or CAF of at most "
+            "allowed: WAV, FLAC, OGG, MP3, AIFF, M4A/MP4, WebM, Opus, AMR, AAC, CAF or AU of at most "
             f"{self.max_bytes / 1e6:g} MB, {self.min_rate}-{self.max_rate} Hz, 1-{self.max_channels} channels, "
             f"{self.min_seconds:g}-{self.max_seconds:g} s"
         )
@@ -50,6 +50,10 @@ class Header:
     sample_rate: int
     channels: int
     frames: int | None  # per channel; None: the file does not say
+    floating: bool = False  # its samples are floating point numbers: they may go over full scale
+
+    def of_length(self, frames: int | None) -> Header:
+        return replace(self, frames=frames)
 
     def check(self, limits: AudioLimits) -> None:
         if not limits.min_rate <= self.sample_rate <= limits.max_rate:

@@ -8,14 +8,16 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from enhance.audio_input.container import HEAD_BYTES, Container, sniff
 from enhance.audio_input.ffmpeg_source import FfmpegSource, open_ffmpeg
-from enhance.audio_input.limits import AudioError, AudioLimits, Header
+from enhance.audio_input.limits import AudioError, AudioLimits
+from enhance.audio_input.mixing import TURNED_OVER, even_weights, turned_over
+from enhance.audio_input.mpeg import id3_end
 from enhance.audio_input.soundfile_source import SoundfileSource, open_soundfile
 
 __all__ = ["Audio", "AudioError", "AudioLimits", "read_audio"]
@@ -34,6 +36,7 @@ class Audio:
     source_format, source_subtype: container and encoding, as the decoder names them
     clipped_share: 0-1, samples of all channels at full scale
     declared_seconds: what the header promises; None where it does not say
+    notes: what the user should know of how the file was read, a sentence each
     """
 
     samples: torch.Tensor
@@ -43,6 +46,7 @@ class Audio:
     source_subtype: str
     clipped_share: float
     declared_seconds: float | None
+    notes: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -62,13 +66,25 @@ def read_audio(path: str | os.PathLike, limits: AudioLimits = AudioLimits()) -> 
     """
     deadline = time.monotonic() + limits.decode_seconds
     with _regular_file(path, limits) as descriptor:
-        container = sniff(os.pread(descriptor, HEAD_BYTES, 0))
+        container = _container(descriptor)
         if container is None:
             raise limits.error("its content is no audio format that is known here")
         with _open_source(descriptor, container, limits, deadline) as source:
             source.header.check(limits)
-            with closing(source.blocks()) as blocks:  # an error must not leave a decoder behind
-                return _collect(source.header, blocks, limits, deadline)
+            audio, powers = _collect(source, even_weights(source.header.channels), limits, deadline)
+            weights = turned_over(powers)
+            if weights is not None:
+                del audio  # before the next one takes its room
+                audio, _ = _collect(source, weights, limits, deadline)
+                audio = replace(audio, notes=(*audio.notes, TURNED_OVER))
+            return audio
+
+
+def _container(descriptor: int) -> Container | None:
+    """What the file is; of one that begins with a tag, what comes after the tag."""
+    head = os.pread(descriptor, HEAD_BYTES, 0)
+    behind = id3_end(head)
+    return (behind and sniff(os.pread(descriptor, HEAD_BYTES, behind))) or sniff(head)
 
 
 @contextmanager
@@ -100,12 +116,28 @@ def _open_source(
     return open_ffmpeg(descriptor, container.demuxer, limits, deadline)
 
 
-def _collect(header: Header, blocks: Iterator[np.ndarray], limits: AudioLimits, deadline: float) -> Audio:
+def _collect(
+    source: SoundfileSource | FfmpegSource, mean: np.ndarray, limits: AudioLimits, deadline: float
+) -> tuple[Audio, np.ndarray]:
+    """The file mixed by weights `mean` [C], and the power of each channel with each other [C, C]."""
+    with closing(source.blocks()) as blocks:  # an error must not leave a decoder behind
+        return _mix(source, blocks, mean, limits, deadline)
+
+
+def _mix(
+    source: SoundfileSource | FfmpegSource,
+    blocks: Iterator[np.ndarray],
+    mean: np.ndarray,
+    limits: AudioLimits,
+    deadline: float,
+) -> tuple[Audio, np.ndarray]:
+    header = source.header
     most = limits.most_frames(header.sample_rate)
     # Untouched pages cost no memory, so room for the longest file is free where the header does not say.
     mono = np.empty(most if header.frames is None else min(header.frames, most), np.float32)
-    mean = np.full(header.channels, 1 / header.channels, np.float32)
+    powers = np.zeros((header.channels, header.channels))
     frames = clipped = 0
+    highest = 0.0
     for block in blocks:
         low, high = float(block.min()), float(block.max())
         if not (math.isfinite(low) and math.isfinite(high)):
@@ -115,6 +147,7 @@ def _collect(header: Header, blocks: Iterator[np.ndarray], limits: AudioLimits, 
             raise limits.error(
                 f"its samples reach {peak:.3g}, allowed is up to {limits.max_peak:g} (full scale is 1)"
             )
+        highest = max(highest, peak)
         if peak >= CLIP_LEVEL:
             clipped += int(np.count_nonzero(np.abs(block) >= CLIP_LEVEL))
         if frames + len(block) > most:
@@ -122,13 +155,16 @@ def _collect(header: Header, blocks: Iterator[np.ndarray], limits: AudioLimits, 
         if frames + len(block) > len(mono):
             mono.resize(most, refcheck=False)
         np.matmul(block, mean, out=mono[frames : frames + len(block)])
+        powers += block.T @ block
         frames += len(block)
         if time.monotonic() > deadline:
             raise limits.error(f"it was not decoded within {limits.decode_seconds:g} s")
     if frames < limits.min_seconds * header.sample_rate:
         raise limits.error(f"it holds {frames} samples per channel, {frames / header.sample_rate:.3f} s")
     mono.resize(frames, refcheck=False)
-    return Audio(
+    if header.floating and highest > 1:  # full scale is no ceiling where samples go over it
+        clipped = 0
+    audio = Audio(
         samples=torch.from_numpy(mono).unsqueeze(0),
         sample_rate=header.sample_rate,
         channels=header.channels,
@@ -136,4 +172,6 @@ def _collect(header: Header, blocks: Iterator[np.ndarray], limits: AudioLimits, 
         source_subtype=header.subtype,
         clipped_share=clipped / (frames * header.channels),
         declared_seconds=None if header.frames is None else header.frames / header.sample_rate,
+        notes=source.notes,
     )
+    return audio, powers

@@ -1,4 +1,4 @@
-"""Samples of a WAV, FLAC, Ogg Vorbis, MP3 or AIFF file, block by block, through libsndfile."""
+"""Samples of a WAV, FLAC, Ogg Vorbis, MP3, AIFF or AU file, block by block, through libsndfile."""
 
 from __future__ import annotations
 
@@ -10,70 +10,93 @@ import numpy as np
 import soundfile
 
 from enhance.audio_input.limits import AudioLimits, Header
+from enhance.audio_input.mpeg import ID3_HEADER_BYTES, id3_end, mp3_layout
+from enhance.audio_input.parts import BEGINNINGS, Layout, Part, PartFile, split
+from enhance.audio_input.riff import wav_layout
 
 BLOCK_FRAMES = 65_536
 UNKNOWN_FRAMES = 2**62  # libsndfile says "unknown" with the largest count there is
-STREAMED_WAV_BYTES = {0x7FFFF000, 0xFFFFFFFF}  # `data` sizes of sox and ffmpeg where they cannot seek back
-MAX_RIFF_CHUNKS = 64
+FLOATING = ("FLOAT", "DOUBLE")
 
 
 class SoundfileSource:
-    """An opened file: `header`, then `blocks()` of float32 [frames, channels]."""
+    """An opened file: `header`, then `blocks()` of float32 [frames, channels], as often as it is asked for.
 
-    def __init__(self, file: soundfile.SoundFile, header: Header, limits: AudioLimits):
-        self.header = header
-        self._file = file
-        self._limits = limits
+    `notes`: what the user should know of the file, a sentence each."""
+
+    def __init__(self, descriptor: int, name: str, layout: Layout, limits: AudioLimits):
+        self._descriptor, self._name, self._limits = descriptor, name, limits
+        self.notes = layout.notes
+        self._parts: tuple[Part | None, ...] = layout.parts or (None,)
+        with self._open(self._parts[0]) as file:
+            frames = known_frames(file)
+            claimed = None if frames is None or layout.claimed is None else round(frames * layout.claimed)
+            floating = file.subtype in FLOATING
+            self.header = Header(file.format, file.subtype, file.samplerate, file.channels, claimed, floating)
+        if len(self._parts) > 1:
+            self._join(frames)
+
+    def _open(self, part: Part | None) -> soundfile.SoundFile:
+        # By path: given a descriptor to leave open, libsndfile 1.2.0 closes it where opening fails.
+        file = f"/dev/fd/{self._descriptor}" if part is None else PartFile(self._descriptor, part)
+        try:
+            return soundfile.SoundFile(file)
+        except soundfile.LibsndfileError as e:
+            raise self._limits.error(f"it is no readable {self._name} file") from e
+
+    def _join(self, frames: int | None) -> None:
+        """Add up the lengths of the parts that are like the first; the others are left out with a word."""
+        kept, left = [self._parts[0]], 0
+        for part in self._parts[1:]:
+            try:
+                with self._open(part) as file:
+                    alike = (file.samplerate, file.channels) == (
+                        self.header.sample_rate,
+                        self.header.channels,
+                    )
+                    length = known_frames(file)
+            except ValueError:
+                alike, length = False, None
+            if not alike:
+                left += 1
+                continue
+            kept.append(part)
+            frames = None if frames is None or length is None else frames + length
+        self._parts = tuple(kept)
+        self.header = self.header.of_length(frames)
+        if left:
+            self.notes += (
+                f"Of the {len(kept) + left} recordings that are joined in this file, {left} cannot be read or "
+                "have another sample rate or number of channels than the first, and are left out.",
+            )
 
     def blocks(self) -> Iterator[np.ndarray]:
         """The block is overwritten by the next."""
         buffer = np.empty((BLOCK_FRAMES, self.header.channels), np.float32)
-        try:
-            while len(block := self._file.read(out=buffer)):
-                yield block
-        except soundfile.LibsndfileError as e:
-            raise self._limits.error("it is damaged or cut off") from e
+        for part in self._parts:
+            with self._open(part) as file:
+                try:
+                    while len(block := file.read(out=buffer)):
+                        yield block
+                except soundfile.LibsndfileError as e:
+                    raise self._limits.error("it is damaged or cut off") from e
 
 
 @contextmanager
 def open_soundfile(descriptor: int, name: str, limits: AudioLimits) -> Iterator[SoundfileSource]:
     """Open the file behind `descriptor` (left open), which begins like a `name`. Raises AudioError."""
-    promise = _wav_promise(descriptor, limits)
-    try:
-        # By path: given a descriptor to leave open, libsndfile 1.2.0 closes it where opening fails.
-        file = soundfile.SoundFile(f"/dev/fd/{descriptor}")
-    except soundfile.LibsndfileError as e:
-        raise limits.error(f"it is no readable {name} file") from e
-    with file:
-        frames = file.frames if 0 <= file.frames < UNKNOWN_FRAMES else None
-        if frames is not None:
-            frames = round(frames * promise)
-        header = Header(file.format, file.subtype, file.samplerate, file.channels, frames)
-        yield SoundfileSource(file, header, limits)
+    yield SoundfileSource(descriptor, name, layout_of(descriptor, name, limits), limits)
 
 
-def _wav_promise(descriptor: int, limits: AudioLimits) -> float:
-    """How many times more sample bytes a WAV header claims than the file holds; 1 for an honest or another file.
+def layout_of(descriptor: int, name: str, limits: AudioLimits) -> Layout:
+    if name == "WAV":
+        return wav_layout(descriptor, limits)
+    if name == "MP3":
+        return mp3_layout(descriptor)
+    if name in BEGINNINGS:
+        return split(descriptor, name, id3_end(os.pread(descriptor, ID3_HEADER_BYTES, 0)))
+    return Layout()
 
-    libsndfile silently lowers the claim to what is there, which would hide a file that was cut off.
-    """
-    size = os.fstat(descriptor).st_size
-    if os.pread(descriptor, 4, 0) != b"RIFF":
-        return 1.0
-    offset = 12
-    for _ in range(MAX_RIFF_CHUNKS):
-        chunk = os.pread(descriptor, 8, offset)
-        if len(chunk) < 8:
-            break
-        offset += 8
-        claimed = int.from_bytes(chunk[4:], "little")
-        if chunk[:4] != b"data":
-            offset += claimed + claimed % 2
-            continue
-        held = size - offset
-        if claimed <= held or claimed in STREAMED_WAV_BYTES:
-            break
-        if claimed > limits.max_bytes:
-            raise limits.error(f"its header claims {claimed} bytes of samples and the file has {size}")
-        return claimed / held if held else 1.0
-    return 1.0
+
+def known_frames(file: soundfile.SoundFile) -> int | None:
+    return file.frames if 0 <= file.frames < UNKNOWN_FRAMES else None

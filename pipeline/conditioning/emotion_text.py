@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline.conditioning.emotion import weights_from_answer
 from pipeline.config import EmotionConfig
@@ -25,6 +24,8 @@ class EmotionReader:
     """Reads the emotion of a text. Loads from `directory`/qwen0.6bemo4-merge, never from a network."""
 
     def __init__(self, directory: Path, config: EmotionConfig, device: torch.device):
+        from transformers import AutoModelForCausalLM, AutoTokenizer  # two seconds that only this needs
+
         folder = directory / FOLDER
         self.config = config
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -8,60 +8,40 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertConfig, Wav2Vec2BertModel
+from torch.nn import functional as F
 
+from pipeline.audio import kaldi_bank
+from pipeline.conditioning.w2vbert import W2VBert
 from pipeline.config import SemanticConfig
 
-
-def make_semantic_model(config: SemanticConfig) -> Wav2Vec2BertModel:
-    """The transformers model with just the layers below the hidden state that is read."""
-    return Wav2Vec2BertModel(
-        Wav2Vec2BertConfig(
-            hidden_size=config.hidden_size,
-            num_hidden_layers=config.hidden_layer,
-            num_attention_heads=config.heads,
-            intermediate_size=config.intermediate_size,
-            feature_projection_input_dim=config.mel_bins * config.stride,
-            hidden_act="swish",
-            position_embeddings_type="relative_key",
-            left_max_position_embeddings=config.left_positions,
-            right_max_position_embeddings=config.right_positions,
-            conv_depthwise_kernel_size=config.conv_kernel,
-            add_adapter=False,
-            use_intermediate_ffn_before_adapter=False,
-            apply_spec_augment=False,
-        )
-    )
+FULL_SCALE = 2.0**15  # the filter bank is that of 16-bit samples
+VARIANCE_FLOOR = 1e-7
 
 
 class SemanticEncoder(nn.Module):
     """16 kHz wave -> normalized semantic features."""
 
-    def __init__(
-        self, config: SemanticConfig, model: Wav2Vec2BertModel, mean: Tensor, var: Tensor, rate: int
-    ):
+    def __init__(self, config: SemanticConfig, model: W2VBert, mean: Tensor, var: Tensor, rate: int):
         super().__init__()
-        self.rate = rate
+        self.config, self.rate = config, rate
         self.model = model
-        self.extract = SeamlessM4TFeatureExtractor(
-            feature_size=config.mel_bins,
-            num_mel_bins=config.mel_bins,
-            sampling_rate=rate,
-            padding_value=config.padding_value,
-            stride=config.stride,
-        )
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", var.sqrt(), persistent=False)
 
     def input_features(self, wave: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Wave [T] -> stacked log-mel frames [1, T50, mel_bins · stride] and their mask [1, T50], on the CPU."""
-        inputs = self.extract(wave, sampling_rate=self.rate, return_tensors="pt")
-        return inputs["input_features"], inputs["attention_mask"]
+        """Wave [T] -> stacked log-mel frames [1, T50, mel_bins · stride] and their mask [1, T50], on the CPU: what
+        Hugging Face's SeamlessM4TFeatureExtractor gives."""
+        bank = kaldi_bank(torch.from_numpy(wave)[None] * FULL_SCALE, self.rate, self.config.mel_bins)
+        bank = (bank - bank.mean(0)) / (bank.var(0) + VARIANCE_FLOOR).sqrt()
+        missing = -len(bank) % self.config.stride
+        padded = F.pad(bank, (0, 0, 0, missing), value=self.config.padding_value)
+        mask = F.pad(torch.ones(len(bank), dtype=torch.long), (0, missing))
+        stride = self.config.stride
+        return padded.reshape(1, len(padded) // stride, -1), mask[stride - 1 :: stride][None]
 
     @torch.inference_mode()
     def forward(self, wave: Tensor) -> Tensor:
         """Wave [1, T] at 16 kHz -> features [1, T50, D]."""
         features, mask = self.input_features(wave[0].cpu().numpy())
-        features = features.to(self.mean.device, self.mean.dtype)
-        hidden = self.model(features, attention_mask=mask.to(self.mean.device)).last_hidden_state
+        hidden = self.model(features.to(self.mean.device, self.mean.dtype), mask.to(self.mean.device))
         return (hidden - self.mean) / self.std

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from pipeline.gpt.model import KVCache, UnifiedVoice
-from pipeline.gpt.monotonic import ReadingPlace
+from pipeline.gpt.model import UnifiedVoice
 from pipeline.gpt.sampling import (
     POSITION_OFFSET,
     SamplingOptions,
@@ -24,6 +23,7 @@ from pipeline.gpt.sampling import (
     penalize_repetition,
     seen_tokens,
 )
+from pipeline.gpt.step import StepBuffers, StepWeights, step
 
 UNREACHABLE = -1e9  # score of beams and hypotheses that do not exist yet
 OnStep = Callable[[int], None]
@@ -49,22 +49,33 @@ class Trace:
 
     def path(self, step: int, slot: int) -> list[int]:
         """Slots at steps 0…step of the sequence that is in `slot` at `step`."""
-        slots = [slot]
+        slots, parents = [slot], torch.stack(self.parents).tolist()
         for i in range(step, 0, -1):
-            slots.append(int(self.parents[i][slots[-1]]))
+            slots.append(parents[i][slots[-1]])
         return slots[::-1]
 
 
 @dataclass
 class DecodeState:
+    """One sequence being decoded: group 0 of its buffers."""
+
     model: UnifiedVoice
+    weights: StepWeights
+    buffers: StepBuffers
     slots: int
     shared: int  # cache rows of prompt and start token, one copy for all slots
     offset: int  # position of code k is k + offset
-    cache: KVCache
-    mask: Tensor  # [S, capacity] additive
-    hidden: Tensor  # [S, D] of the newest position
     step: int = 0  # codes fed so far
+
+    @property
+    def hidden(self) -> Tensor:
+        """[S, D] of the newest position, until the next step."""
+        return self.buffers.hidden
+
+    @property
+    def logits(self) -> Tensor:
+        """[S, V] of the newest position in float32, until the next step."""
+        return self.buffers.logits.float()
 
 
 def prepare(model: UnifiedVoice, prompt: Tensor, slots: int, max_codes: int, positions: str) -> DecodeState:
@@ -74,27 +85,32 @@ def prepare(model: UnifiedVoice, prompt: Tensor, slots: int, max_codes: int, pos
     inputs = torch.cat([prompt, model.mel_inputs(start, torch.zeros_like(start))], dim=1)
     shared = inputs.shape[1]
     capacity = shared + slots * max_codes
-    cache = KVCache.empty(model.config, capacity, device, dtype)
-    mask = torch.full((slots, capacity), -torch.inf, device=device, dtype=dtype)
-    mask[:, :shared] = 0
-    hidden = model.latents(inputs, cache)[0, -1:].expand(slots, -1)
-    if model.config.alignment is not None:
-        cache.reading = ReadingPlace(model.config.alignment, model.text_rows(prompt.shape[1]), slots, device)
-    return DecodeState(model, slots, shared, POSITION_OFFSET[positions], cache, mask, hidden)
+    buffers = StepBuffers.empty(model.config, 1, slots, capacity, shared, device, dtype)
+    buffers.mask[..., :shared] = 0
+    weights = StepWeights.of(model)
+    hidden = model.latents(inputs, buffers.cache(0))[0, -1:]
+    buffers.hidden.copy_(hidden)
+    buffers.logits.copy_(weights.head(hidden))
+    if buffers.reading is not None:
+        buffers.reading.begin(0, model.text_rows(prompt.shape[1]))
+    return DecodeState(model, weights, buffers, slots, shared, POSITION_OFFSET[positions])
 
 
 def advance(state: DecodeState, tokens: Tensor, parents: Tensor | None = None) -> None:
     """Feed one token per slot [S]; `parents` [S] says which slot each one continues (None: itself)."""
+    buffers = state.buffers
+    row = state.shared + state.step * state.slots
+    reach = row + state.slots
+    mask = buffers.mask[0, 0]
     if parents is not None:
-        state.mask.copy_(state.mask[parents])
-        if state.cache.reading is not None:
-            state.cache.reading.reorder(parents)
-    rows = state.shared + state.step * state.slots
-    state.mask[:, rows : rows + state.slots].fill_diagonal_(0)
-    positions = torch.full_like(tokens, state.step + state.offset)
-    inputs = state.model.mel_inputs(tokens, positions)[None]
-    mask = state.mask[None, None, :, : rows + state.slots] if state.slots > 1 else None
-    state.hidden = state.model.latents(inputs, state.cache, mask)[0]
+        mask[:, state.shared : row] = mask[parents, state.shared : row]
+        if buffers.reading is not None:
+            buffers.reading.reorder(0, parents)
+    mask[:, row:reach].fill_diagonal_(0)
+    torch.arange(row, reach, out=buffers.writes)
+    buffers.positions.fill_(state.step + state.offset)
+    buffers.tokens.copy_(tokens)
+    step(state.weights, buffers, reach)
     state.step += 1
 
 
@@ -117,20 +133,24 @@ def search_single(
     seen = seen_tokens(1, config.number_mel_codes, config.start_mel_token, state.hidden.device)
     trace = Trace()
     own = torch.zeros(1, dtype=torch.long, device=state.hidden.device)
-    for step in range(max_codes):
-        on_step(step)
-        scores = state.model.mel_head(state.hidden).float()
+    for index in range(max_codes):
+        on_step(index)
+        scores = state.logits
         scores = forbid(penalize_repetition(scores, seen, options.repetition_penalty), config.start_mel_token)
         if options.do_sample:
             token = draw(filter_scores(scores, options, keep=1), 1, generator)[:, 0]
         else:
             token = scores.argmax(-1)
         if int(token) == config.stop_mel_token:
-            return collect(trace, step - 1, 0, stopped=True, empty=state.hidden)
-        for history, value in ((trace.hidden, state.hidden), (trace.tokens, token), (trace.parents, own)):
+            return collect(trace, index - 1, 0, stopped=True, empty=state.hidden)
+        for history, value in (
+            (trace.hidden, state.hidden.clone()),
+            (trace.tokens, token),
+            (trace.parents, own),
+        ):
             history.append(value)
         seen[0, token] = True
-        if step + 1 < max_codes:
+        if index + 1 < max_codes:
             advance(state, token)
     return collect(trace, max_codes - 1, 0, stopped=False, empty=state.hidden)
 
@@ -155,10 +175,10 @@ def search_beams(
     running = torch.full((beams,), UNREACHABLE, device=device)
     running[0] = 0
     trace, finished = Trace(), []
-    for step in range(max_codes):
-        on_step(step)
-        last = step + 1 == max_codes
-        logs = state.model.mel_head(state.hidden).float().log_softmax(-1)
+    for index in range(max_codes):
+        on_step(index)
+        last = index + 1 == max_codes
+        logs = state.logits.log_softmax(-1)
         logs = forbid(penalize_repetition(logs, seen, options.repetition_penalty), config.start_mel_token)
         if options.do_sample:
             logs = filter_scores(logs, options, keep=2)
@@ -177,21 +197,20 @@ def search_beams(
             if last
             else scores.masked_fill(stops, -torch.inf).topk(beams).indices
         )
-        trace.hidden.append(state.hidden)
+        trace.hidden.append(state.hidden.clone())
         trace.tokens.append(tokens[continuing])
         trace.parents.append(parents[continuing])
-        finished += _finish(scores, parents, stops, beams, step, options.length_penalty)
+        candidates = list(zip(scores.tolist(), parents.tolist(), stops.tolist(), strict=True))
+        finished += _finish(candidates[:beams], index, options.length_penalty)
         if last:
             finished += [
-                Hypothesis(
-                    _normalized(float(scores[slot]), step + 1, options.length_penalty), step, slot, False
-                )
-                for slot in range(beams)
-                if not bool(stops[slot])
+                Hypothesis(_normalized(score, index + 1, options.length_penalty), index, slot, False)
+                for slot, (score, _, stop) in enumerate(candidates[:beams])
+                if not stop
             ]
         finished = sorted(finished, key=lambda h: -h.score)[:beams]  # stable: earlier ones win ties
         running = scores[continuing]
-        best_running = _normalized(float(running[0]), step + 1, options.length_penalty)
+        best_running = _normalized(float(running[0]), index + 1, options.length_penalty)
         if last or (len(finished) == beams and finished[-1].score >= best_running):
             break
         seen = seen[trace.parents[-1]].scatter(1, trace.tokens[-1][:, None], True)
@@ -204,14 +223,12 @@ def _normalized(score: float, length: int, penalty: float) -> float:
     return score / length**penalty
 
 
-def _finish(
-    scores: Tensor, parents: Tensor, stops: Tensor, beams: int, step: int, penalty: float
-) -> list[Hypothesis]:
-    """Hypotheses that end with the stop token at this step; only the first `beams` candidates count."""
+def _finish(candidates: list[tuple[float, int, bool]], step: int, penalty: float) -> list[Hypothesis]:
+    """Hypotheses that end with the stop token at this step, of the candidates (score, parent, stop) that may end."""
     return [
-        Hypothesis(_normalized(float(scores[i]), step + 1, penalty), step - 1, int(parents[i]), True)
-        for i in range(beams)
-        if bool(stops[i])
+        Hypothesis(_normalized(score, step + 1, penalty), step - 1, parent, True)
+        for score, parent, stop in candidates
+        if stop
     ]
 
 

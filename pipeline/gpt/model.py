@@ -14,38 +14,36 @@ from torch.nn import functional as F
 
 from pipeline.config import GPTConfig
 from pipeline.gpt.conditioner import Conformer, PerceiverResampler
-from pipeline.gpt.monotonic import ReadingPlace
+from pipeline.gpt.monotonic import ReadingPlaces
 
 NORM_EPS = 1e-5
 MLP_RATIO = 4
 DURATION_SLOTS = 2  # rows of speed_emb; the prompt holds row 1, then row 0
 
 
-LayerCache = tuple[
-    Tensor, Tensor, int, ReadingPlace | None
-]  # keys and values [H, capacity, d], rows in use, place
+@dataclass(frozen=True)
+class LayerCache:
+    """One layer's part of a KVCache: rows [capacity, 2 · D], of which `length` are in use."""
+
+    rows: Tensor
+    length: int
+    reading: ReadingPlaces | None
 
 
 @dataclass
 class KVCache:
-    """Keys and values of every layer, written in place. Position p of slot s lies at row
-    `prompt + (p − prompt) · slots + s`: the prompt is kept once, all slots of a step side by side,
-    and a slot's past is chosen by a mask, so that reordering beams moves nothing."""
+    """Keys and values of every layer for one group (the beams of one sequence), written in place. Position p of slot s
+    lies at row `prompt + (p − prompt) · slots + s`: the prompt is kept once, all slots of a step side by side, and a
+    slot's past is chosen by a mask, so that reordering beams moves nothing."""
 
-    keys: Tensor  # [layers, H, capacity, d]
-    values: Tensor  # [layers, H, capacity, d]
+    rows: Tensor  # [layers, capacity, 2 · D]: keys, then values
     length: int = 0
-    reading: ReadingPlace | None = None  # None: every head attends to all of the text
-
-    @classmethod
-    def empty(cls, config: GPTConfig, capacity: int, device: torch.device, dtype: torch.dtype) -> KVCache:
-        shape = (config.layers, config.heads, capacity, config.model_dim // config.heads)
-        return cls(*(torch.empty(shape, device=device, dtype=dtype) for _ in range(2)))
+    reading: ReadingPlaces | None = None  # of this group alone; None: every head attends to all of the text
 
     def layer(self, index: int) -> LayerCache:
         """What the attention of one layer needs."""
         reading = self.reading if self.reading is not None and self.reading.config.layer == index else None
-        return self.keys[index], self.values[index], self.length, reading
+        return LayerCache(self.rows[index], self.length, reading)
 
 
 class Conv1D(nn.Module):
@@ -57,38 +55,41 @@ class Conv1D(nn.Module):
         self.bias = nn.Parameter(torch.empty(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.addmm(self.bias, x.flatten(0, -2), self.weight).unflatten(0, x.shape[:-1])
+        return self.rows(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
+
+    def rows(self, x: Tensor) -> Tensor:
+        """[R, in] -> [R, out]"""
+        return torch.addmm(self.bias, x, self.weight)
 
 
 class Attention(nn.Module):
     def __init__(self, config: GPTConfig):
         super().__init__()
-        self.heads = config.heads
+        self.heads, self.width = config.heads, config.model_dim
         self.c_attn = Conv1D(config.model_dim, 3 * config.model_dim)
         self.c_proj = Conv1D(config.model_dim, config.model_dim)
 
-    def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Output of `c_attn` [B, T, 3 · D] -> queries, keys and values [B, H, T, d]."""
+    def split(self, projected: Tensor) -> tuple[Tensor, ...]:
+        """Some of queries, keys and values side by side [B, T, n · D] -> each [B, H, T, d]."""
+        width = self.width
         return tuple(
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in projected.chunk(3, dim=-1)
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in projected.split(width, dim=-1)
         )
 
     def forward(self, x: Tensor, cache: LayerCache | None, mask: Tensor | None) -> Tensor:
-        q, k, v = self.split(self.c_attn(x))
+        projected = self.c_attn(x)
+        q, k, v = self.split(projected)
         if cache is None:  # [B, H, T, d]: teacher-forced, causal
             h = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:  # one sequence [1, H, T, d] behind what the cache holds
-            keys, values, start, reading = cache
-            end = start + k.shape[2]
-            keys[:, start:end], values[:, start:end] = k[0], v[0]
-            if reading is not None:
-                mask = reading.narrow(mask, q, keys[:, :end])
+            end = cache.length + x.shape[1]
+            cache.rows[cache.length : end] = projected[0, :, self.width :]
+            k, v = self.split(cache.rows[None, :end])
+            if cache.reading is not None:
+                blank = mask if mask is not None else q.new_zeros(1, 1, q.shape[2], end)
+                mask = cache.reading.follow(blank, q, k)
             h = F.scaled_dot_product_attention(
-                q,
-                keys[None, :, :end],
-                values[None, :, :end],
-                attn_mask=mask,
-                is_causal=mask is None and q.shape[2] > 1,
+                q, k, v, attn_mask=mask, is_causal=mask is None and q.shape[2] > 1
             )
         return self.c_proj(h.transpose(1, 2).flatten(2))
 

@@ -1,9 +1,10 @@
-"""Monotonic attention while decoding: the heads that follow the text neither run ahead of their place in it nor go back.
+"""Monotonic attention while decoding: the heads that follow the text neither run ahead of their place in it nor go
+back.
 
 Against skipped and repeated words: a free-running model loses its place where the text resembles itself ("the old
 theater"). Only for models whose configuration names these heads; training can teach them (training/gpt.py).
 
-Axes: S slots (beams), H heads, T keys, m text tokens, d head width.
+Axes: G groups (sequences), S slots (beams of one), H heads, T keys, P rows of the prompt, d head width.
 """
 
 from __future__ import annotations
@@ -14,33 +15,50 @@ from torch import Tensor
 from pipeline.config import AlignmentConfig
 
 
-class ReadingPlace:
-    """Where in the text each slot is: the token its heads attended to most, which never moves back."""
+class ReadingPlaces:
+    """Where in its text each slot is: the token its heads attended to most, which never moves back. Buffers of fixed
+    size and address: `follow` is a function of them alone."""
 
-    def __init__(self, config: AlignmentConfig, text: range, slots: int, device: torch.device):
-        """`text`: the rows of the key cache that hold the text's tokens."""
-        self.config, self.text = config, slice(text.start, text.stop)
+    def __init__(
+        self, config: AlignmentConfig, heads: int, groups: int, slots: int, prompt: int, device: torch.device
+    ):
+        """`prompt`: rows of a group's cache that may hold its prompt, the same for all groups."""
+        self.config, self.prompt = config, prompt
         self.heads = torch.tensor(config.heads, device=device)
-        self.tokens = torch.arange(len(text), device=device)
-        self.places = torch.zeros(slots, dtype=torch.long, device=device)
+        following = torch.zeros(heads, dtype=torch.bool, device=device)
+        following[self.heads] = True
+        self.following = following[None, :, None, None]
+        self.tokens = torch.full(
+            (groups, 1, prompt), -1, device=device
+        )  # row -> place in the text; −1: no text
+        self.places = torch.zeros(groups, slots, dtype=torch.long, device=device)
 
-    def reorder(self, parents: Tensor) -> None:
-        """Slot s goes on from where slot parents[s] was."""
-        self.places = self.places[parents]
+    def begin(self, group: int, text: range) -> None:
+        """A new sequence in `group`, whose text's tokens lie in these rows."""
+        self.tokens[group] = -1
+        self.tokens[group, 0, text.start : text.stop] = torch.arange(len(text), device=self.tokens.device)
+        self.places[group] = 0
 
-    def narrow(self, mask: Tensor | None, queries: Tensor, keys: Tensor) -> Tensor:
-        """The additive mask [1, H, S, T] that keeps the heads near their place, on top of `mask` [1, 1, S, T]; then the
-        place moves on. queries [1, H, S, d], one new code per slot; keys [H, T, d]."""
-        place = self.places[:, None]
-        far = (self.tokens < place - self.config.back) | (self.tokens > place + self.config.ahead)
-        window = queries.new_zeros(far.shape).masked_fill(far, -torch.inf)  # [S, m]
+    def reorder(self, group: int, parents: Tensor) -> None:
+        """Slot s of `group` goes on from where slot parents[s] was."""
+        self.places[group] = self.places[group, parents]
+
+    def follow(self, mask: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
+        """The additive mask [G, H, S, T] that keeps the heads near their place, on top of `mask` [G, 1, S, T]; then the
+        places move on. queries [G, H, S, d], one new code per slot; keys [G, H, T, d]."""
+        place, text = self.places[..., None], self.tokens >= 0
+        far = text & (
+            (self.tokens < place - self.config.back) | (self.tokens > place + self.config.ahead)
+        )  # [G, S, P]
+        near = text & ~far
         scores = (
-            queries[0, self.heads] @ keys[self.heads, self.text].transpose(-1, -2) / queries.shape[-1] ** 0.5
-            + window
+            queries[:, self.heads]
+            @ keys[:, self.heads, : self.prompt].transpose(-1, -2)
+            / queries.shape[-1] ** 0.5
         )
-        self.places = torch.maximum(self.places, scores.float().softmax(-1).mean(0).argmax(-1))
-        narrowed = queries.new_zeros(1, queries.shape[1], queries.shape[2], keys.shape[1])
-        if mask is not None:
-            narrowed += mask
-        narrowed[0, self.heads, :, self.text] += window
+        attended = scores.float().masked_fill(~near[:, None], -torch.inf).softmax(-1).mean(1)
+        reached = self.tokens.expand_as(attended).gather(-1, attended.argmax(-1, keepdim=True))[..., 0]
+        self.places.copy_(torch.maximum(self.places, reached))
+        narrowed = mask.expand(-1, queries.shape[1], -1, -1).clone()
+        narrowed[..., : self.prompt].masked_fill_(far[:, None] & self.following, -torch.inf)
         return narrowed

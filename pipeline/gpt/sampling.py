@@ -71,16 +71,14 @@ def forbid(scores: Tensor, token: int) -> Tensor:
 
 def filter_scores(scores: Tensor, options: SamplingOptions, keep: int) -> Tensor:
     """Temperature, then top-k, then top-p; filtered tokens become −inf, at least `keep` stay."""
-    scores = scores / options.temperature
-    if options.top_k > 0:
-        kth = scores.topk(min(max(options.top_k, keep), scores.shape[-1])).values[..., -1:]
-        scores = scores.masked_fill(scores < kth, -torch.inf)
+    count = scores.shape[-1]
+    kept = min(max(options.top_k, keep), count) if options.top_k > 0 else count
+    values, order = (scores / options.temperature).topk(kept)  # descending
     if options.top_p < 1:
-        ascending, order = scores.sort(dim=-1)
-        remove = ascending.softmax(-1).cumsum(-1) <= 1 - options.top_p
-        remove[..., -keep:] = False
-        scores = scores.masked_fill(torch.zeros_like(remove).scatter(-1, order, remove), -torch.inf)
-    return scores
+        remove = values.flip(-1).softmax(-1).cumsum(-1).flip(-1) <= 1 - options.top_p
+        remove[..., :keep] = False
+        values = values.masked_fill(remove, -torch.inf)
+    return torch.full_like(scores, -torch.inf).scatter_(-1, order, values)
 
 
 def draw(scores: Tensor, count: int, generator: torch.Generator) -> Tensor:

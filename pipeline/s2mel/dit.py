@@ -69,17 +69,29 @@ class AdaptiveNorm(nn.Module):
 
 
 def rotary_table(length: int, head_dim: int, base: float, device: torch.device) -> Tensor:
-    """cos and sin of position · frequency: [2, length, d/2]."""
+    """e^(i · position · frequency): complex [length, d/2]."""
     rates = base ** -(torch.arange(0, head_dim, 2, device=device).float() / head_dim)
     angle = torch.arange(length, device=device).float()[:, None] * rates
-    return torch.stack([angle.cos(), angle.sin()])
+    return torch.polar(torch.ones_like(angle), angle)
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Rotary embedding of interleaved pairs: x [B, H, T, d]."""
-    real, imaginary = x.unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = table.to(x.dtype)
-    return torch.stack([real * cos - imaginary * sin, imaginary * cos + real * sin], dim=-1).flatten(-2)
+    """Rotary embedding of interleaved pairs, in float32: x [B, H, T, d]."""
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * table).flatten(-2)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q kᵀ / √d) v of [B, H, T, d], in the type of `v`."""
+    if v.device.type != "cpu" or v.dtype != torch.bfloat16:
+        return F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v)
+    # PyTorch's fused kernel is no faster in bfloat16 than in float32; products of one head at a time are 1.6 times as
+    # fast, and what they hold at once stays in the cache
+    scale = q.shape[-1] ** -0.5
+    heads = zip(
+        *((x.flatten(0, 1).unbind()) for x in ((q * scale).to(v.dtype), k.to(v.dtype), v)), strict=True
+    )
+    return torch.stack([(q @ k.t()).softmax(-1) @ v for q, k, v in heads]).view(v.shape)
 
 
 class Attention(nn.Module):
@@ -93,7 +105,7 @@ class Attention(nn.Module):
         q, k, v = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.wqkv(x).chunk(3, dim=-1)
         )
-        h = F.scaled_dot_product_attention(rotate(q, table), rotate(k, table), v)
+        h = attend(rotate(q, table), rotate(k, table), v)
         return self.wo(h.transpose(1, 2).flatten(2))
 
 
@@ -120,7 +132,7 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, table: Tensor, skip: Tensor | None) -> Tensor:
         if skip is not None:
-            x = self.skip_in_linear(torch.cat([x, skip], dim=-1))
+            x = self.skip_in_linear(torch.cat([x, skip], dim=-1)).to(x.dtype)
         x = x + self.attention(self.attention_norm(x, t), table)
         return x + self.feed_forward(self.ffn_norm(x, t))
 
@@ -166,6 +178,7 @@ class DiT(nn.Module):
     def __init__(self, config: DiTConfig, wavenet: WaveNetConfig):
         super().__init__()
         self.config = config
+        self.compute: torch.dtype | None = None
         dim, channels, width = config.hidden_dim, config.in_channels, wavenet.hidden_dim
         self.cond_projection = nn.Linear(config.content_dim, dim)
         self.cond_x_merge_linear = nn.Linear(2 * channels + dim + config.style_dim, dim)
@@ -178,28 +191,52 @@ class DiT(nn.Module):
         self.final_layer = FinalLayer(width, dim)
         self.conv2 = nn.Conv1d(width, channels, 1)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of what it takes and gives, and of the residual stream."""
+        return self.transformer.norm.norm.weight.dtype
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Multiply in `dtype`: weights of linears and convolutions are kept in it, and what they take is cast; the
+        residual stream, the norms and the solver's state stay as they are."""
+        self.compute = dtype
+        for part in self.modules():
+            if isinstance(part, (nn.Linear, nn.Conv1d)):
+                part.to(dtype)
+
+    def mixed(self, x: Tensor) -> torch.autocast:
+        """The context in which products are taken in the type of `compute_in`."""
+        return torch.autocast(x.device.type, self.compute, enabled=self.compute is not None)
+
     def prepare(self, prompt: Tensor, condition: Tensor, style: Tensor) -> Static:
         """prompt: mel [B, C, T], zero after the reference; condition [B, T, content_dim]; style [B, style_dim]."""
         frames = condition.shape[1]
-        fixed = torch.cat(
-            [prompt.transpose(1, 2), self.cond_projection(condition), style[:, None].expand(-1, frames, -1)],
-            dim=-1,
-        )
         weight = self.cond_x_merge_linear.weight[:, self.config.in_channels :]
         table = rotary_table(
             frames, self.config.hidden_dim // self.config.heads, self.config.rope_base, style.device
         )
-        return Static(F.linear(fixed, weight, self.cond_x_merge_linear.bias), table)
+        with self.mixed(prompt):
+            fixed = torch.cat(
+                [
+                    prompt.transpose(1, 2),
+                    self.cond_projection(condition).to(prompt.dtype),
+                    style[:, None].expand(-1, frames, -1),
+                ],
+                dim=-1,
+            )
+            merged = F.linear(fixed, weight, self.cond_x_merge_linear.bias).to(prompt.dtype)
+        return Static(merged, table)
 
     def velocity(self, x: Tensor, t: Tensor, static: Static) -> Tensor:
         """Noisy mel x [B, C, T] at times t [B] -> velocity [B, C, T]."""
         noisy = x.transpose(1, 2)
-        t1, t2 = self.t_embedder(t), self.t_embedder2(t)
-        h = F.linear(noisy, self.cond_x_merge_linear.weight[:, : self.config.in_channels]) + static.merged
-        h = self.transformer(h, t1[:, None], static.table)
-        h = self.skip_linear(torch.cat([h, noisy], dim=-1))
-        w = self.wavenet(self.conv1(h).transpose(1, 2), t2).transpose(1, 2) + self.res_projection(h)
-        return self.conv2(self.final_layer(w, t1).transpose(1, 2))
+        with self.mixed(x):
+            t1, t2 = self.t_embedder(t), self.t_embedder2(t)
+            h = F.linear(noisy, self.cond_x_merge_linear.weight[:, : self.config.in_channels]) + static.merged
+            h = self.transformer(h, t1[:, None], static.table)
+            h = self.skip_linear(torch.cat([h, noisy], dim=-1))
+            w = self.wavenet(self.conv1(h).transpose(1, 2), t2).transpose(1, 2) + self.res_projection(h)
+            return self.conv2(self.final_layer(w, t1).transpose(1, 2)).to(x.dtype)
 
     def forward(self, x: Tensor, t: Tensor, prompt: Tensor, condition: Tensor, style: Tensor) -> Tensor:
         return self.velocity(x, t, self.prepare(prompt, condition, style))

@@ -5,7 +5,7 @@ Syllables may be set apart by ` . `. Source of the notation: IndexTTS-2.5.
 
 import re
 
-_OPEN, _BAR, _CLOSE = "\ue000\ue001\ue002"  # private use: cleaning removes them from every input
+_OPEN, _BAR, _CLOSE = "\ue001\ue002\ue003"  # private use: cleaning removes them from every input
 ANNOTATION = re.compile(f"{_OPEN}([^{_BAR}]*){_BAR}([^{_CLOSE}]*){_CLOSE}")  # the word, its phones
 MAX_WORD = 100
 MAX_PHONES = 300
@@ -42,21 +42,21 @@ def phones_of(cmu: str) -> str:
     return _FLAPPED.sub("T", "".join(found))
 
 
-def mark_annotations(text: str) -> str:
-    """`text` with every annotation as the phone reader takes it (`ANNOTATION`).
+def find_annotations(text: str) -> list[tuple[int, int, str]]:
+    """Where the annotations of `text` stand, and each as the phone reader takes it (`ANNOTATION`).
 
     Raises ValueError for one whose phones are not CMU's; what does not look like one stays text.
     """
-
-    def mark(found: re.Match[str]) -> str:
-        try:
-            return f"{_OPEN}{found[1].strip()}{_BAR}{phones_of(found[2])}{_CLOSE}"
-        except ValueError as error:
-            raise ValueError(f"the annotation {found[0][:40]!r}: {error}") from error
-
-    return _WRITTEN.sub(mark, text)
+    return [(found.start(), found.end(), _marked(found)) for found in _WRITTEN.finditer(text)]
 
 
-def without_annotations(text: str) -> str:
-    """`text` with the bare word for every marked annotation."""
-    return ANNOTATION.sub(r"\1", text)
+def mark_annotations(text: str) -> str:
+    """`text` with its annotations as `find_annotations` has them."""
+    return _WRITTEN.sub(_marked, text)
+
+
+def _marked(found: re.Match[str]) -> str:
+    try:
+        return f"{_OPEN}{found[1].strip()}{_BAR}{phones_of(found[2])}{_CLOSE}"
+    except ValueError as error:
+        raise ValueError(f"the annotation {found[0][:40]!r}: {error}") from error

@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from pipeline.text.aligned import Aligned
+
 # Never spoken: control, format (zero-width, bidi, soft hyphen, BOM), surrogate, private use, unassigned.
 _REMOVED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _SPACE_CATEGORIES = frozenset({"Zs", "Zl", "Zp"})
@@ -11,17 +13,29 @@ _SPACE_CONTROLS = frozenset("\t\n\v\f\r\x85")
 _MARK_CATEGORIES = frozenset({"Mn", "Me"})
 # Emoji, dingbats, modifiers; and those among them that a grammar reads, which go only after reading.
 _SYMBOL_CATEGORIES = frozenset({"So", "Sk"})
-_READ_SYMBOLS = frozenset("°℃℉™®©^")
+_ASCII = frozenset("+<=>|~$")
+_READ_SYMBOLS = frozenset("°℃℉™®©^♂♀♥★↔")
 
 # A class body for regular expressions: the Chinese characters of every Unicode block.
 IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _IDEOGRAPH = re.compile(f"[{IDEOGRAPHS}]")
 
 # A full-width comma or semicolon stays until the numbers are read: "3，4" is a list, "3,400" a number.
-_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code) not in "，；"}
+_FULL_WIDTH = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F) if chr(code) not in "，；"}
 _QUOTES = '"“”„‟‘’‚‛`´«»‹›＂＇'
 _BRACKETS = "[]{}［］｛｝【】「」『』《》〈〉〔〕"
-_DASHES = "—–‒―−‐‑"
+_DASHES = "—–‒―−‐‑⁃﹣"
+_TILDES = "〜∼˜⁓"
+_CRLF = re.compile("\r\n")
+_LINE_ENDS = frozenset("\n\r\x85\u2028\u2029")
+# A letter with its combining marks, or Hangul in parts.
+_CLUSTER = re.compile(
+    "[^\u0300-\u036f\u1160-\u11ff\u20d0-\u20ff\u3099\u309a](?:[\u0300-\u036f\u1160-\u11ff\u20d0-\u20ff\u3099\u309a]){1,30}|[^\x00-\x7f]"
+)
+# After a sentence's end an opening quote belongs to the next one.
+_OPENING_QUOTE = re.compile(r"(?<=[.!?。！？…])[“‘「『【（(《]")
+_OUTER_SPACES = re.compile(r"\A | \Z")
+_LOOSE_MARK = re.compile(r" ([,.!?…](?= |$))")
 
 # Compatibility characters that no grammar knows, by what they stand for: ½ Ⅳ ① ㎡ ﬁ.
 _COMPATIBLE_RANGES = ((0xBC, 0xBE), (0x2150, 0x217F), (0x2460, 0x249B), (0x3300, 0x33FF), (0xFB00, 0xFB06))
@@ -46,8 +60,10 @@ _BEFORE = {
     **_FULL_WIDTH,
     **{ord(c): "'" for c in _QUOTES + _BRACKETS},
     **{ord(c): "-" for c in _DASHES},
+    **{ord(c): "~" for c in _TILDES},
     ord("\\"): " ",
     ord("＼"): " ",
+    **{ord(c): str(i) for i, c in enumerate("₀₁₂₃₄₅₆₇₈₉")},
     ord("№"): "No. ",
     ord("￥"): "¥",
     ord("￡"): "£",
@@ -60,6 +76,7 @@ _AFTER = {
     ord("？"): "?",
     **{ord(c): "-" for c in "·~〜"},
     **{ord(c): "'" for c in "()（）"},
+    **{ord(c): " " for c in "_|*#^<>`"},
 }
 
 _SPACES = re.compile(r" {2,}")
@@ -78,34 +95,74 @@ def clean(text: str) -> str:
     Removes control, zero-width, bidirectional, private-use and surrogate characters and loose combining
     marks; turns every kind of white space, newlines included, into one space; composes accents (NFC).
     """
-    kept = []
-    for character in text:
+    return collapse_spaces(cleaned(text).text.replace("\n", " "))
+
+
+def cleaned(text: str) -> Aligned:
+    """As `clean`, with its alignment to `text`, every line end as a line feed and spaces not collapsed."""
+    aligned = Aligned(text)
+    if "\r" in text:
+        aligned = aligned.sub(_CRLF, "\n")
+    table: dict[int, str] = {}
+    for character in set(aligned.text):
         category = unicodedata.category(character)
-        if category in _SPACE_CATEGORIES or character in _SPACE_CONTROLS:
-            kept.append(" ")
-        elif category not in _REMOVED_CATEGORIES:
-            kept.append(character)
-    composed = unicodedata.normalize("NFC", "".join(kept))
-    return collapse_spaces("".join(c for c in composed if unicodedata.category(c) not in _MARK_CATEGORIES))
+        if character in _LINE_ENDS:
+            table[ord(character)] = "\n"
+        elif category in _SPACE_CATEGORIES or character in _SPACE_CONTROLS:
+            table[ord(character)] = " "
+        elif category in _REMOVED_CATEGORIES:
+            table[ord(character)] = ""
+        elif category == "Nd" and not character.isascii():
+            table[ord(character)] = str(unicodedata.decimal(character))
+    if table:
+        aligned = aligned.translated(table)
+    if not unicodedata.is_normalized("NFC", aligned.text):
+        aligned = aligned.sub(_CLUSTER, lambda match: unicodedata.normalize("NFC", match[0]))
+    marks = {ord(c): "" for c in set(aligned.text) if unicodedata.category(c) in _MARK_CATEGORIES}
+    return aligned.translated(marks) if marks else aligned
 
 
 def map_before(text: str) -> str:
-    """Full-width forms, quotes, brackets and dashes in the one form that the grammars know.
+    """Full-width forms, quotes, brackets and dashes in the one form that the rules and grammars know.
 
     Runs of marks and symbols beyond what is spoken are cut: "!!!!!!!" to "!!!", "======" to a space.
     """
-    text = _ELLIPSIS.sub("…", _without_symbols(text.translate(_BEFORE), keep=_READ_SYMBOLS))
-    text = _DECORATION.sub(" ", _REPEATED_MARK.sub(r"\1\1\1", text))
-    return collapse_spaces(_MARK_HEAP.sub(lambda heap: heap[0].replace(" ", "")[:3] + " ", text))
+    return mapped_before(Aligned(text)).text
+
+
+def mapped_before(text: Aligned) -> Aligned:
+    """As `map_before`, with the alignment kept."""
+    text = text.sub(_OPENING_QUOTE, lambda match: " " + match[0]).translated(_BEFORE)
+    text = without_symbols(text, keep=_READ_SYMBOLS)
+    for pattern, replacement in ((_ELLIPSIS, "…"), (_REPEATED_MARK, r"\1\1\1"), (_DECORATION, " ")):
+        text = text.sub(pattern, replacement)
+    return collapsed(text.sub(_MARK_HEAP, lambda heap: heap[0].replace(" ", "")[:3] + " "))
 
 
 def map_after(text: str, language: str) -> str:
     """The punctuation the model was trained on: `, . ! ? ' - …`; symbols left without a reading go."""
-    text = text.translate(_AFTER)
-    if language == "zh":
-        text = text.replace("$", ".")
-    text = _HYPHENS.sub("-", _ELLIPSIS.sub("…", text))
-    return collapse_spaces(_without_symbols(text, keep=frozenset()))
+    return mapped_after(Aligned(text), language).text
+
+
+def mapped_after(text: Aligned, language: str) -> Aligned:
+    """As `map_after`, with the alignment kept."""
+    text = text.translated({**_AFTER, ord("$"): "."} if language == "zh" else _AFTER)
+    text = text.sub(_ELLIPSIS, "…").sub(_HYPHENS, "-")
+    text = without_symbols(text, keep=_ASCII, categories=_SYMBOL_CATEGORIES | {"Sm", "Sc"})
+    return collapsed(text).sub(_LOOSE_MARK, r"\1")
+
+
+def collapsed(text: Aligned) -> Aligned:
+    """As `collapse_spaces`, with the alignment kept."""
+    return text.sub(_SPACES, " ").sub(_OUTER_SPACES, "")
+
+
+def without_symbols(
+    text: Aligned, keep: frozenset[str], categories: frozenset[str] = _SYMBOL_CATEGORIES
+) -> Aligned:
+    """`text` with a space for each symbol but those of `keep`, lest the digits of "5😀5" become one number."""
+    table = {ord(c): " " for c in set(text.text) if unicodedata.category(c) in categories and c not in keep}
+    return text.translated(table) if table else text
 
 
 def collapse_spaces(text: str) -> str:
@@ -121,8 +178,3 @@ def has_ideograph(text: str) -> bool:
 def is_speakable(text: str) -> bool:
     """Whether `text` holds a letter or a digit of any script."""
     return any(c.isalnum() for c in text)
-
-
-def _without_symbols(text: str, keep: frozenset[str]) -> str:
-    # A space takes the place of each, lest the digits of "5😀5" become one number.
-    return "".join(c if c in keep or unicodedata.category(c) not in _SYMBOL_CATEGORIES else " " for c in text)

@@ -1,7 +1,7 @@
 """Glossary: how to say terms that the normalizer or the model would misread."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import yaml
@@ -95,18 +95,24 @@ class Glossary:
     def __len__(self) -> int:
         return len(self._readings)
 
-    def replace(self, text: str, language: str, replace: Callable[[str], str]) -> str:
-        """`text` with each term replaced by `replace(reading)`."""
+    def find(self, text: str, language: str) -> Iterator[tuple[int, int, str]]:
+        """Each term in `text`: its start, its end and its reading."""
         pattern = self._patterns[language]
         if pattern is None:
-            return text
-
-        def visit(match: re.Match[str]) -> str:
+            return
+        for match in pattern.finditer(text):
             # The expression folds a few letters (ı, ſ) further than casefold does: those stay as they are.
             reading = self._readings.get(match[0].casefold(), {}).get(language)
-            return match[0] if reading is None else replace(reading)
+            if reading is not None:
+                yield match.start(), match.end(), reading
 
-        return pattern.sub(visit, text)
+    def replace(self, text: str, language: str, replace: Callable[[str], str]) -> str:
+        """`text` with each term replaced by `replace(reading)`."""
+        parts, last = [], 0
+        for start, end, reading in self.find(text, language):
+            parts += [text[last:start], replace(reading)]
+            last = end
+        return "".join([*parts, text[last:]])
 
     def _compile(self, language: str) -> re.Pattern[str] | None:
         spoken = [term for key, term in self._terms.items() if language in self._readings[key]]

@@ -1,4 +1,5 @@
-"""Pauses written into a text: `[pause]`, `[pause:1.5s]`, `[pause:300ms]`, and blank lines between paragraphs.
+"""Pauses written into a text: `[pause]`, `[pause:1.5s]`, `[pause 300ms]`, SSML's `<break time="1s"/>`, and blank
+lines between paragraphs.
 
 A bracket that says pause and then a number is markup, and an error if the number cannot be used; every other
 bracket is text.
@@ -18,11 +19,30 @@ MAX_PARTS = 1000  # each part of speech is at least one run of the model
 SHOWN_CHARACTERS = 20  # of a length that is refused
 
 # Every repetition ends at a bracket or at what cannot repeat, so that the time is linear in the text.
-_MARKUP = re.compile(r"(?ai:\[ *pause *(?::([^\[\]\n]*))?\])|\n[^\S\n]*\n\s*")
-_LENGTH = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) *(ms|s)", re.IGNORECASE | re.ASCII)
+_MARKUP = re.compile(
+    r"(?ai:[\[［【] *(?:pause|停顿) *(?:[:： ]([^\[\]［］【】\n]*))?[\]］】])"
+    r"|(?ai:<break\b([^<>\n]{0,200})>(?: *</break>)?)"
+    r"|\n[^\S\n]*\n\s*"
+)
+_LENGTH = re.compile(
+    r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) *(ms|milliseconds?|毫秒|s|secs?|seconds?|秒|秒钟)?",
+    re.IGNORECASE | re.ASCII,
+)
+_BREAK_TIME = re.compile(r"""\btime\s*=\s*["']?([^"'<>/]*)""", re.IGNORECASE | re.ASCII)
+_BREAK_STRENGTH = re.compile(r"""\bstrength\s*=\s*["']?([a-z-]*)""", re.IGNORECASE | re.ASCII)
+# Seconds of SSML's strengths.
+_STRENGTHS = {
+    "none": 0.0,
+    "x-weak": 0.1,
+    "weak": 0.25,
+    "medium": DEFAULT_PAUSE_SECONDS,
+    "strong": 0.8,
+    "x-strong": 1.2,
+}
 _NUMBER = re.compile(r"[+-]?\.?[0-9]")
 _LINE_ENDS = str.maketrans({"\r": "\n", "\x85": "\n", "\u2028": "\n", "\u2029": "\n\n"})
-_UNITS = {"s": 1.0, "ms": 0.001}
+_MILLISECONDS = ("ms", "milli", "毫")
+_FULL_WIDTH_DIGITS = {0xFF10 + i: str(i) for i in range(10)} | {0xFF0E: ".", 0xFF1A: ":"}
 
 Spoken = TypeVar("Spoken")  # Speech, or what is made of it
 
@@ -112,16 +132,29 @@ def _part(match: re.Match[str]) -> Pause | Paragraph | None:
     """What the match stands for; None if it is text."""
     if match[0].startswith("\n"):
         return Paragraph()
-    if match[1] is None:
+    if match[2] is not None:
+        time = _BREAK_TIME.search(match[2])
+        if time is None:
+            strength = _BREAK_STRENGTH.search(match[2])
+            seconds = (
+                _STRENGTHS.get(strength[1].lower(), DEFAULT_PAUSE_SECONDS)
+                if strength
+                else DEFAULT_PAUSE_SECONDS
+            )
+            return Pause(seconds) if seconds else None
+        value = time[1].strip()
+    elif match[1] is None:
         return Pause(DEFAULT_PAUSE_SECONDS)
-    value = match[1].strip()
+    else:
+        value = match[1].translate(_FULL_WIDTH_DIGITS).strip()
     if not _NUMBER.match(value):
         return None
     length = _LENGTH.fullmatch(value)
     allowed = f"write more than 0 and at most {MAX_PAUSE_SECONDS:g} s, as in [pause:1.5s] or [pause:300ms]"
     if length is None:
         raise ValueError(f"the pause length {_shown(value)} cannot be read; {allowed}")
-    seconds = float(length[1]) * _UNITS[length[2].lower()]
+    milliseconds = (length[2] or "").lower().startswith(_MILLISECONDS)
+    seconds = float(length[1]) * (0.001 if milliseconds else 1.0)
     if not 0 < seconds <= MAX_PAUSE_SECONDS:
         raise ValueError(f"the pause length {_shown(value)} is not allowed; {allowed}")
     return Pause(seconds)

@@ -1,23 +1,22 @@
-"""From written to spoken text: numbers, dates, money and abbreviations in words, punctuation unified."""
+"""From written to spoken text: what a kind of written form claims is read by it, the rest by the wetext grammars."""
 
 import functools
 import logging
 import re
+import unicodedata
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.text.annotations import ANNOTATION, mark_annotations
-from pipeline.text.characters import clean, collapse_spaces, has_ideograph, map_after, map_before
-from pipeline.text.chunks import sentence_chunks
+from pipeline.text.aligned import Aligned
+from pipeline.text.annotations import find_annotations, mark_annotations
+from pipeline.text.characters import IDEOGRAPHS, cleaned, has_ideograph, mapped_after, mapped_before
 from pipeline.text.glossary import LANGUAGES, Glossary
-from pipeline.text.pinyin import has_pinyin, spell_pinyin
-from pipeline.text.protect import Shield, hide_chinese_spans, placeholders
-from pipeline.text.rewrite import (
-    expand_contractions,
-    is_email,
-    mend_english,
-    rewrite_for_grammar,
-    spell_addresses,
-)
+from pipeline.text.pinyin import has_pinyin, pinyin_forms, spell_pinyin
+from pipeline.text.plain import strip_markup
+from pipeline.text.written.addresses import is_email
+from pipeline.text.written.rule import CLAIMED, Form, find_forms, masked
+from pipeline.text.written.rules import RANGED, RULES, TO
+from pipeline.text.written.units import BY_SYMBOL
 
 if TYPE_CHECKING:
     import wetext
@@ -25,25 +24,59 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LATIN_LETTER = re.compile(r"[A-Za-zÀ-ÖØ-öø-ɏ]")
-_WORD = re.compile(r"[^ ]+")
-_WORD_PART = re.compile(r"[0-9]+(?:[.,:/][0-9]+)*|[^\W0-9_]+|[^\w ]|_")
+# What no kind has claimed and is neither a letter nor a mark goes to the grammar, with the word it stands in.
+_UNCLAIMED = re.compile(r"[^\W_A-Za-zÀ-ɏ]*[^\w\s.,!?'…:;()，；。！？、·~*|_/+=<>^\"\\#%&@-][^\W_A-Za-zÀ-ɏ]*")
+_OPERATOR = re.compile(r"(?<=[A-Za-z0-9)]) ?[×÷=±] ?(?=[A-Za-z0-9(])")
+_LETTERS = re.compile(r"[A-Za-z]+")
+_LONGEST_UNCLAIMED = 40  # characters
+_MOST_UNCLAIMED = 100  # different words of a text that the grammars are asked for
+_DASH = re.compile(r" ?(?:-{1,2}|~|—) ?")
+_LOST_CATEGORIES = frozenset({"Sm", "Sc", "So"})
+_SILENT_SIGNS = frozenset("+~|<>=^¬")  # punctuation, mostly
+GIVEN = "glossary"  # the kind of a reading that the writer gives
 
 
-class UnreadableError(Exception):
-    """A grammar has no reading for a piece of text."""
+@dataclass(frozen=True)
+class Reading:
+    """A text as it is to be spoken, aligned to the text as written, with its forms and the signs that are lost.
+
+    `forms` have their places in the written text.
+    """
+
+    written: str
+    aligned: Aligned
+    forms: tuple[Form, ...]
+    language: str
+    lost: tuple[tuple[int, str], ...] = ()  # place in the written text, sign
+
+    @property
+    def spoken(self) -> str:
+        return self.aligned.text
+
+    def written_span(self, start: int, end: int) -> tuple[int, int]:
+        """The written span of the spoken characters `start` to `end`."""
+        return self.aligned.written(start, end)
 
 
 def detect_language(text: str) -> str:
-    """The grammar for `text`, "zh" or "en".
+    """The language for `text`, "zh" or "en".
 
-    "zh" if it has a Chinese character or no Latin letter, is an e-mail address or holds toned pinyin.
+    "zh" if it has a Chinese character or no Latin letter, is an e-mail address or a formula of names and units
+    alone, or holds toned pinyin.
     """
-    chinese = has_ideograph(text) or not _LATIN_LETTER.search(text) or is_email(text) or has_pinyin(text)
+    chinese = has_ideograph(text) or not _LATIN_LETTER.search(text) or _is_formula(text)
+    chinese = chinese or is_email(text) or has_pinyin(text)
     return "zh" if chinese else "en"
 
 
+def _is_formula(text: str) -> bool:
+    if not _OPERATOR.search(text):
+        return False
+    return all(len(word) == 1 or word in BY_SYMBOL for word in _LETTERS.findall(text))
+
+
 class TextNormalizer:
-    """Makes text speakable, with the wetext grammars for Chinese and English and an optional glossary."""
+    """Makes text speakable: written forms by their kinds, with an optional glossary that overrules them all."""
 
     def __init__(self, glossary: Glossary | None = None, phones: bool = False) -> None:
         """`phones`: pronunciations written into the text or the glossary (`annotations`) are taken as such."""
@@ -51,40 +84,160 @@ class TextNormalizer:
         self.phones = phones
 
     def warm_up(self) -> None:
-        """Load the grammars now (about 0.3 s); otherwise the first call does."""
+        """Load the grammars and number words now (about 0.6 s); otherwise the first text that needs them does."""
         for language in LANGUAGES:
             _grammar(language)
+            self.normalize("5 ∮", language)
 
     def normalize(self, text: str, language: str = "auto") -> str:
-        """`text` as it is to be spoken; empty if nothing of it can be.
+        """`text` as it is to be spoken (see `read`); empty if nothing of it can be."""
+        return self.read(text, language).spoken
 
-        `language` is "zh", "en" or "auto" (`detect_language`). Takes time linear in the text. Words that
-        the grammar cannot read are kept as written, with a warning that counts them.
+    def language(self, text: str) -> str:
+        """`detect_language`, of `text` without its markup."""
+        return detect_language(mapped_before(strip_markup(cleaned(text))).text)
+
+    def read(self, text: str, language: str = "auto") -> Reading:
+        """`text` as it is to be spoken, aligned to the text as written.
+
+        `language` is "zh", "en" or "auto" (`detect_language`). Takes time linear in the text.
         Raises ValueError if `text` is not a string or `language` is unknown.
         """
         if not isinstance(text, str):
             raise ValueError(f"the text is of type {type(text).__name__}; it must be a string")
         if language not in ("auto", *LANGUAGES):
             raise ValueError(f"language is {language!r}; allowed: auto, zh, en")
-        shield = Shield()
-        text = clean(text)
-        if self.phones:
-            text = ANNOTATION.sub(lambda found: shield.hide(found[0]), mark_annotations(text))
-        text = map_before(text)
+        plain = mapped_before(strip_markup(cleaned(text)))
         if language == "auto":
-            language = detect_language(text)
+            language = detect_language(plain.text)
+        forms = self._forms(plain.text, language)
+        spoken, protected = _compose(plain, forms, language)
+        after = _after(spoken, protected, language)
+        lost = _lost(text, plain, forms)
+        places = [
+            Form(*plain.written(form.start, form.end), form.kind, form.spoken)
+            for form in forms
+            if form.kind != "to"
+        ]
+        return Reading(text, after, tuple(places), language, lost)
 
-        text = self.glossary.replace(text, language, lambda reading: shield.hide(self._spoken(reading)))
-        text = expand_contractions(spell_addresses(text))
+    def _forms(self, text: str, language: str) -> list[Form]:
+        forms = self._readings(text, language)
+        text = masked(text, forms)
         if language == "zh":
-            text = hide_chinese_spans(text, shield)
-        text = collapse_spaces(rewrite_for_grammar(text, language))
-        text = "".join(_read_chunk(chunk, language) for chunk in sentence_chunks(text))
-        return map_after(shield.restore(text), language)
+            found = [Form(start, end, "pinyin", spelled) for start, end, spelled in pinyin_forms(text)]
+            forms, text = forms + found, masked(text, found)
+        found = find_forms(text, RULES[language])
+        text = masked(text, found)
+        unclaimed = _unclaimed(text, language)
+        forms = sorted([*forms, *found, *unclaimed], key=lambda form: form.start)
+        return _with_ranges(text, forms, language)
 
-    def _spoken(self, reading: str) -> str:
-        """A glossary reading as it stands in the result."""
-        return mark_annotations(reading) if self.phones else spell_pinyin(reading)
+    def _readings(self, text: str, language: str) -> list[Form]:
+        """What the writer says is to be read: annotations where the model reads phones, then the glossary."""
+        annotated = find_annotations(text) if self.phones else []
+        forms = [Form(start, end, GIVEN, spoken) for start, end, spoken in annotated]
+        for start, end, reading in self.glossary.find(masked(text, forms), language):
+            spoken = mark_annotations(reading) if self.phones else spell_pinyin(reading)
+            forms.append(Form(start, end, GIVEN, spoken))
+        return sorted(forms, key=lambda form: form.start)
+
+
+def _with_ranges(text: str, forms: list[Form], language: str) -> list[Form]:
+    """A dash between two forms of one kind is a form of its own: "to"."""
+    joined = forms[:1]
+    for form in forms[1:]:
+        last = joined[-1]
+        gap = text[last.end : form.start]
+        if form.kind in RANGED and last.kind == form.kind and len(gap) <= 4 and _DASH.fullmatch(gap):
+            joined.append(Form(last.end, form.start, "to", TO[language]))
+        joined.append(form)
+    return joined
+
+
+def _compose(plain: Aligned, forms: list[Form], language: str) -> tuple[Aligned, list[tuple[int, int]]]:
+    """`plain` with its forms read, and where in the result glossary readings stand, which nothing changes."""
+    edits: list[tuple[int, int, str]] = []
+    protected: list[tuple[int, int]] = []
+    shift = 0
+    for index, form in enumerate(forms):
+        spoken = form.spoken
+        if form.start and edits and edits[-1][1] == form.start:
+            previous = edits[-1][2][-1:]
+        else:
+            previous = plain.text[form.start - 1 : form.start]
+        following = plain.text[form.end : form.end + 1]
+        adjacent = index + 1 < len(forms) and forms[index + 1].start == form.end
+        if _run_on(previous, spoken[:1], language):
+            spoken = " " + spoken
+        if not adjacent and _run_on(spoken[-1:], following, language):
+            spoken += " "
+        edits.append((form.start, form.end, spoken))
+        if form.kind == GIVEN:
+            protected.append((form.start + shift, form.start + shift + len(spoken)))
+        shift += len(spoken) - (form.end - form.start)
+    return plain.edited(edits), protected
+
+
+def _run_on(left: str, right: str, language: str) -> bool:
+    """Whether two words would become one."""
+    if not (left.isalnum() and right.isalnum()):
+        return False
+    if language == "en":
+        return True
+    # between Chinese there are no spaces; a digit of a glossary reading stays as it is
+    return bool(_LATIN_LETTER.match(left) and _LATIN_LETTER.match(right))
+
+
+def _after(spoken: Aligned, protected: list[tuple[int, int]], language: str) -> Aligned:
+    if not protected:
+        return mapped_after(spoken, language)
+    # glossary readings keep their own marks and signs: hidden behind private characters
+    hidden = [spoken.text[start:end] for start, end in protected]
+    marks = [chr(0xF0000 + index % 0xFFFE) for index in range(len(hidden))]
+    covered = spoken.edited([(start, end, mark) for (start, end), mark in zip(protected, marks, strict=True)])
+    mapped = mapped_after(covered, language)
+    remaining = iter(hidden)
+    return mapped.sub(re.compile("[\U000f0000-\U000ffffd]"), lambda match: next(remaining))
+
+
+def _lost(written: str, plain: Aligned, forms: list[Form]) -> tuple[tuple[int, str], ...]:
+    """The signs of `written` that no form has read."""
+    if written.isascii():
+        return ()
+    heard = set()
+    for form in forms:
+        if form.spoken.strip():
+            start, end = plain.written(form.start, form.end)
+            heard.update(range(start, end))
+    return tuple(
+        (place, sign)
+        for place, sign in enumerate(written)
+        if place not in heard
+        and not sign.isascii()
+        and unicodedata.category(sign) in _LOST_CATEGORIES
+        and sign not in _SILENT_SIGNS
+        and unicodedata.normalize("NFKC", sign) not in _SILENT_SIGNS
+        and not unicodedata.normalize("NFKC", sign).isalnum()
+    )
+
+
+# --- what no kind has claimed ---------------------------------------------------------------------------
+def _unclaimed(text: str, language: str) -> list[Form]:
+    """The grammar's readings of words with signs that no kind knows."""
+    forms = []
+    asked: set[str] = set()
+    for match in _UNCLAIMED.finditer(text):
+        word = match[0]
+        if CLAIMED in word or len(word) > _LONGEST_UNCLAIMED or re.fullmatch(f"[{IDEOGRAPHS}]*", word):
+            continue
+        asked.add(word)
+        if len(asked) > _MOST_UNCLAIMED:
+            break
+        read = _read_word(word, language)
+        if read is not None and read != word:
+            forms.append(Form(match.start(), match.end(), "grammar", read))
+    return forms
 
 
 @functools.cache
@@ -95,42 +248,10 @@ def _grammar(language: str) -> "wetext.Normalizer":
     return wetext.Normalizer(lang=language, operator="tn")
 
 
-def _read(text: str, language: str) -> str:
-    """wetext's reading of `text`, or UnreadableError where it raises, gives nothing or loses a placeholder."""
-    try:
-        read = _grammar(language).normalize(text)
-    except (AssertionError, RuntimeError) as error:  # what wetext and its FST library raise on unknown tokens
-        raise UnreadableError from error
-    if (text and not read) or placeholders(read) != placeholders(text):
-        raise UnreadableError
-    return mend_english(read, text) if language == "en" else read
-
-
-def _read_chunk(chunk: str, language: str) -> str:
-    """The reading of `chunk`, outer spaces kept; word by word where the whole has none."""
-    core = chunk.strip(" ")
-    lead = chunk[: len(chunk) - len(chunk.lstrip(" "))]
-    trail = chunk[len(lead) + len(core) :]
-    if not core:
-        return chunk
-    try:
-        return lead + _read(core, language) + trail
-    except UnreadableError:
-        pass
-    words = [_read_word(word, language) for word in _WORD.findall(core)]
-    unread = words.count(None)
-    if unread:
-        log.warning(
-            "%d of %d words have no reading in the %s grammar; kept as written", unread, len(words), language
-        )
-    return lead + " ".join(word or written for word, written in zip(words, _WORD.findall(core))) + trail
-
-
+@functools.lru_cache(1024)
 def _read_word(word: str, language: str) -> str | None:
-    """The reading of one word, taken apart at its symbols if need be ("5€": "5 €"); None if there is none."""
-    for spelling in (word, " ".join(_WORD_PART.findall(word))):
-        try:
-            return _read(spelling, language)
-        except UnreadableError:
-            continue
-    return None
+    """wetext's reading of `word`; None where it has none."""
+    try:
+        return _grammar(language).normalize(word) or None
+    except (AssertionError, RuntimeError):  # what wetext and its FST library raise on unknown tokens
+        return None

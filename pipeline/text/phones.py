@@ -10,6 +10,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from pipeline.text.aligned import Aligned
 from pipeline.text.annotations import ANNOTATION
 from pipeline.text.characters import is_speakable
 from pipeline.text.tokenize import WORD_START
@@ -129,11 +130,25 @@ class PhoneTokenizer:
         """The tokens of `text`."""
         return self.ids(self.pieces(text))
 
-    def texts(self, parts: list[list[str]], text: str) -> list[str]:
-        """What each part, consecutive pieces of `text`, reads in it; a word belongs where it begins."""
+    def texts(self, parts: list[list[str]], text: str) -> list[tuple[str, int, int]]:
+        """What each part, consecutive pieces of `text`, reads in it, and from where to where.
+
+        A word belongs where it begins. Where the reader's words and the text do not line up, the whole text.
+        """
         owners = [number for number, part in enumerate(parts) for _ in part]
-        texts, position = [""] * len(parts), 0
+        texts, letters, position = [""] * len(parts), [0] * len(parts), 0
         for word in read_words(text):
-            texts[owners[min(position, len(owners) - 1)]] += word.text
+            owner = owners[min(position, len(owners) - 1)]
+            texts[owner] += word.text
+            letters[owner] += sum(not character.isspace() for character in word.text)
             position += len(word.pieces)
-        return [text.strip() for text in texts]
+        plain = Aligned(text).sub(ANNOTATION, r"\1")
+        places = [index for index, character in enumerate(plain.text) if not character.isspace()]
+        if sum(letters) != len(places):
+            return [(part.strip(), 0, len(text)) for part in texts]
+        spans, first = [], 0
+        for count in letters:
+            within = places[first : first + count]
+            spans.append(plain.written(within[0], within[-1] + 1) if within else (0, 0))
+            first += count
+        return [(part.strip(), *span) for part, span in zip(texts, spans, strict=True)]

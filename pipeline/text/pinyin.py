@@ -1,7 +1,7 @@
 """Pinyin with a tone digit ("XUAN4", "lü3"): finding it, and the spelling the model was trained on."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 # Initial -> finals: the syllables of standard Mandarin, v standing for ü. The one-letter syllables a, e
 # and o are left out: in text, "A4", "E5" and "O2" are a paper size, a motorway and oxygen.
@@ -44,6 +44,13 @@ def replace_pinyin(text: str, replace: Callable[[str], str]) -> str:
         return replace(_spell(match[1]) + match[2]) if _is_syllable(match[1]) else match[0]
 
     return _CANDIDATE.sub(visit, text)
+
+
+def pinyin_forms(text: str) -> Iterator[tuple[int, int, str]]:
+    """Each toned syllable of `text`: its start, its end and its spelling for the model."""
+    for match in _CANDIDATE.finditer(text):
+        if _is_syllable(match[1]):
+            yield match.start(), match.end(), _spell(match[1]) + match[2]
 
 
 def spell_pinyin(text: str) -> str:

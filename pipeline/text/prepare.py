@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.text.characters import is_speakable
 from pipeline.text.normalize import TextNormalizer
+from pipeline.text.plain import shown
 from pipeline.text.split import split_segments
 from pipeline.text.tokenize import TextTokenizer
 
@@ -21,12 +22,18 @@ class UnspeakableError(ValueError):
 
 @dataclass(frozen=True)
 class TextSegment:
-    """A part of the normalized text (case and spaces as there), its tokens, how many to be read are unknown to the
-    model, and its pieces as the model is given them."""
+    """A part of a text to speak.
+
+    text: as it is spoken, of the normalized text (case and spaces as there); unknown: how many of its tokens to be
+    read the model does not know; written: as it was written, without markup; lost: signs that nothing reads;
+    pieces: what the model is given.
+    """
 
     text: str
     token_ids: list[int]
     unknown: int = 0
+    written: str = ""
+    lost: tuple[str, ...] = ()
     pieces: str = ""
 
 
@@ -47,7 +54,8 @@ def prepare_text(
     knows. Some unknown tokens are a warning that counts them.
     """
     check_text(text, max_characters)
-    normalized = normalizer.normalize(text, language)
+    reading = normalizer.read(text, language)
+    normalized = reading.spoken
     if not is_speakable(normalized):
         raise UnspeakableError(
             "the text holds nothing to read aloud (only punctuation, symbols, emoji or control characters);"
@@ -58,15 +66,27 @@ def prepare_text(
     _check_known(pieces, tokenizer)
     parts = split_segments(pieces, max_segment_tokens, quick_start_tokens)
     segments: list[TextSegment] = []
+    lost, told = list(reading.lost), 0
     unknown = 0  # of a part that is left out: the next one's, or the last one's
-    for part, part_text in zip(parts, tokenizer.texts(parts, normalized), strict=True):
+    for part, (part_text, start, end) in zip(parts, tokenizer.texts(parts, normalized), strict=True):
         known = _known(part, tokenizer)
         unknown += sum(map(is_speakable, part)) - known
         if known:
-            segments.append(TextSegment(part_text, tokenizer.ids(part), unknown, "".join(part)))
+            first, last = reading.written_span(start, end)
+            signs = tuple(sign for place, sign in lost if place < last)
+            lost = lost[len(signs) :]
+            written = shown(text[max(first, told) : last])  # a form cut in two is told once
+            told = max(told, last)
+            segments.append(
+                TextSegment(part_text, tokenizer.ids(part), unknown, written, signs, "".join(part))
+            )
             unknown = 0
-    if unknown:
-        segments[-1] = dataclasses.replace(segments[-1], unknown=segments[-1].unknown + unknown)
+    if unknown or lost:
+        segments[-1] = dataclasses.replace(
+            segments[-1],
+            unknown=segments[-1].unknown + unknown,
+            lost=segments[-1].lost + tuple(sign for _, sign in lost),
+        )
     return segments
 
 

@@ -2,9 +2,8 @@
 
 import logging
 
-from pipeline.text.characters import clean, map_before
 from pipeline.text.markup import Paragraph, Pause, Speech, join_pauses, split_markup
-from pipeline.text.normalize import TextNormalizer, detect_language
+from pipeline.text.normalize import TextNormalizer
 from pipeline.text.prepare import (
     MAX_CHARACTERS,
     MAX_SEGMENT_TOKENS,
@@ -41,7 +40,7 @@ def prepare_script(
     if not speeches:
         raise ValueError("the text holds only pauses; give at least one word")
     if language == "auto":
-        language = detect_language(map_before(clean(" ".join(speeches))))
+        language = normalizer.language("\n".join(speeches))
     script: list[TextSegment | Pause | Paragraph] = []
     errors: list[UnspeakableError] = []
     tokens = 0

@@ -2,14 +2,11 @@
 
 from pipeline.text.tokenize import WORD_START
 
-# A segment may end after one of these pieces, and after a quote that follows it.
-_MARKS = frozenset(".!?…,-—") | frozenset(WORD_START + mark for mark in ".!?…,")
-_QUOTES = frozenset({"'", WORD_START + "'"})
+# A segment may end after one of these pieces, and after the closing quotes that follow it.
+_MARKS = frozenset(".!?…,-—") | frozenset(WORD_START + mark for mark in ".!?…,-")
+_CLOSING_QUOTE = "'"  # one that opens starts a word
 # A segment this short is a crumb where a cut by length made it: it is spoken badly.
 _CRUMB_TOKENS = 2
-# An even cut moves to a word start at most this fraction of the limit away: far enough for any word at
-# the usual 120 tokens, too short to make a new crumb.
-_REACH = 8
 
 Span = tuple[int, int]  # first piece, piece after the last
 
@@ -17,7 +14,8 @@ Span = tuple[int, int]  # first piece, piece after the last
 def split_segments(pieces: list[str], max_tokens: int, quick_start_tokens: int = 0) -> list[list[str]]:
     """`pieces` in order, in non-empty segments of at most `max_tokens` that join to `pieces`.
 
-    Cut after sentence marks, commas and hyphens; what is still too long is cut by length; then
+    Cut after sentence marks, commas and dashes that end a word; what is still too long is cut between two
+    words, and inside a word only where one has more than `max_tokens` pieces; then
     neighbours are joined while they fit. Within the first `quick_start_tokens` pieces, neighbours are
     joined only up to half of `max_tokens`, so that the first segments are ready sooner.
     Linear time. Raises ValueError for a `max_tokens` below 1 or a negative `quick_start_tokens`.
@@ -33,47 +31,58 @@ def split_segments(pieces: list[str], max_tokens: int, quick_start_tokens: int =
         cuts.update(inner)
         spans.extend(zip([start, *inner], [*inner, end]))
     joined = _join(spans, max_tokens, quick_start_tokens)
-    return [pieces[start:end] for start, end in _without_crumbs(joined, cuts, pieces, max_tokens)]
+    evened = _without_crumbs(joined, cuts, pieces, max_tokens)
+    return [pieces[start:end] for start, end in _join(evened, max_tokens, quick_start_tokens)]
 
 
 def _marked_spans(pieces: list[str]) -> list[Span]:
-    """The spans between marks, each mark and the quote after it with what it ends."""
+    """The spans between marks, each mark and the closing quotes after it with what it ends."""
     ends = []
-    for index, piece in enumerate(pieces):
-        if piece in _MARKS:
-            quoted = index + 1 < len(pieces) and pieces[index + 1] in _QUOTES
-            ends.append(index + 1 + quoted)
+    index = 0
+    while index < len(pieces):
+        end = index + 1
+        if pieces[index] in _MARKS:
+            while end < len(pieces) and pieces[end] == _CLOSING_QUOTE:
+                end += 1
+            if end == len(pieces) or pieces[end].startswith(WORD_START):
+                ends.append(end)
+        index = end
     if pieces and (not ends or ends[-1] != len(pieces)):
         ends.append(len(pieces))
-    return list(zip([0, *ends], ends))
+    return list(zip([0, *ends], ends, strict=False))
 
 
 def _length_cuts(pieces: list[str], start: int, end: int, max_tokens: int) -> list[int]:
-    """Where to cut the span so that every part fits.
+    """Where to cut the span so that every part fits, between words.
 
-    Up to twice the limit the first part is full, as in the published splitter; longer spans, where that
-    one leaves a crumb after every part, are cut evenly.
+    Up to twice the limit the first part is as full as its words allow, as in the published splitter; longer spans,
+    where that one leaves a crumb after every part, are cut evenly.
     """
-    count = -(-(end - start) // max_tokens)
-    if count <= 2:
-        return [start + max_tokens] if count == 2 else []
+    if end - start <= max_tokens:
+        return []
+    if _CRUMB_TOKENS < end - start - max_tokens <= max_tokens:
+        cut = _word_cut(pieces, start + max_tokens, start + 1, start + max_tokens)
+        if cut is None:
+            return [start + max_tokens]
+        if end - cut <= max_tokens:
+            return [cut]
     cuts: list[int] = []
-    for part in range(1, count):
-        earliest = end - (count - part) * max_tokens
-        latest = (cuts[-1] if cuts else start) + max_tokens
-        even = start + (end - start) * part // count
-        cuts.append(_word_cut(pieces, even, earliest, latest, reach=max_tokens // _REACH))
+    while end - start > max_tokens:
+        parts = -(-(end - start) // max_tokens)
+        even = start + -(-(end - start) // parts)
+        start = _word_cut(pieces, even, start + 1, start + max_tokens) or start + max_tokens
+        cuts.append(start)
     return cuts
 
 
-def _word_cut(pieces: list[str], wanted: int, earliest: int, latest: int, reach: int) -> int:
-    """The word start nearest to `wanted`, at most `reach` away and within the bounds; else `wanted`, bounded."""
+def _word_cut(pieces: list[str], wanted: int, earliest: int, latest: int) -> int | None:
+    """The word start nearest to `wanted` within the bounds; None if there is none."""
     wanted = min(max(wanted, earliest), latest)
-    for distance in range(reach + 1):
+    for distance in range(max(latest - wanted, wanted - earliest) + 1):
         for cut in (wanted - distance, wanted + distance):
             if earliest <= cut <= latest and pieces[cut].startswith(WORD_START):
                 return cut
-    return wanted
+    return None
 
 
 def _join(spans: list[Span], max_tokens: int, quick_start_tokens: int) -> list[Span]:
@@ -89,13 +98,16 @@ def _join(spans: list[Span], max_tokens: int, quick_start_tokens: int) -> list[S
 
 
 def _without_crumbs(spans: list[Span], cuts: set[int], pieces: list[str], max_tokens: int) -> list[Span]:
-    """Each crumb left by a cut by length shares evenly with the segment before it."""
+    """Each crumb left by a cut by length shares with the segment before it, as evenly as words allow."""
     evened: list[Span] = []
     for start, end in spans:
         if start in cuts and end - start <= _CRUMB_TOKENS:
             first, _ = evened.pop()
-            start = _word_cut(
-                pieces, (first + end) // 2, end - max_tokens, first + max_tokens, reach=max_tokens // _REACH
+            middle = (first + end) // 2
+            earliest, latest = max(end - max_tokens, first + 1), min(first + max_tokens, end - 1)
+            inside = not pieces[start].startswith(WORD_START)  # of a word that is longer than a segment
+            start = _word_cut(pieces, middle, earliest, latest) or (
+                max(middle, earliest) if inside else start
             )
             evened.append((first, start))
         evened.append((start, end))

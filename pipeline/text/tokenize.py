@@ -29,7 +29,7 @@ class TextTokenizer(Protocol):
 
     def ids(self, pieces: list[str]) -> list[int]: ...
 
-    def texts(self, parts: list[list[str]], text: str) -> list[str]: ...
+    def texts(self, parts: list[list[str]], text: str) -> list[tuple[str, int, int]]: ...
 
 
 class Tokenizer:
@@ -63,8 +63,11 @@ class Tokenizer:
         """The tokens of `text`."""
         return self.ids(self.pieces(text))
 
-    def texts(self, parts: list[list[str]], text: str) -> list[str]:
-        """What each part reads in `text`; where letters and tokens do not line up, the tokens' own letters."""
+    def texts(self, parts: list[list[str]], text: str) -> list[tuple[str, int, int]]:
+        """What each part, consecutive pieces of `text`, reads in it, and from where to where.
+
+        Where letters and tokens do not line up, the tokens' own letters, and the whole text.
+        """
         surfaces = ["".join(part).replace(WORD_START, "") for part in parts]
         # Upper case may be longer ("ß" is "SS"): every letter of it stands at the letter it comes from.
         positions = [
@@ -74,12 +77,13 @@ class Tokenizer:
             for _ in character.upper()
         ]
         if sum(map(len, surfaces)) != len(positions):
-            return ["".join(part).replace(WORD_START, " ").strip() for part in parts]
+            return [("".join(part).replace(WORD_START, " ").strip(), 0, len(text)) for part in parts]
         texts = []
         start = count = 0
         for surface in surfaces:
             count += len(surface)
             end = positions[count] if count < len(positions) else len(text)
-            texts.append(text[start:end].strip() or surface)  # a cut inside one letter: "ß" is two tokens
+            # a cut inside one letter: "ß" is two tokens
+            texts.append((text[start:end].strip() or surface, start, end))
             start = end
         return texts

@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
             inputs = read_inputs(options.input, Predictor.predict, Path(folder))
             predictor = Predictor()
             predictor.record_metric = lambda key, value, mode="replace": metrics.update({key: value})
-            predictor.setup()
+            predictor.setup_once()
             result = predictor.predict(**inputs)
         except ValueError as e:
             if options.json:

@@ -1,7 +1,7 @@
 """`script/schema`: the OpenAPI schema of a predictor, in the form `cog build` gives it.
 
     script/schema                  write the two committed files: of Predictor and of StreamingPredictor
-    script/schema --check          exit 1 when one of them is stale
+    script/schema --check          exit 1 when one of them says something else (its layout is nobody's concern)
     script/schema --predictor predict.py:Predictor --output FILE
 
 coglet checks inputs against `.cog/openapi_schema.json` under its working directory and lets everything
@@ -220,8 +220,35 @@ def schema(predictor: str) -> dict:
     }
 
 
-def text_of(predictor: str) -> str:
-    return json.dumps(schema(predictor), indent=1, ensure_ascii=False) + "\n"
+def essence(document: dict) -> dict:
+    """What a schema says of inputs and output: `cog build` writes the file anew with its own layout, version,
+    titles and further entries, and says the same by it."""
+    schemas = document["components"]["schemas"]
+    properties = schemas["Input"]["properties"]
+    choices = {name for name, told in properties.items() if "allOf" in told}
+    return {
+        "required": sorted(schemas["Input"].get("required", [])),
+        "schemas": plain({name: schemas[name] for name in ("Output", *choices)} | {"Input": properties}),
+        "streams": bool(document["paths"]["/predictions"]["post"].get("x-cog-streaming")),
+    }
+
+
+def plain(node: object) -> object:
+    """Without titles that are texts (an input may have that name) and without nulls."""
+    if isinstance(node, dict):
+        return {
+            key: plain(value)
+            for key, value in node.items()
+            if value is not None and not (key == "title" and isinstance(value, str))
+        }
+    return [plain(value) for value in node] if isinstance(node, list) else node
+
+
+def is_stale(path: Path, wanted: dict) -> bool:
+    try:
+        return essence(json.loads(path.read_text(encoding="utf-8"))) != essence(wanted)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return True
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -242,17 +269,17 @@ def main(arguments: list[str] | None = None) -> int:
     stale = False
     for predictor, path in files.items():
         try:
-            wanted = text_of(predictor)
+            wanted = schema(predictor)
         except (ValueError, ImportError) as e:
             print(f"error: {e}", file=sys.stderr)
             return 1
         if options.check:
-            if not path.is_file() or path.read_text(encoding="utf-8") != wanted:
+            if is_stale(path, wanted):
                 print(f"{path} is stale; run script/schema", file=sys.stderr)
                 stale = True
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(wanted, encoding="utf-8")
+        path.write_text(json.dumps(wanted, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"wrote {path}", file=sys.stderr)
     return int(stale)
 

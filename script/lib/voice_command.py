@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from pipeline.voice_file import SUFFIX, is_voice_file, read_info, write_voice
 from service.reference import ReferenceOptions
-from service.service import Service  # noqa: E402
+from service.service import Service
 from service.settings import Settings
 
 

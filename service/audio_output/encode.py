@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from pipeline.audio import resample, write_pcm
+from pipeline.child_environment import child_environment
 from service.audio_output.loudness import MAX_TARGET, MIN_TARGET, to_loudness
 
 __all__ = ["EncodedAudio", "FORMATS", "OutputError", "SAMPLE_RATES", "check_output", "encode", "output_rate"]
@@ -133,7 +134,9 @@ def _write_lossy(path: Path, wave: Tensor, rate: int, format: str) -> None:
     command = stream.global_args("-hide_banner", "-loglevel", "error", "-y").compile()
     try:
         samples = wave.numpy().astype("<f4").tobytes()
-        done = subprocess.run(command, input=samples, capture_output=True, timeout=ENCODE_SECONDS)
+        done = subprocess.run(
+            command, input=samples, capture_output=True, timeout=ENCODE_SECONDS, env=child_environment()
+        )
     except FileNotFoundError as e:
         raise OutputError(
             f"output_format {format} needs ffmpeg, which is not installed; wav and flac do not"

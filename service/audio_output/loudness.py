@@ -9,7 +9,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import pyloudnorm
 from torch import Tensor
 
 from pipeline.audio import resample
@@ -39,6 +38,8 @@ def loudness(wave: Tensor, rate: int) -> float | None:
     A wave shorter than one block is measured as if it went on: repeated until it fills one."""
     if not len(wave):
         return None
+    import pyloudnorm  # service/imports.py brings it in first
+
     samples = wave.double().numpy()
     block = math.ceil(BLOCK_SECONDS * rate) + 1
     if len(samples) < block:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.signal
 import torch
 from torch import Tensor
 
@@ -20,6 +19,8 @@ def remove_dc(wave: Tensor, rate: int) -> Tensor:
     Not the mean: voices have DC where they speak, and taking that from everywhere puts it into the pauses."""
     if len(wave) < 2:
         return torch.zeros_like(wave)
+    import scipy.signal  # service/imports.py brings it in first
+
     sections = scipy.signal.butter(2, DC_HZ, "highpass", fs=rate, output="sos")
     pad = min(len(wave) - 1, round(DC_SETTLE_SECONDS * rate))
     filtered = scipy.signal.sosfiltfilt(sections, wave.double().numpy(), padlen=pad)

@@ -1,11 +1,13 @@
 """Only the layers that are read are built: the same features as the whole model's hidden state."""
 
+import pytest
 import torch
-from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
+from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertConfig, Wav2Vec2BertModel
 
-from pipeline.conditioning.semantic import make_semantic_model
+from pipeline.conditioning.w2vbert import W2VBert
 from pipeline.config import load_config
 from pipeline.deterministic import deterministic_state, tone
+from training.semantic import make_semantic_model
 
 
 def test_last_state_of_the_cut_model_is_the_hidden_state_of_the_whole_one(mini_model):
@@ -21,17 +23,31 @@ def test_last_state_of_the_cut_model_is_the_hidden_state_of_the_whole_one(mini_m
         expected = whole(features, attention_mask=mask, output_hidden_states=True).hidden_states[
             config.hidden_layer
         ]
-        ours = mini_model.semantic.model(features, attention_mask=mask).last_hidden_state
-    torch.testing.assert_close(ours, expected)
+        ours = mini_model.semantic.model(features, mask)
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_published_model_has_the_keys_its_file_has():
     """773 keys at 24 layers, counted on the published architecture."""
     config = load_config("indextts2").semantic
     with torch.device("meta"):
-        cut = make_semantic_model(config)
+        cut = W2VBert(config)
     per_layer = sum(key.startswith("encoder.layers.0.") for key in cut.state_dict())
-    assert len(cut.state_dict()) + (24 - config.hidden_layer) * per_layer == 773
+    masked_spec_embed = 1  # which only training reads
+    assert len(cut.state_dict()) + masked_spec_embed + (24 - config.hidden_layer) * per_layer == 773
+
+
+@pytest.mark.parametrize("samples", [16000, 16160, 16320, 23999])
+def test_input_features_are_those_of_the_extractor_it_was_trained_with(mini_model, samples):
+    """With an odd number of frames too: the last pair is half padding, and is masked."""
+    wave = tone("extract", 1.5, 16000)[0, :samples].numpy()
+    extractor = SeamlessM4TFeatureExtractor(
+        feature_size=80, num_mel_bins=80, sampling_rate=16000, padding_value=1.0, stride=2
+    )
+    expected = extractor(wave, sampling_rate=16000, return_tensors="pt")
+    features, mask = mini_model.semantic.input_features(wave)
+    assert torch.equal(mask, expected["attention_mask"].long())
+    assert float((features - expected["input_features"]).norm() / expected["input_features"].norm()) < 2e-5
 
 
 def test_features_come_at_fifty_a_second(mini_model):

@@ -1,15 +1,18 @@
 """Voice files: exact, small, and refused by name when something in them is wrong."""
 
+import dataclasses
 import json
 
 import pytest
 import safetensors.torch
 import torch
 
+from pipeline.conditioning.emotion import from_weights
 from pipeline.config import load_config
 from pipeline.deterministic import tone
+from pipeline.model import load_model
 from pipeline.voice import make_voice
-from pipeline.voice_file import FORMAT, is_voice_file, read_info, read_voice, write_voice
+from pipeline.voice_file import FORMAT, VoiceFileError, is_voice_file, read_info, read_voice, write_voice
 
 RATE = 22050
 
@@ -33,9 +36,37 @@ def test_a_file_holds_the_very_same_voice(mini_model, voice, path):
         assert torch.equal(getattr(again, name), tensor), name
 
 
+@pytest.mark.parametrize("precision", ["fast", "smallest"])
+def test_it_does_in_every_precision(mini_directory, tmp_path, precision):
+    """Types as well: an emotion is mixed in the precision the vectors have."""
+    model = load_model(mini_directory, load_config("mini"), precision=precision)
+    made = make_voice(model, tone("file", 1.5, RATE), RATE)
+    write_voice(tmp_path / "v", made, model, "", "")
+    again = read_voice(tmp_path / "v", model)
+    for name, tensor in made.tensors().items():
+        assert getattr(again, name).dtype == tensor.dtype and torch.equal(getattr(again, name), tensor), name
+    weights, config = [0.3, *[0.0] * 7], model.config.emotion
+    mixed = [
+        from_weights(weights, v.emotion_vector, v.style, model.speaker_matrix, model.emotion_matrix, config)
+        for v in (made, again)
+    ]
+    assert mixed[0].dtype == mixed[1].dtype and torch.equal(*mixed)
+
+
+def test_the_number_of_codes_follows_the_configurations_stride(mini_model, voice, path):
+    """A model of 25 codes a second, whose clip of 1.5 s has half as many."""
+    semantic = dataclasses.replace(mini_model.config.semantic, stride=4)
+    slower = dataclasses.replace(mini_model, config=dataclasses.replace(mini_model.config, semantic=semantic))
+    with pytest.raises(VoiceFileError, match=r"prompt_codes is \[1, \d+\]; expected \[1, 37\]"):
+        read_voice(path, slower)
+    rewrite(path, lambda t, m: t.update(prompt_codes=t["prompt_codes"][:, ::2].contiguous()))
+    assert read_voice(path, slower).prompt_codes.shape[-1] in (37, 38)
+
+
 def test_a_file_says_where_it_comes_from(mini_model, path):
     info = read_info(path)
     assert (info.model, info.fingerprint, info.seconds) == ("mini", mini_model.fingerprint, 1.5)
+    assert info.precision == mini_model.precision == "exact"
     assert (info.source_sha256, info.options) == ("ab" * 32, "denoise=false")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-SPEECH = Path(__file__).parent / "enhance" / "speech" / "slt_1.ogg"
+SPEECH = Path(__file__).parent / "speech" / "slt_1.ogg"
 RATE = 16_000
 READ = "read"  # the outcome of a file that is odd but fine; any other outcome is a part of the error
 

@@ -21,7 +21,7 @@ class Worker:
         self.temp = temp
         environment = os.environ | {"TMPDIR": str(temp), "PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests/hostile_worker.py"), str(decode_seconds)],
+            [sys.executable, str(ROOT / "tests/enhance/hostile_worker.py"), str(decode_seconds)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -7,7 +7,7 @@ import torch
 
 from pipeline.config import AlignmentConfig
 from pipeline.gpt.decode import advance, decode, prepare
-from pipeline.gpt.monotonic import ReadingPlace
+from pipeline.gpt.monotonic import ReadingPlaces
 from pipeline.gpt.sampling import SamplingOptions
 from tests.gpt.conftest import random_prompt
 
@@ -69,20 +69,22 @@ def test_slots_read_by_themselves(gpt, prompt):
     torch.testing.assert_close(
         pair.hidden, torch.cat([single.hidden for single in singles[::-1]]), rtol=1e-4, atol=1e-5
     )
-    assert pair.cache.reading.places.tolist() == [
-        int(single.cache.reading.places) for single in singles[::-1]
+    assert pair.buffers.reading.places[0].tolist() == [
+        int(single.buffers.reading.places) for single in singles[::-1]
     ]
 
 
 def test_a_place_moves_forward_only_and_by_no_more_than_allowed():
     heads, width, text = 3, 4, range(2, 12)
-    place = ReadingPlace(AlignmentConfig(0, (0, 2), 1, 3), text, 1, torch.device("cpu"))
+    place = ReadingPlaces(AlignmentConfig(0, (0, 2), 1, 3), heads, 1, 1, text.stop + 1, torch.device("cpu"))
+    place.begin(0, text)
     keys = torch.zeros(heads, 20, width)
 
     def step(token: int, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Attend to one token of the text, less to others the farther they are: additive mask [H, T]."""
         keys[:, text.start : text.stop] = -100.0 * (torch.arange(len(text)) - token).abs()[None, :, None]
-        return place.narrow(mask, torch.ones(1, heads, 1, width), keys)[0, :, 0]
+        blank = torch.zeros(1, 1, 1, 20) if mask is None else mask
+        return place.follow(blank, torch.ones(1, heads, 1, width), keys[None])[0, :, 0]
 
     seen = step(9)
     assert torch.equal(seen[1], torch.zeros(20)), "a head that does not follow the text sees all"
@@ -98,5 +100,5 @@ def test_a_place_moves_forward_only_and_by_no_more_than_allowed():
     mask = torch.zeros(1, 1, 1, 20)
     mask[..., 19] = -torch.inf
     assert torch.isinf(step(9, mask)[:, 19]).all(), "what the slot must not see stays hidden"
-    place.reorder(torch.tensor([0]))
-    assert place.places.tolist() == [9]
+    place.reorder(0, torch.tensor([0]))
+    assert place.places.tolist() == [[9]]

@@ -52,6 +52,7 @@ def receipt(**changes) -> Receipt:
         "seed": 4294967295,
         "model": "mini",
         "fingerprint": "abc",
+        "precision": "fast",
         "text": "Hello. 你好",
         "timings": {"gpt": 1.23456789},
         "segments": (segment(0, 1 / 3, warnings=("it is silent",)), segment(0.5, 1.0, "你好", 1)),
@@ -68,6 +69,7 @@ def test_json_holds_every_field():
         "seed": 4294967295,
         "model": "mini",
         "fingerprint": "abc",
+        "precision": "fast",
         "text": "Hello. 你好",
         "segments": [
             {
@@ -78,6 +80,7 @@ def test_json_holds_every_field():
                 "codes": 50,
                 "seed": 7,
                 "warnings": ["it is silent"],
+                "written": "",
                 "pieces": "",
             },
             {
@@ -88,6 +91,7 @@ def test_json_holds_every_field():
                 "codes": 50,
                 "seed": 7,
                 "warnings": [],
+                "written": "",
                 "pieces": "",
             },
         ],
@@ -205,3 +209,10 @@ def test_ffmpeg_reads_what_is_written(tmp_path, write, suffix):
     said = [re.sub(r"\\([{}])", r"\1", line) for line in said]  # as ASS escapes them
     alike = str.maketrans("<>{}", "‹›❴❵")
     assert said == (texts if suffix == "vtt" else [text.translate(alike) for text in texts])
+
+
+def test_subtitles_show_the_text_as_written():
+    made = segment(0, 1, "It costs five dollars.", written="It costs $5.")
+    assert "\nIt costs $5.\n" in to_srt([made]) and "\nIt costs $5.\n" in to_vtt([made])
+    [told] = json.loads(to_json(receipt(segments=(made,))))["segments"]
+    assert (told["text"], told["written"]) == ("It costs five dollars.", "It costs $5.")

@@ -1,15 +1,18 @@
 """References by content: what is computed, what is remembered, what is refused."""
 
 import dataclasses
+import hashlib
+import tracemalloc
 
 import pytest
 import soundfile
 import torch
 
+from enhance.audio_input.read import Audio
 from pipeline.deterministic import tone
 from pipeline.voice_file import write_voice
 from service.cache import ContentCache
-from service.reference import ReferenceOptions, References
+from service.reference import ReferenceOptions, References, hash_samples
 from tests.counting import count_calls
 
 RATE = 16000
@@ -108,3 +111,13 @@ def test_the_cache_is_bounded_and_drops_the_least_used():
     assert "b" in cache and "c" not in cache
     cache.get("large", lambda: torch.zeros(1000))
     assert "large" in cache and cache.nbytes() == 4000
+
+
+def test_hashing_costs_no_copy_of_the_samples():
+    audio = Audio(torch.zeros(1, 10_000_000), RATE, 1, "WAV", "PCM_16", 0.0, None)
+    tracemalloc.start()
+    digest = hash_samples(audio)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert digest == hashlib.sha256(str(RATE).encode() + bytes(40_000_000)).hexdigest()
+    assert peak < 100_000

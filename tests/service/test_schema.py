@@ -73,9 +73,47 @@ def test_a_stale_or_missing_file_is_told_and_left_alone(examples, tmp_path, caps
     arguments = ["--predictor", "example_predictors.py:Streaming", "--output", str(file)]
     assert examples.main([*arguments, "--check"]) == 1 and not file.exists()
     assert examples.main(arguments) == 0 and examples.main([*arguments, "--check"]) == 0
-    file.write_text(file.read_text().replace("Text", "Words"))
-    assert examples.main([*arguments, "--check"]) == 1 and "Words" in file.read_text()
+    file.write_text(file.read_text().replace('"text"', '"words"'))
+    assert examples.main([*arguments, "--check"]) == 1 and "words" in file.read_text()
     assert "schema.json is stale; run script/schema" in capsys.readouterr().err
+    for broken in ("", "[]", "{}", '{"components": 5}'):
+        file.write_text(broken)
+        assert examples.main([*arguments, "--check"]) == 1
+
+
+CHANGES = {
+    "another layout": (lambda d: None, False),
+    "another version": (lambda d: d["info"].update(version="9", title="Theirs"), False),
+    "a further path": (lambda d: d["paths"].update({"/shutdown": {"post": {}}}), False),
+    "a further schema": (
+        lambda d: d["components"]["schemas"].update(TrainingInput={"type": "object"}),
+        False,
+    ),
+    "no default where it is null": (lambda d: inputs_of(d)["seed"].pop("default"), False),
+    "another title": (lambda d: inputs_of(d)["seed"].update(title="S"), False),
+    "an input less": (lambda d: inputs_of(d).pop("seed"), True),
+    "an input more": (lambda d: inputs_of(d).update(more={"type": "string"}), True),
+    "another limit": (lambda d: inputs_of(d)["num_beams"].update(maximum=9), True),
+    "another choice": (lambda d: d["components"]["schemas"]["language"]["enum"].append("de"), True),
+    "less required": (lambda d: d["components"]["schemas"]["Input"]["required"].remove("text"), True),
+    "a stream": (lambda d: d["paths"]["/predictions"]["post"].update({"x-cog-streaming": True}), True),
+}
+
+
+def inputs_of(document: dict) -> dict:
+    return document["components"]["schemas"]["Input"]["properties"]
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_counts_is_what_it_says(command, tmp_path, name):
+    """`cog build` writes the file anew."""
+    change, stale = CHANGES[name]
+    document = json.loads(COMMITTED.read_text())
+    change(document)
+    file = tmp_path / "schema.json"
+    file.write_text(json.dumps(document, sort_keys=True))
+    arguments = ["--predictor", "predict.py:Predictor", "--output", str(file), "--check"]
+    assert command.main(arguments) == int(stale)
 
 
 def test_every_input_is_there_with_its_description_default_and_limits(schemas):

@@ -104,3 +104,29 @@ def test_tokens_the_model_does_not_know_are_counted(normalizer, tokenizer):
     segments = prepare_text("Hello ꙮꙮ there.", normalizer, tokenizer)
     assert sum(segment.unknown for segment in segments) > 0
     assert sum(segment.unknown for segment in prepare_text("Hello there.", normalizer, tokenizer)) == 0
+
+
+def test_segments_carry_the_text_as_written(normalizer, tokenizer):
+    text = "It cost **$5** in 2024 &amp; “more”. 😀 Dr. Lee ran 3-5 km and he said so."
+    segments = prepare_text(text, normalizer, tokenizer, max_segment_tokens=40)
+    assert [(s.text, s.written, s.lost) for s in segments] == [
+        (
+            "It cost five dollars in twenty twenty four and 'more'.",
+            "It cost $5 in 2024 & “more”. 😀",
+            ("😀",),
+        ),
+        ("doctor Lee ran three to five kilometers and he said so.", "Dr. Lee ran 3-5 km and he said so.", ()),
+    ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["$5", "2024", "Hello", "3-4 km", "“yes”", "it's", "No. 5", "you!", "wait,", "end."]),
+        min_size=1,
+    )
+)
+def test_what_was_written_is_told_once_and_in_order(normalizer, tokenizer, words):
+    text = " ".join(words)
+    segments = prepare_text(text, normalizer, tokenizer, max_segment_tokens=60)
+    assert " ".join(s.written for s in segments if s.written) == text

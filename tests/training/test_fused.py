@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 
+from pipeline.vocoder import kernel
 from pipeline.vocoder.bigvgan import AntiAliasedSnake, BigVGAN
 from training import fused
 
@@ -14,11 +15,14 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """A library cache of this test's own."""
-    monkeypatch.setenv(fused.CACHE_VARIABLE, str(tmp_path))
-    fused.library.cache_clear()
+    """A folder of compiled kernels of this test's own."""
+    monkeypatch.setattr(kernel, "FOLDER", tmp_path / "compiled")
+    libraries = (kernel.library, fused.library)
+    for library in libraries:
+        library.cache_clear()
     yield tmp_path
-    fused.library.cache_clear()
+    for library in libraries:
+        library.cache_clear()
 
 
 @needs_compiler

@@ -23,6 +23,7 @@ TRANSFER = {
     "connect_seconds": 2.0,
     "stall_seconds": 0.6,
     "minimum_rate": 1000,
+    "pget_minimum_rate": 100000,
     "attempts": 4,
     "backoff_seconds": 0.02,
     "backoff_limit_seconds": 0.1,

@@ -9,6 +9,7 @@ import os
 
 import pytest
 
+from fetching.http import may_carry_token
 from tests.weights.conftest import BIG, SMALL, Project, content
 from tests.weights.server import COMMIT, Fault
 from weights import WeightsError, ensure
@@ -57,6 +58,26 @@ def test_token_goes_to_the_hub_and_not_to_where_it_redirects(hub, project, files
     assert not any(
         "signature" in record.getMessage() for record in caplog.records if record.name.startswith("fetch")
     )
+
+
+@pytest.mark.parametrize(
+    "url, allowed",
+    {
+        "https://huggingface.co": True,
+        "http://huggingface.co": False,
+        "http://10.0.0.7:8080": False,
+        "http://127.0.0.1.example.com": False,
+        "http://127.0.0.1@example.com": False,
+        "http://127.9.9.9:1": True,
+        "http://[::1]:8080": True,
+        "http://localhost:8080": True,
+        "ftp://huggingface.co": False,
+    }.items(),
+)
+def test_where_a_token_may_go(url, allowed, monkeypatch):
+    assert may_carry_token(url) is allowed
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")  # then it leaves the machine in the clear
+    assert may_carry_token(url) is (allowed and url.startswith("https:"))
 
 
 def test_gated_repository_says_which_variable_to_set(hub, project):

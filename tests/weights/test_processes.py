@@ -16,9 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from fetching.manifest import ROOT
+from fetching.manifest import ROOT, load_manifest
+from fetching.pget import pget as fetch_by_pget
+from fetching.retry import Stopped
 from tests.weights.conftest import BIG, SMALL, Project, content
-from tests.weights.server import Fault
+from tests.weights.server import LARGE, Fault
 
 WEIGHTS = [sys.executable, str(ROOT / "weights.py")]
 PATIENT = {"stall_seconds": 30.0}  # a held connection is not given up before the test says so
@@ -247,27 +249,43 @@ except weights.WeightsError as e:
         assert part in message
 
 
+# --- the token --------------------------------------------------------------------------------
+
+
+def test_token_is_never_sent_in_the_clear(server, project, files, monkeypatch):
+    """A hub by plain http under another name, reached through a proxy: it is asked, but without the token."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.example")
+    monkeypatch.setenv("http_proxy", server.hub_url)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    server.hub_files = {name: data[: LARGE - 1] for name, data in files.items()}  # nothing at a second origin
+    assert "without the token, which is sent over https:// only" in finish(start(project))
+    assert project.present() == sorted(files)
+    assert server.requests and all(request.authorization is None for request in server.requests)
+
+
 # --- pget -------------------------------------------------------------------------------------
 
 # A stand-in with pget's documented `multifile -` mode; the real program is not a Python package.
 PGET = f"""#!{sys.executable}
-import sys, urllib.request
+import os, sys, time, urllib.request
 assert sys.argv[1:] == ["--force", "multifile", "-"], sys.argv
 for line in sys.stdin:
     url, path = line.split()
     data = urllib.request.urlopen(url).read()
     open(path, "wb").write(data)
     open("{{log}}", "a").write(path + "\\n")
+    open("{{log}}.environment", "w").write("\\n".join(os.environ))
+    time.sleep({{seconds}})
 sys.exit({{status}})
 """
 
 
 @pytest.fixture
 def pget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Path]:
-    def install(status: int = 0) -> Path:
+    def install(status: int = 0, seconds: float = 0) -> Path:
         program, log = tmp_path / "bin" / "pget", tmp_path / "pget.log"
         program.parent.mkdir()
-        program.write_text(PGET.format(log=log, status=status))
+        program.write_text(PGET.format(log=log, status=status, seconds=seconds))
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
         return log
@@ -296,3 +314,51 @@ def test_pget_that_fails_is_replaced(mirror, project, files, pget):
     assert "pget failed" in finish(start(project))
     assert project.present() == sorted(files)
     assert (project.directory / BIG).read_bytes() == files[BIG]
+
+
+def test_pget_gets_no_secret(mirror, project, pget, monkeypatch):
+    log = pget()
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # without it there is no way out of some networks
+    finish(start(project))
+    names = set(Path(f"{log}.environment").read_text().splitlines())
+    assert {"PATH", "HTTPS_PROXY"} <= names
+    assert not {name for name in names if name.startswith(("HF_", "INDEXTTS_"))}
+
+
+def test_pget_that_does_not_end_is_replaced(mirror, project, files, pget):
+    pget(seconds=10 * PATIENCE)
+    project.files([SMALL, BIG], pget_minimum_rate=10**9)
+    assert "pget failed" in (log := finish(start(project))) and "not done within 1 s" in log
+    assert project.present() == sorted(files)
+    assert (project.directory / BIG).read_bytes() == files[BIG]
+
+
+def test_pget_obeys_the_stop(mirror, project, files, pget, tmp_path):
+    log, stop, target = pget(seconds=10 * PATIENCE), threading.Event(), tmp_path / "into.part"
+    project.files([SMALL, BIG])
+    transfer = load_manifest(project.manifest).transfer
+
+    def stop_in_the_middle() -> None:
+        wait_for(log.exists)
+        stop.set()
+
+    stopper = threading.Thread(target=stop_in_the_middle)
+    stopper.start()
+    with pytest.raises(Stopped):
+        fetch_by_pget(f"{mirror.mirror_url}/{BIG}", target, len(files[BIG]), transfer, stop)
+    stopper.join()
+    assert log.read_text().split() == [target.name] and not target.exists()
+    assert not running(str(tmp_path / "bin" / "pget"))
+
+
+def running(program: str) -> list[str]:
+    """Processes whose command line holds `program`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = path.read_bytes().decode(errors="replace").split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        found += [path.parent.name] * (program in arguments)
+    return found

@@ -1,6 +1,7 @@
 // Anti-aliased SnakeBeta (2x up, x + sin^2(a x) / b, 2x down) over rows of T samples, forward and backward.
 // The signal at twice the rate is held as its even and odd samples, so that every loop runs over contiguous memory.
-// Index arithmetic and padding are those of AntiAliasedSnake.forward in pipeline/vocoder/bigvgan.py.
+// Index arithmetic and padding are those of AntiAliasedSnake.forward in bigvgan.py. kernel.py compiles it; -ffast-math lets the loops with cosines be
+// vectorized.
 #include <cmath>
 #include <cstdint>
 #include <cstring>

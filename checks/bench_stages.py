@@ -1,0 +1,173 @@
+"""Seconds of each stage in several precisions, in turn, so that what else the machine does falls on all of them alike.
+
+`plain` is float32 by PyTorch's own layers: what the others are compared with. A stage's modules are loaded in every
+precision at once, one stage after another.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from checks.heads import ShiftedHead
+from pipeline.config import ModelConfig
+from pipeline.gpt.decode import decode, prepare
+from pipeline.gpt.model import UnifiedVoice
+from pipeline.gpt.sampling import SamplingOptions
+from pipeline.loading import load_module, read_checkpoint
+from pipeline.model import MODULES
+from pipeline.precision import PRECISIONS, apply_precision
+from pipeline.s2mel.dit import DiT
+from pipeline.s2mel.flow import solve
+
+PLAIN = "plain"
+CONTENDERS = (PLAIN, *PRECISIONS)
+TEXT_TOKENS = 40
+REFERENCE_SECONDS = 5.0
+NEVER = -1e4  # shift of the stop token's logit
+
+Seconds = dict[str, float]  # contender -> seconds
+Work = Callable[[], object]
+
+
+def load(
+    directory: Path,
+    config: ModelConfig,
+    checkpoint: str,
+    section: str = "",
+    contenders: tuple[str, ...] = CONTENDERS,
+) -> dict[str, nn.Module]:
+    """A module in every precision."""
+    modules = {}
+    for contender in contenders:
+        state = read_checkpoint(directory, checkpoint)[section]
+        make = MODULES[checkpoint, section]
+        module = load_module(lambda make=make: make(config), state)
+        if contender != PLAIN:
+            apply_precision(contender, checkpoint, module, mapped=False)
+        modules[contender] = module
+    return modules
+
+
+def clock() -> float:
+    """Seconds by the wall, or of CPU on one thread: those hardly depend on what else the machine does."""
+    return time.perf_counter() if torch.get_num_threads() > 1 else time.thread_time()
+
+
+def in_turn(works: Mapping[str, Work], runs: int) -> Seconds:
+    """The quickest of `runs` of each, taken in turn after one that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for run in range(runs + 1):
+        for name, work in works.items():
+            start = clock()
+            work()
+            if run:
+                times[name].append(clock() - start)
+    return {name: min(values) for name, values in times.items()}
+
+
+def prompt_of(gpt: UnifiedVoice) -> Tensor:
+    """A prompt [1, P, D] of noise, the same each time."""
+    width, generator = gpt.config.model_dim, torch.Generator().manual_seed(0)
+    latents = torch.randn(1, gpt.config.speaker.perceiver_latents, width, generator=generator)
+    text = torch.arange(TEXT_TOKENS)[None] % gpt.config.number_text_tokens
+    return gpt.prompt_inputs(latents, torch.randn(1, width, generator=generator), text)
+
+
+@torch.inference_mode()
+def gpt_seconds(directory: Path, config: ModelConfig, beams: int, codes: int, runs: int) -> Seconds:
+    """Seconds a code, the prompt's not counted, and the `prompt` itself as "prompt NAME"."""
+    options = SamplingOptions(
+        do_sample=True,
+        temperature=0.8,
+        top_k=30,
+        top_p=0.8,
+        num_beams=beams,
+        repetition_penalty=10.0,
+        length_penalty=0.0,
+        max_codes=codes,
+        mel_positions="trained",
+    )
+    works: dict[str, Work] = {}
+    for name, gpt in load(directory, config, "gpt").items():
+        gpt.mel_head = ShiftedHead(gpt.mel_head, config.gpt.stop_mel_token, NEVER)
+        prompt = prompt_of(gpt)
+        works[f"prompt {name}"] = lambda gpt=gpt, prompt=prompt: prepare(gpt, prompt, beams, codes, "trained")
+        works[name] = lambda gpt=gpt, prompt=prompt: decode(
+            gpt, prompt, options, torch.Generator().manual_seed(0)
+        )
+    seconds = in_turn(works, runs)
+    return {
+        name: value if name.startswith("prompt") else (value - seconds[f"prompt {name}"]) / codes
+        for name, value in seconds.items()
+    }
+
+
+@torch.inference_mode()
+def flow_seconds(directory: Path, config: ModelConfig, frames: int, runs: int) -> Seconds:
+    """Seconds of one guided Euler step over a reference and `frames` more."""
+    rate, generator = config.audio.sample_rate / config.audio.hop_length, torch.Generator().manual_seed(0)
+    reference = int(REFERENCE_SECONDS * rate)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(1, *shape, generator=generator)
+
+    channels, total = config.audio.n_mels, reference + frames
+    given = (
+        noise(channels, total),
+        noise(channels, reference),
+        noise(total, config.s2mel.dit.content_dim),
+        torch.randn(1, config.s2mel.dit.style_dim, generator=generator),
+    )
+
+    def work(dit: DiT) -> Work:
+        return lambda: solve(dit, *given, steps=1, cfg_rate=0.7)
+
+    modules = load(directory, config, "s2mel", "cfm", (PLAIN, "fast"))
+    seconds = in_turn({name: work(module.estimator) for name, module in modules.items()}, runs)
+    return {
+        PLAIN: seconds[PLAIN],
+        "exact": seconds[PLAIN],
+        "fast": seconds["fast"],
+        "smallest": seconds["fast"],
+    }
+
+
+@torch.inference_mode()
+def vocoder_seconds(directory: Path, config: ModelConfig, frames: int, runs: int) -> Seconds:
+    """Seconds a second of audio."""
+    mel = torch.randn(1, config.audio.n_mels, frames, generator=torch.Generator().manual_seed(0)) - 3
+    modules = load(directory, config, "vocoder", contenders=(PLAIN, "exact"))
+    seconds = in_turn({name: (lambda module=module: module(mel)) for name, module in modules.items()}, runs)
+    audio = frames * config.audio.hop_length / config.audio.sample_rate
+    fused = seconds["exact"] / audio
+    return {PLAIN: seconds[PLAIN] / audio, **dict.fromkeys(PRECISIONS, fused)}
+
+
+def stages(
+    directory: Path, config: ModelConfig, beams: tuple[int, ...], codes: int, frames: int, runs: int
+) -> dict[str, Seconds]:
+    """Seconds by stage: "gpt, N beams" a code, "flow" a step, "vocoder" a second of audio."""
+    found = {}
+    for count in beams:
+        found[f"gpt, {count} beam{'s'[: count > 1]}"] = gpt_seconds(directory, config, count, codes, runs)
+        gc.collect()
+    found["flow"] = flow_seconds(directory, config, frames, runs)
+    gc.collect()
+    found["vocoder"] = vocoder_seconds(directory, config, frames, runs)
+    return found
+
+
+def chain(found: Mapping[str, Seconds], config: ModelConfig, beams: str, steps: int, frames: int) -> Seconds:
+    """Seconds of all three stages for a second of audio. The flow's share depends on the reference and the length."""
+    audio = frames * config.audio.hop_length / config.audio.sample_rate
+    rate = config.audio.sample_rate / config.audio.hop_length / config.s2mel.regulator.frames_per_code
+    return {
+        name: rate * found[beams][name] + steps * found["flow"][name] / audio + found["vocoder"][name]
+        for name in CONTENDERS
+    }

@@ -1,0 +1,146 @@
+"""One decode step as a function of raw tensors: `step(weights, buffers, reach)`.
+
+What `UnifiedVoice.latents` and `mel_head` do to one new code per slot, without a Python object per layer, for several
+sequences at once. All it reads and writes is in `StepBuffers`, whose tensors keep their addresses, and nothing in it
+depends on their values; so a step can be recorded once (a CUDA graph per `reach`) and played again.
+
+Axes: G groups (sequences), S slots (beams of one), R = G · S rows, H heads, D width, d head width, V mel vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.config import GPTConfig
+from pipeline.gpt.model import Block, KVCache, UnifiedVoice
+from pipeline.gpt.monotonic import ReadingPlaces
+from pipeline.packed import Rows, rows_of
+
+Norm = tuple[tuple[int, ...], Tensor, Tensor, float]  # what follows the input of torch.layer_norm
+
+
+def norm_of(module: nn.LayerNorm) -> Norm:
+    return module.normalized_shape, module.weight, module.bias, module.eps
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    attention_norm: Norm
+    project: Rows  # D -> queries, keys, values
+    output: Rows
+    mlp_norm: Norm
+    up: Rows
+    down: Rows
+
+    @classmethod
+    def of(cls, block: Block) -> LayerWeights:
+        attention, mlp = block.attn, block.mlp
+        return cls(
+            norm_of(block.ln_1),
+            rows_of(attention.c_attn),
+            rows_of(attention.c_proj),
+            norm_of(block.ln_2),
+            rows_of(mlp.c_fc),
+            rows_of(mlp.c_proj),
+        )
+
+
+@dataclass(frozen=True)
+class StepWeights:
+    config: GPTConfig
+    tokens: Tensor  # [V, D]
+    positions: Tensor
+    layers: tuple[LayerWeights, ...]
+    norms: tuple[Norm, Norm]
+    head: Rows
+
+    @classmethod
+    def of(cls, model: UnifiedVoice) -> StepWeights:
+        """The weights of `model`, packed or not, as they are now."""
+        return cls(
+            model.config,
+            model.mel_embedding.weight,
+            model.mel_pos_embedding.emb.weight,
+            tuple(LayerWeights.of(block) for block in model.gpt.h),
+            (norm_of(model.gpt.ln_f), norm_of(model.final_norm)),
+            rows_of(model.mel_head),
+        )
+
+
+@dataclass
+class StepBuffers:
+    """The inputs of a step, the cache, and its outputs. A group's cache rows are those of `KVCache`."""
+
+    tokens: Tensor  # [R] the codes to feed
+    positions: Tensor  # [R] their mel positions
+    writes: Tensor  # [R] where their keys and values go, counted over all groups: group · capacity + row
+    mask: Tensor  # [G, 1, S, capacity] additive: 0 where a slot sees a row of its group, −inf elsewhere
+    rows: Tensor  # [layers, G, capacity, 2 · D] keys, then values
+    hidden: Tensor  # [R, D] out: after both final norms
+    logits: Tensor  # [R, V] out
+    reading: ReadingPlaces | None
+
+    @classmethod
+    def empty(
+        cls,
+        config: GPTConfig,
+        groups: int,
+        slots: int,
+        capacity: int,
+        prompt: int,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> StepBuffers:
+        """`capacity` rows per group, of which the first `prompt` at most hold a prompt and the start token."""
+        rows, width = groups * slots, config.model_dim
+        reading = (
+            None
+            if config.alignment is None
+            else ReadingPlaces(config.alignment, config.heads, groups, slots, prompt, device)
+        )
+        return cls(
+            *(torch.zeros(rows, dtype=torch.long, device=device) for _ in range(3)),
+            mask=torch.full((groups, 1, slots, capacity), -torch.inf, device=device, dtype=dtype),
+            rows=torch.empty(config.layers, groups, capacity, 2 * width, device=device, dtype=dtype),
+            hidden=torch.empty(rows, width, device=device, dtype=dtype),
+            logits=torch.empty(rows, config.number_mel_codes, device=device, dtype=dtype),
+            reading=reading,
+        )
+
+    def cache(self, group: int) -> KVCache:
+        """The cache of one group, for its prompt."""
+        return KVCache(self.rows[:, group])
+
+
+def step(weights: StepWeights, buffers: StepBuffers, reach: int) -> None:
+    """Feed `buffers.tokens`; `hidden` and `logits` are then those that choose the next. `reach`: rows of each group's
+    cache that are read, at least as many as any slot sees."""
+    groups, slots = buffers.mask.shape[0], buffers.mask.shape[2]
+    heads, width = weights.config.heads, weights.config.model_dim
+    shape = (groups, slots, heads, width // heads)
+    mask = buffers.mask[..., :reach]
+    rows = buffers.rows.flatten(1, 2)  # [layers, G · capacity, 2 · D]
+    seen = buffers.rows[:, :, :reach].unflatten(-1, (2, heads, -1)).permute(3, 0, 1, 4, 2, 5)
+    all_keys, all_values = seen.unbind()  # each [layers, G, H, reach, d]
+    aligned = -1 if buffers.reading is None else buffers.reading.config.layer
+    layers = zip(weights.layers, rows.unbind(), all_keys.unbind(), all_values.unbind(), strict=True)
+    x = F.embedding(buffers.tokens, weights.tokens) + F.embedding(buffers.positions, weights.positions)
+    for index, (layer, layer_rows, keys, values) in enumerate(layers):
+        projected = layer.project(torch.layer_norm(x, *layer.attention_norm))
+        layer_rows.index_copy_(0, buffers.writes, projected[:, width:])
+        queries = projected[:, :width].view(shape).transpose(1, 2)
+        visible = mask
+        if index == aligned:
+            visible = buffers.reading.follow(mask, queries, keys)
+        h = F.scaled_dot_product_attention(queries, keys, values, attn_mask=visible)
+        x = x + layer.output(h.transpose(1, 2).reshape(-1, width))
+        up = F.gelu(layer.up(torch.layer_norm(x, *layer.mlp_norm)), approximate="tanh")
+        x = x + layer.down(up)
+    for norm in weights.norms:
+        x = torch.layer_norm(x, *norm)
+    buffers.hidden.copy_(x)
+    buffers.logits.copy_(weights.head(x))

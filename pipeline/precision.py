@@ -1,0 +1,164 @@
+"""How the numbers of a model are kept and multiplied: one word, the same on every device.
+
+| | GPT | w2v-bert | flow | vocoder |
+|---|---|---|---|---|
+| exact | float32 | float32 | float32 | float32 |
+| fast | float16 weights, float32 sums | float16 weights | bfloat16 products, float32 state | float32 |
+| smallest | int8 weights | float16 weights | bfloat16 products, float32 state | float32 |
+
+On a CPU the kernels are chosen when a model is loaded, by what they give and how long they take on the machine; a
+precision that it has no kernel for falls to the next better one, and a line of the log says so. Packing a layer frees
+its original.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import mmap
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.gpt.model import Conv1D, UnifiedVoice
+from pipeline.packed import HalfLinear, Int8Linear, OneDNNLinear, PackedLinear, choose, time_ratio
+from pipeline.s2mel.dit import DiT
+from pipeline.vocoder.bigvgan import BigVGAN
+from pipeline.vocoder.fused import fuse
+
+logger = logging.getLogger(__name__)
+
+PRECISIONS = ("exact", "fast", "smallest")
+DEFAULT_PRECISION = "fast"
+Kernels = Sequence[type[PackedLinear]]  # the best first
+GPT_KERNELS: dict[str, Kernels] = {
+    "exact": (OneDNNLinear,),
+    "fast": (HalfLinear, OneDNNLinear),
+    "smallest": (Int8Linear, HalfLinear, OneDNNLinear),
+}
+# the head picks the codes and the conditioners are run once: neither gains by int8
+OTHER_KERNELS: Kernels = (HalfLinear,)
+MIN_WEIGHTS = 16384  # of a layer, outside the GPT's own, that is worth packing
+FLOW_ROWS = 256
+FLOW_TOLERANCE = 1e-2  # bfloat16 has 8 bits
+FLOW_MIN_GAIN = 1.2
+MADV_DONTNEED = 4
+
+
+def check_precision(name: str) -> str:
+    """`name` if it is one. Raises ValueError."""
+    if name not in PRECISIONS:
+        raise ValueError(f"precision is '{name[:40]}'; allowed: {', '.join(PRECISIONS)}")
+    return name
+
+
+def load_dtype(precision: str, checkpoint: str, device: torch.device) -> torch.dtype:
+    """The type a checkpoint's tensors are loaded in: on a GPU the GPT, most of the memory and time, in half."""
+    half = device.type == "cuda" and checkpoint == "gpt" and precision != "exact"
+    return torch.float16 if half else torch.float32
+
+
+def apply_precision(precision: str, checkpoint: str, module: nn.Module, mapped: bool) -> None:
+    """Make a module that was just loaded on the CPU what `precision` says, in place. `mapped`: its tensors are those of
+    a memory-mapped file or its own, so that what is packed can be given back at once."""
+    if isinstance(module, UnifiedVoice):
+        pack(module.gpt, GPT_KERNELS[precision], "GPT", mapped)
+        head = GPT_KERNELS["fast" if precision == "smallest" else precision]
+        pack(module, head, "GPT head", mapped, only="mel_head")
+        if precision != "exact":
+            pack(module, OTHER_KERNELS, "GPT conditioners", mapped, MIN_WEIGHTS)
+    elif checkpoint == "semantic" and precision != "exact":
+        pack(module, OTHER_KERNELS, "w2v-bert", mapped, MIN_WEIGHTS)
+    elif isinstance(module, BigVGAN):
+        if fuse(module):
+            logger.info("vocoder: float32 with the fused activation")
+    elif isinstance(getattr(module, "estimator", None), DiT) and precision != "exact":
+        if (reason := no_bfloat16(module.estimator)) is None:
+            module.estimator.compute_in(torch.bfloat16)
+            logger.info("flow: bfloat16 products")
+        else:
+            logger.warning("flow: float32; not bfloat16: %s", reason)
+
+
+def linears(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+    """(parent, name, layer) of every linear layer under `module`."""
+    for parent in list(module.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, (nn.Linear, Conv1D)):
+                yield parent, name, layer
+
+
+def pack(
+    module: nn.Module,
+    kernels: Kernels,
+    what: str,
+    mapped: bool,
+    min_weights: int = 0,
+    only: str | None = None,
+) -> None:
+    """Put packed layers in the place of the linear ones of at least `min_weights` weights under `module`, or in that of
+    the one called `only`."""
+    found = [
+        (parent, name, layer)
+        for parent, name, layer in linears(module)
+        if layer.weight.numel() >= min_weights and only in (None, name)
+    ]
+    shapes = {layer.weight.shape: (matrix(layer), layer.bias) for _, _, layer in found}
+    kernel = choose(kernels, list(shapes.values()), what) if shapes else None
+    if kernel is None:
+        return
+    for parent, name, layer in found:
+        try:
+            packed = kernel(matrix(layer), layer.bias)
+        except ValueError as e:
+            logger.warning("%s: a layer stays float32: %s", what, e)
+            continue
+        setattr(parent, name, packed)
+        if mapped:
+            release(layer.weight)
+
+
+def matrix(layer: nn.Module) -> Tensor:
+    """The weight [N, K] of a linear layer."""
+    return layer.weight.t() if isinstance(layer, Conv1D) else layer.weight
+
+
+def release(tensor: Tensor) -> None:
+    """Give the memory of a tensor that nobody reads any more back to the system now, not when its file is closed."""
+    if sys.platform != "linux":
+        return
+    page = mmap.PAGESIZE
+    start = -(-tensor.data_ptr() // page) * page
+    length = (tensor.data_ptr() + tensor.nbytes - start) // page * page
+    if length > 0:
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), MADV_DONTNEED)
+
+
+def trim() -> None:
+    """Give memory that was freed, but is kept for later by the C library, back to the system (glibc only)."""
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if give_back is not None:
+        give_back(0)
+
+
+@torch.inference_mode()
+def no_bfloat16(dit: DiT) -> str | None:
+    """Why this machine should not multiply the flow's matrices in bfloat16, in some words; None where it should."""
+    weight = dit.transformer.layers[0].feed_forward.w1.weight
+    x = torch.randn(FLOW_ROWS, weight.shape[1], generator=torch.Generator().manual_seed(0))
+    low, low_weight = x.bfloat16(), weight.bfloat16()
+    try:
+        wanted = F.linear(x, weight)
+        error = float(
+            torch.linalg.norm(F.linear(low, low_weight).float() - wanted) / torch.linalg.norm(wanted)
+        )
+        if not error <= FLOW_TOLERANCE:
+            return f"off by {error:.1e}, allowed: {FLOW_TOLERANCE:.0e}"
+        gain = 1 / time_ratio(partial(F.linear, low, low_weight), partial(F.linear, x, weight))
+    except RuntimeError as e:
+        return f"cannot be used: {' '.join(str(e).split())[:80]}"
+    return f"{gain:.1f} times as fast as float32" if gain < FLOW_MIN_GAIN else None

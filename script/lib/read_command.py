@@ -1,0 +1,87 @@
+"""`script/read`: what is found in a text, how each of it is read, and the segments that the model would speak.
+
+script/read "It costs $5."
+script/read "5-3" --language zh
+script/read "GPT-5" --glossary "GPT-5=G P T five"
+script/read - < text.txt
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from pipeline.text import (  # noqa: E402
+    Glossary,
+    Pause,
+    TextNormalizer,
+    Tokenizer,
+    UnspeakableError,
+    parse_markup,
+    prepare_script,
+)
+from pipeline.text.markup import Speech  # noqa: E402
+from pipeline.text.prepare import MAX_SEGMENT_TOKENS  # noqa: E402
+
+DEFAULT_TOKENIZER = ROOT / "models" / "tiny-en" / "bpe.model"
+
+
+def read(options: argparse.Namespace) -> None:
+    text = sys.stdin.read() if options.text == "-" else options.text
+    normalizer = TextNormalizer(Glossary.parse(options.glossary))
+    speeches = [part.text for part in parse_markup(text) if isinstance(part, Speech)]
+    language = options.language if options.language != "auto" else normalizer.language("\n".join(speeches))
+    print(f"language: {language}")
+    for speech in speeches:
+        reading = normalizer.read(speech, language)
+        for form in reading.forms:
+            written = " ".join(speech[form.start : form.end].split())
+            print(f"  {written!r:<24} {form.kind:<14} {form.spoken.strip()!r}")
+        print(f"  = {reading.spoken}")
+        if reading.lost:
+            print(f"  not read: {' '.join(dict.fromkeys(sign for _, sign in reading.lost))}")
+    print("segments:")
+    try:
+        script = prepare_script(
+            text,
+            normalizer,
+            Tokenizer(options.tokenizer),
+            language=options.language,
+            max_segment_tokens=options.segment_tokens,
+        )
+    except UnspeakableError as error:
+        print(f"  none: {error}")
+        return
+    for part in script:
+        if isinstance(part, Pause):
+            print(f"  pause {part.seconds:g} s")
+        else:
+            print(f"  {len(part.token_ids):>4} tokens  {part.text}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="script/read", description="How a text is read, and why.")
+    parser.add_argument("text", help="the text, or - for standard input")
+    parser.add_argument("--language", default="auto", choices=("auto", "zh", "en"))
+    parser.add_argument(
+        "--glossary", action="append", default=[], metavar="TERM=READING", help="may be repeated"
+    )
+    parser.add_argument("--segment-tokens", type=int, default=MAX_SEGMENT_TOKENS)
+    parser.add_argument(
+        "--tokenizer", type=Path, default=DEFAULT_TOKENIZER, help="a bpe.model (default: the small voice's)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        read(options)
+    except ValueError as error:
+        print(f"read: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

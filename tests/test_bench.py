@@ -1,0 +1,34 @@
+"""The benchmark's arithmetic and its gate; its figures are no test's business."""
+
+import pytest
+
+from checks.bench import failures, ratios
+from checks.bench_stages import PLAIN, chain, stages
+from pipeline.config import load_config
+from pipeline.precision import PRECISIONS
+
+FOUND = {"flow": {PLAIN: 2.0, "exact": 2.0, "fast": 1.0, "smallest": 4.0}}
+
+
+def test_ratios_are_times_as_fast_as_plain():
+    assert ratios(FOUND["flow"]) == {"exact": 1.0, "fast": 2.0, "smallest": 0.5}
+
+
+def test_the_gate_names_what_became_slow():
+    assert failures({"flow/fast": 1.9, "flow/exact": 1.0}, FOUND) == []
+    (line,) = failures({"flow/fast": 2.1}, FOUND)
+    assert line == "flow/fast: 2.00 times as fast as plain; the gate asks for 2.1"
+
+
+@pytest.mark.parametrize("name", ["flow", "flow/half", "text/fast", "/"])
+def test_a_gate_that_names_nothing_measured_is_an_error(name):
+    with pytest.raises(ValueError, match="the gate's '.*' is unknown; known: flow"):
+        failures({name: 1.0}, FOUND)
+
+
+def test_every_stage_is_measured_in_every_precision(mini_directory):
+    config = load_config("mini")
+    found = stages(mini_directory, config, (1, 2), codes=2, frames=4, runs=1)
+    assert list(found) == ["gpt, 1 beam", "gpt, 2 beams", "flow", "vocoder"]
+    for seconds in [*found.values(), chain(found, config, "gpt, 2 beams", 3, 4)]:
+        assert set(PRECISIONS) <= set(seconds)
