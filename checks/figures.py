@@ -99,7 +99,11 @@ def summary(cases: Sequence[Case]) -> dict[str, dict[str, Figure]]:
     for case in cases:
         for name in ("all", case.set, case.reference, f"{case.set} {case.reference}"):
             groups.setdefault(name, []).append(case)
-    order = ["all", *dict.fromkeys(case.set for case in cases), *dict.fromkeys(case.reference for case in cases)]
+    order = [
+        "all",
+        *dict.fromkeys(case.set for case in cases),
+        *dict.fromkeys(case.reference for case in cases),
+    ]
     return {name: figures(groups[name]) for name in [*order, *(set(groups) - set(order))]}
 
 

@@ -175,15 +175,21 @@ def judge_all(paths: Sequence[Path], jobs: int = 1) -> Iterator[dict[str, object
         for count, line in enumerate(process.stdout, 1):
             yield json.loads(line)
     if process.returncode or count != len(paths):
-        raise RuntimeError(f"the judges stopped with {process.returncode} after {count} of {len(paths)} files")
+        raise RuntimeError(
+            f"the judges stopped with {process.returncode} after {count} of {len(paths)} files"
+        )
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--from-stdin", action="store_true", help="read the files' paths from there, one a line")
+    parser.add_argument(
+        "--from-stdin", action="store_true", help="read the files' paths from there, one a line"
+    )
     arguments = parser.parse_args()
     paths = [Path(line.rstrip("\n")) for line in sys.stdin] if arguments.from_stdin else arguments.files
     if arguments.jobs == 1:

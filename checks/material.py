@@ -95,7 +95,9 @@ def human_references(folder: Path) -> list[Reference]:
                 fetch(recording, path)
             found.append(Reference(recording.name, path, False))
         except (OSError, subprocess.SubprocessError) as e:
-            logger.warning("no human reference %s (Debian package %s): %s", recording.name, recording.package, e)
+            logger.warning(
+                "no human reference %s (Debian package %s): %s", recording.name, recording.package, e
+            )
     return found
 
 
@@ -106,7 +108,9 @@ def fetch(recording: Recording, path: Path) -> None:
 
     def run(*command: str) -> None:
         try:
-            subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=COMMAND_SECONDS)
+            subprocess.run(
+                command, cwd=folder, check=True, capture_output=True, text=True, timeout=COMMAND_SECONDS
+            )
         except subprocess.CalledProcessError as e:
             raise OSError(f"{command[0]}: {' '.join(e.stderr.split())[-200:]}") from e
 

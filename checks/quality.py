@@ -118,7 +118,9 @@ def speak_all(jobs: Sequence[Job], model: str | None, settings: dict[str, object
         try:
             for count, future in enumerate(concurrent.futures.as_completed(futures), 1):
                 job = future.result()
-                logger.info("spoken %d/%d: %s, %s", count, len(missing), job.reference.name, job.sentence.text)
+                logger.info(
+                    "spoken %d/%d: %s, %s", count, len(missing), job.reference.name, job.sentence.text
+                )
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -153,7 +155,10 @@ def judge_jobs(jobs: Sequence[Job], processes: int) -> dict[Path, dict]:
 
 def judge_references(references: Sequence[Reference], folder: Path) -> dict[str, dict]:
     """What the judges say of the references themselves, by name; kept in `folder`."""
-    jobs = [Job("reference", Sentence("", 0, one.name), one, folder / f"{one.sha256[:24]}.wav") for one in references]
+    jobs = [
+        Job("reference", Sentence("", 0, one.name), one, folder / f"{one.sha256[:24]}.wav")
+        for one in references
+    ]
     missing = [job for job in jobs if not job.judgement.is_file()]
     results = judges.judge_all([job.reference.path for job in missing])
     for job, result in zip(missing, results, strict=True):
@@ -195,7 +200,10 @@ def transcripts(cases: Iterable[Case]) -> str:
     """Said and heard, the worst first, with what was left out and said twice."""
     lines = []
     for case in sorted(cases, key=lambda case: -case.errors / case.words):
-        lines += [f"{case.model} {case.reference} {case.path}: {case.errors} of {case.words}", f"  {case.text}"]
+        lines += [
+            f"{case.model} {case.reference} {case.path}: {case.errors} of {case.words}",
+            f"  {case.text}",
+        ]
         lines += [f"  {case.heard}"]
         for name in ("left_out", "said_twice"):
             if found := getattr(case, name):
@@ -226,7 +234,9 @@ def setting(pair: str) -> tuple[str, object]:
     name, equals, value = pair.partition("=")
     allowed = {field.name for field in dataclasses.fields(Request)} - {"text", "speaker"}
     if not equals or name not in allowed:
-        raise argparse.ArgumentTypeError(f"'{pair}'; allowed: NAME=VALUE with a NAME of {', '.join(sorted(allowed))}")
+        raise argparse.ArgumentTypeError(
+            f"'{pair}'; allowed: NAME=VALUE with a NAME of {', '.join(sorted(allowed))}"
+        )
     return name, yaml.safe_load(value)
 
 
@@ -238,10 +248,16 @@ def positive(value: str) -> int:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="a name in configs/ or a model directory (default: the one that is served)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model", help="a name in configs/ or a model directory (default: the one that is served)"
+    )
     parser.add_argument("--sentences", type=positive, help="only the first N of each set")
-    parser.add_argument("--references", nargs="+", metavar="NAME", help="speak in these alone (all stay to compare with)")
+    parser.add_argument(
+        "--references", nargs="+", metavar="NAME", help="speak in these alone (all stay to compare with)"
+    )
     parser.add_argument("--set", dest="settings", type=setting, action="append", default=[], metavar="NAME=VALUE",
                         help="an option of every request, such as diffusion_steps=8; repeatable")  # fmt: skip
     parser.add_argument("--jobs", type=positive, default=1, help="processes that speak and judge")
@@ -266,7 +282,12 @@ def main() -> None:
 
     def jobs(model: str, some: Iterable[Reference], *key: object) -> list[Job]:
         return [
-            Job(model, sentence, one, folder / f"{digest(*key, one.sha256, sentence.text, sentence.number)}.wav")
+            Job(
+                model,
+                sentence,
+                one,
+                folder / f"{digest(*key, one.sha256, sentence.text, sentence.number)}.wav",
+            )
             for sentence in spoken
             for one in some
         ]
@@ -279,7 +300,9 @@ def main() -> None:
         teach_all(taught, out / "kokoro")
     judged = judge_jobs(own + taught, arguments.jobs)
     cases = [case_of(job, judged[job.path], voices) for job in own + taught]
-    groups = {who: [case for case in cases if case.model == who] for who in dict.fromkeys(c.model for c in cases)}
+    groups = {
+        who: [case for case in cases if case.model == who] for who in dict.fromkeys(c.model for c in cases)
+    }
     summaries = {who: figures.summary(some) for who, some in groups.items()}
     real_time = statistics.median(case.real_time_factor for case in groups[name])
     report = {
@@ -298,7 +321,9 @@ def main() -> None:
     draw(service, cases, references, out)
     for who, found in summaries.items():
         print(f"{who}: {len(groups[who])} cases\n{figures.table(found)}\n")
-    print("the references themselves: distillmos", {one: round(voices[one]["distillmos"], 2) for one in voices})
+    print(
+        "the references themselves: distillmos", {one: round(voices[one]["distillmos"], 2) for one in voices}
+    )
     print(f"real-time factor, median: {real_time:.3f}")
 
 

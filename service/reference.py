@@ -98,8 +98,9 @@ class References:
         """The samples [1, T] to use of a clip, and what can be said of them before denoising."""
         if options.denoise and self.denoiser is None:
             raise ValueError(
-                "denoise needs the denoiser's weights (MossFormer2_SE_48K), which this model directory does "
-                "not hold; send the request without denoise"
+                f"denoise needs the denoiser {self.model.config.reference.denoiser}, which is not loaded: the model "
+                "directory does not hold its weights, or INDEXTTS_FEATURES leaves denoise out; send the request "
+                "without denoise"
             )
         limits = self.model.config.reference
         window = choose_window(audio.samples, audio.sample_rate, limits.max_seconds, options.window)

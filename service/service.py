@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from enhance.denoise import Denoiser, denoiser_available
+from enhance.denoise import load_denoiser
 from pipeline.audio import write_wav
 from pipeline.conditioning.emotion import blend, from_weights, parse_weights, temper
 from pipeline.conditioning.emotion_text import MAX_CHARACTERS, EmotionReader
@@ -79,8 +79,8 @@ class Service:
             glossary = source.directory / "glossary.yaml"
             self.glossary = Glossary.from_file(glossary) if glossary.is_file() else Glossary()
             self.denoiser = (
-                Denoiser(source.directory, device)
-                if "denoise" in features and denoiser_available(source.directory)
+                load_denoiser(source.config.reference.denoiser, source.directory, device)
+                if "denoise" in features
                 else None
             )
             self.emotion_reader = (
