@@ -2,6 +2,9 @@
 
 `Predictor` returns a file, `StreamingPredictor` the segments as they are done. Both are shells over
 `service.service`; importing this module imports everything a request needs.
+
+Cog reads the inputs off this file without running it: each is one literal `Input(…)` of `Inputs`, its description one
+literal on one line. Their limits and choices are those of `service.request`, which a test compares.
 """
 
 import logging
@@ -14,88 +17,153 @@ from typing import Optional
 import cog
 from cog import BaseRunner, Input, Path
 
-from pipeline.config import load_config
-from service.request import CHOICES, LIMITS, Request
+from service.request import Request
 from service.service import Service
-from service.workspace import Inbox
-
-logging.basicConfig(
-    level=os.environ.get("INDEXTTS_LOG_LEVEL", "INFO"), format="%(levelname)s %(name)s: %(message)s"
-)
+from service.settings import Settings
+from service.workspace import Inbox, Workspace
 
 TEMPORARY = os.path.realpath(tempfile.gettempdir())  # where Cog puts the files it is sent
-PUBLISHED = load_config("indextts2").synthesis
 QUICK_START_TOKENS = 60  # of a stream: its first segment is kept short, so that sound comes early
 
 
-def number(name: str, default, description: str):
-    """An input with the limits every request is held to."""
-    limit = LIMITS[name]
-    return Input(
-        default=default, description=description, ge=limit.kind(limit.low), le=limit.kind(limit.high)
+class Inputs:
+    """Every input of the predictors, once. Empty is the served model's own where it says so; the figure is IndexTTS2's."""
+
+    text = Input(
+        description="What to say: Chinese, English or both. [pause:1.5s] waits; a blank line is a longer pause."
     )
-
-
-def model_number(name: str, description: str):
-    """An input that is the served model's own when it is empty; the form names IndexTTS2's."""
-    return number(
-        name, None, f"{description} Empty: the model's own, {getattr(PUBLISHED, name):g} for IndexTTS2."
+    speaker = Input(
+        description="The voice: 5 to 15 s of clean speech (WAV, FLAC, MP3, OGG, M4A …), or a voice file."
     )
-
-
-def choice(name: str, default, description: str):
-    """An input with the choices every request is held to."""
-    return Input(default=default, description=description, choices=list(CHOICES[name]))
-
-
-TEXT = Input(
-    description="What to say: Chinese, English or both. [pause:1.5s] waits; a blank line is a longer pause."
-)
-SPEAKER = Input(
-    description="The voice: 5 to 15 s of clean speech (WAV, FLAC, MP3, OGG, M4A …), or a voice file."
-)
-EMOTION_AUDIO = Input(
-    default=None, description="Emotion from a clip of speech. Give at most one source of emotion."
-)
-EMOTION_VECTOR = Input(
-    default=None,
-    description=(
-        'Emotion as weights from 0 to 1: "happy=0.6, calm=0.2", or eight numbers for happy, angry, sad, afraid, disgusted, '
-        "melancholic, surprised, calm. Biased per emotion and scaled to a sum of at most 0.8."
-    ),
-)
-EMOTION_TEXT = Input(default=None, description="Emotion described in words, read by a language model.")
-EMOTION_FROM_TEXT = Input(default=False, description="Read the emotion from the text itself.")
-EMOTION_ALPHA = number("emotion_alpha", 1.0, "Strength of the emotion: 0 is the speaker's own, 1 all of it.")
-EMOTION_RANDOM = Input(
-    default=False, description="Take emotion weights from random voices instead of the most similar ones."
-)
-DENOISE = Input(default=False, description="Clean the reference with a speech enhancement model first.")
-TRIM = Input(default=True, description="Take silence off both ends of the reference.")
-REFERENCE_WINDOW = choice(
-    "reference_window", "best", "Of a reference longer than 15 s: its cleanest part, or its beginning."
-)
-LANGUAGE = choice("language", "auto", "How numbers, dates and abbreviations are read.")
-GLOSSARY = Input(default=None, description="Readings for terms, one term=reading a line.")
-SPEED = number("speed", 1.0, "How fast to speak; the pitch stays.")
-SEGMENT_TOKENS = model_number(
-    "segment_tokens", "Most tokens spoken in one go; long texts are cut at sentences."
-)
-SEGMENT_SILENCE_MS = number("segment_silence_ms", 200, "Silence between segments, in milliseconds.")
-TEMPERATURE = model_number("temperature", "Randomness of the delivery; 0: always the most likely.")
-TOP_P = model_number("top_p", "Sample from the likeliest codes of this total probability.")
-TOP_K = model_number("top_k", "Sample from this many codes at most; 0: no limit.")
-NUM_BEAMS = model_number("num_beams", "Beams of the search; 1 is fastest.")
-REPETITION_PENALTY = model_number("repetition_penalty", "How strongly repeated codes are held back.")
-LENGTH_PENALTY = model_number(
-    "length_penalty", "Above 0 prefers longer, below 0 shorter speech, among beams."
-)
-MAX_MEL_TOKENS = model_number("max_mel_tokens", "Most codes per segment, 50 a second.")
-DIFFUSION_STEPS = model_number("diffusion_steps", "Steps from codes to mel; fewer are faster and rougher.")
-CFG_RATE = model_number("cfg_rate", "How strongly the mel follows voice and codes.")
-SEED = number(
-    "seed", None, "The same seed gives the same audio; empty: a random one, which the metrics report."
-)
+    emotion_audio = Input(
+        default=None, description="Emotion from a clip of speech. Give at most one source of emotion."
+    )
+    emotion_vector = Input(
+        default=None,
+        description="Emotion as weights from 0 to 1: 'happy=0.6, calm=0.2', or eight numbers for happy, angry, sad, afraid, disgusted, melancholic, surprised, calm. Biased per emotion and scaled to a sum of at most 0.8.",
+    )
+    emotion_text = Input(default=None, description="Emotion described in words, read by a language model.")
+    emotion_from_text = Input(default=False, description="Read the emotion from the text itself.")
+    emotion_alpha = Input(
+        default=1.0,
+        ge=0.0,
+        le=1.0,
+        description="Strength of the emotion: 0 is the speaker's own, 1 all of it.",
+    )
+    emotion_random = Input(
+        default=False, description="Take emotion weights from random voices instead of the most similar ones."
+    )
+    denoise = Input(default=False, description="Clean the reference with a speech enhancement model first.")
+    trim = Input(default=True, description="Take silence off both ends of the reference.")
+    reference_window = Input(
+        default="best",
+        choices=["best", "first"],
+        description="Of a reference longer than 15 s: its cleanest part, or its beginning.",
+    )
+    language = Input(
+        default="auto",
+        choices=["auto", "zh", "en"],
+        description="How numbers, dates and abbreviations are read.",
+    )
+    glossary = Input(default=None, description="Readings for terms, one term=reading a line.")
+    speed = Input(default=1.0, ge=0.5, le=2.0, description="How fast to speak; the pitch stays.")
+    segment_tokens = Input(
+        default=None,
+        ge=20,
+        le=600,
+        description="Most tokens spoken in one go; long texts are cut at sentences. Empty: the model's own, 120 for IndexTTS2.",
+    )
+    segment_silence_ms = Input(
+        default=200, ge=0, le=5000, description="Silence between segments, in milliseconds."
+    )
+    temperature = Input(
+        default=None,
+        ge=0.0,
+        le=2.0,
+        description="Randomness of the delivery; 0: always the most likely. Empty: the model's own, 0.8 for IndexTTS2.",
+    )
+    top_p = Input(
+        default=None,
+        ge=0.01,
+        le=1.0,
+        description="Sample from the likeliest codes of this total probability. Empty: the model's own, 0.8 for IndexTTS2.",
+    )
+    top_k = Input(
+        default=None,
+        ge=0,
+        le=1000,
+        description="Sample from this many codes at most; 0: no limit. Empty: the model's own, 30 for IndexTTS2.",
+    )
+    num_beams = Input(
+        default=None,
+        ge=1,
+        le=8,
+        description="Beams of the search; 1 is fastest. Empty: the model's own, 3 for IndexTTS2.",
+    )
+    repetition_penalty = Input(
+        default=None,
+        ge=1.0,
+        le=20.0,
+        description="How strongly repeated codes are held back. Empty: the model's own, 10 for IndexTTS2.",
+    )
+    length_penalty = Input(
+        default=None,
+        ge=-5.0,
+        le=5.0,
+        description="Above 0 prefers longer, below 0 shorter speech, among beams. Empty: the model's own, 0 for IndexTTS2.",
+    )
+    max_mel_tokens = Input(
+        default=None,
+        ge=50,
+        le=1815,
+        description="Most codes per segment, 50 a second. Empty: the model's own, 1500 for IndexTTS2.",
+    )
+    diffusion_steps = Input(
+        default=None,
+        ge=1,
+        le=100,
+        description="Steps from codes to mel; fewer are faster and rougher. Empty: the model's own, 25 for IndexTTS2.",
+    )
+    cfg_rate = Input(
+        default=None,
+        ge=0.0,
+        le=2.0,
+        description="How strongly the mel follows voice and codes. Empty: the model's own, 0.7 for IndexTTS2.",
+    )
+    seed = Input(
+        default=None,
+        ge=0,
+        le=4294967295,
+        description="The same seed gives the same audio; empty: a random one, which the metrics report.",
+    )
+    output_format = Input(
+        default="wav",
+        choices=["wav", "flac", "mp3", "ogg", "opus"],
+        description="Format of the audio; opus is Opus in Ogg.",
+    )
+    sample_rate = Input(
+        default=None,
+        choices=[8000, 16000, 22050, 24000, 44100, 48000],
+        description="Samples a second; empty: 22050, as the model speaks.",
+    )
+    loudness = Input(
+        default=None,
+        ge=-40.0,
+        le=-8.0,
+        description="Loudness to reach, in LUFS (-16 is usual); empty: as spoken.",
+    )
+    return_voice = Input(
+        default=False, description="Also give back the voice file; the output is then a ZIP file."
+    )
+    receipt = Input(
+        default=False,
+        description="Also give a JSON file of how the audio was made; the output is then a ZIP file.",
+    )
+    subtitles = Input(
+        default="none",
+        choices=["none", "srt", "vtt"],
+        description="Also give subtitles; the output is then a ZIP file.",
+    )
 
 
 def uploaded(value: object, name: str) -> Optional[LocalPath]:
@@ -106,7 +174,7 @@ def uploaded(value: object, name: str) -> Optional[LocalPath]:
     allowed = "send the file as a data URI or an http(s) URL"
     if not isinstance(value, LocalPath):
         raise ValueError(f"{name} is not a file; {allowed}")
-    path = LocalPath(value)  # fetches a URL
+    path = LocalPath(value)
     if os.path.commonpath([TEMPORARY, os.path.realpath(path)]) != TEMPORARY:
         raise ValueError(f"{name} is not an uploaded file; {allowed}")
     return path
@@ -116,9 +184,12 @@ class _Served(BaseRunner):
     """What both predictors share: set-up, health, and the request in the arguments of `predict`."""
 
     def setup(self) -> None:
-        self.service = Service()
+        settings = Settings.read()
+        logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
+        self.service = Service(settings)
         self.service.warm_up()
-        self.inbox = Inbox()  # last: whatever Cog makes of a request comes later
+        self.workspace = Workspace()
+        self.inbox = Inbox().open()  # last: whatever Cog makes of a request comes later
 
     def healthcheck(self) -> bool:
         return self.service.healthy()
@@ -137,49 +208,42 @@ class _Served(BaseRunner):
 class Predictor(_Served):
     def predict(
         self,
-        text: str = TEXT,
-        speaker: Path = SPEAKER,
-        emotion_audio: Optional[Path] = EMOTION_AUDIO,
-        emotion_vector: Optional[str] = EMOTION_VECTOR,
-        emotion_text: Optional[str] = EMOTION_TEXT,
-        emotion_from_text: bool = EMOTION_FROM_TEXT,
-        emotion_alpha: float = EMOTION_ALPHA,
-        emotion_random: bool = EMOTION_RANDOM,
-        denoise: bool = DENOISE,
-        trim: bool = TRIM,
-        reference_window: str = REFERENCE_WINDOW,
-        language: str = LANGUAGE,
-        glossary: Optional[str] = GLOSSARY,
-        speed: float = SPEED,
-        segment_tokens: Optional[int] = SEGMENT_TOKENS,
-        segment_silence_ms: int = SEGMENT_SILENCE_MS,
-        temperature: Optional[float] = TEMPERATURE,
-        top_p: Optional[float] = TOP_P,
-        top_k: Optional[int] = TOP_K,
-        num_beams: Optional[int] = NUM_BEAMS,
-        repetition_penalty: Optional[float] = REPETITION_PENALTY,
-        length_penalty: Optional[float] = LENGTH_PENALTY,
-        max_mel_tokens: Optional[int] = MAX_MEL_TOKENS,
-        diffusion_steps: Optional[int] = DIFFUSION_STEPS,
-        cfg_rate: Optional[float] = CFG_RATE,
-        seed: Optional[int] = SEED,
-        output_format: str = choice("output_format", "wav", "Format of the audio; opus is Opus in Ogg."),
-        sample_rate: Optional[int] = choice(
-            "sample_rate", None, "Samples a second; empty: 22050, as the model speaks."
-        ),
-        loudness: Optional[float] = number(
-            "loudness", None, "Loudness to reach, in LUFS (-16 is usual); empty: as spoken."
-        ),
-        return_voice: bool = Input(
-            default=False, description="Also give back the voice file; the output is then a ZIP file."
-        ),
-        receipt: bool = Input(
-            default=False,
-            description=("Also give a JSON file of how the audio was made; the output is then a ZIP file."),
-        ),
-        subtitles: str = choice("subtitles", "none", "Also give subtitles; the output is then a ZIP file."),
+        text: str = Inputs.text,
+        speaker: Path = Inputs.speaker,
+        emotion_audio: Optional[Path] = Inputs.emotion_audio,
+        emotion_vector: Optional[str] = Inputs.emotion_vector,
+        emotion_text: Optional[str] = Inputs.emotion_text,
+        emotion_from_text: bool = Inputs.emotion_from_text,
+        emotion_alpha: float = Inputs.emotion_alpha,
+        emotion_random: bool = Inputs.emotion_random,
+        denoise: bool = Inputs.denoise,
+        trim: bool = Inputs.trim,
+        reference_window: str = Inputs.reference_window,
+        language: str = Inputs.language,
+        glossary: Optional[str] = Inputs.glossary,
+        speed: float = Inputs.speed,
+        segment_tokens: Optional[int] = Inputs.segment_tokens,
+        segment_silence_ms: int = Inputs.segment_silence_ms,
+        temperature: Optional[float] = Inputs.temperature,
+        top_p: Optional[float] = Inputs.top_p,
+        top_k: Optional[int] = Inputs.top_k,
+        num_beams: Optional[int] = Inputs.num_beams,
+        repetition_penalty: Optional[float] = Inputs.repetition_penalty,
+        length_penalty: Optional[float] = Inputs.length_penalty,
+        max_mel_tokens: Optional[int] = Inputs.max_mel_tokens,
+        diffusion_steps: Optional[int] = Inputs.diffusion_steps,
+        cfg_rate: Optional[float] = Inputs.cfg_rate,
+        seed: Optional[int] = Inputs.seed,
+        output_format: str = Inputs.output_format,
+        sample_rate: Optional[int] = Inputs.sample_rate,
+        loudness: Optional[float] = Inputs.loudness,
+        return_voice: bool = Inputs.return_voice,
+        receipt: bool = Inputs.receipt,
+        subtitles: str = Inputs.subtitles,
     ) -> Path:
-        result = self.service.run(self.request(locals()))
+        request = self.request(locals())
+        with self.workspace.fresh() as folder:
+            result = self.service.run(request, folder)
         for name, value in result.metrics.items():
             self.record_metric(name, value)
         return Path(result.path)
@@ -191,32 +255,34 @@ class StreamingPredictor(_Served):
     @cog.streaming
     def predict(
         self,
-        text: str = TEXT,
-        speaker: Path = SPEAKER,
-        emotion_audio: Optional[Path] = EMOTION_AUDIO,
-        emotion_vector: Optional[str] = EMOTION_VECTOR,
-        emotion_text: Optional[str] = EMOTION_TEXT,
-        emotion_from_text: bool = EMOTION_FROM_TEXT,
-        emotion_alpha: float = EMOTION_ALPHA,
-        emotion_random: bool = EMOTION_RANDOM,
-        denoise: bool = DENOISE,
-        trim: bool = TRIM,
-        reference_window: str = REFERENCE_WINDOW,
-        language: str = LANGUAGE,
-        glossary: Optional[str] = GLOSSARY,
-        speed: float = SPEED,
-        segment_tokens: Optional[int] = SEGMENT_TOKENS,
-        segment_silence_ms: int = SEGMENT_SILENCE_MS,
-        temperature: Optional[float] = TEMPERATURE,
-        top_p: Optional[float] = TOP_P,
-        top_k: Optional[int] = TOP_K,
-        num_beams: Optional[int] = NUM_BEAMS,
-        repetition_penalty: Optional[float] = REPETITION_PENALTY,
-        length_penalty: Optional[float] = LENGTH_PENALTY,
-        max_mel_tokens: Optional[int] = MAX_MEL_TOKENS,
-        diffusion_steps: Optional[int] = DIFFUSION_STEPS,
-        cfg_rate: Optional[float] = CFG_RATE,
-        seed: Optional[int] = SEED,
+        text: str = Inputs.text,
+        speaker: Path = Inputs.speaker,
+        emotion_audio: Optional[Path] = Inputs.emotion_audio,
+        emotion_vector: Optional[str] = Inputs.emotion_vector,
+        emotion_text: Optional[str] = Inputs.emotion_text,
+        emotion_from_text: bool = Inputs.emotion_from_text,
+        emotion_alpha: float = Inputs.emotion_alpha,
+        emotion_random: bool = Inputs.emotion_random,
+        denoise: bool = Inputs.denoise,
+        trim: bool = Inputs.trim,
+        reference_window: str = Inputs.reference_window,
+        language: str = Inputs.language,
+        glossary: Optional[str] = Inputs.glossary,
+        speed: float = Inputs.speed,
+        segment_tokens: Optional[int] = Inputs.segment_tokens,
+        segment_silence_ms: int = Inputs.segment_silence_ms,
+        temperature: Optional[float] = Inputs.temperature,
+        top_p: Optional[float] = Inputs.top_p,
+        top_k: Optional[int] = Inputs.top_k,
+        num_beams: Optional[int] = Inputs.num_beams,
+        repetition_penalty: Optional[float] = Inputs.repetition_penalty,
+        length_penalty: Optional[float] = Inputs.length_penalty,
+        max_mel_tokens: Optional[int] = Inputs.max_mel_tokens,
+        diffusion_steps: Optional[int] = Inputs.diffusion_steps,
+        cfg_rate: Optional[float] = Inputs.cfg_rate,
+        seed: Optional[int] = Inputs.seed,
     ) -> Iterator[Path]:
-        for path in self.service.stream(self.request(locals(), quick_start_tokens=QUICK_START_TOKENS)):
-            yield Path(path)
+        request = self.request(locals(), quick_start_tokens=QUICK_START_TOKENS)
+        with self.workspace.fresh() as folder:
+            for path in self.service.stream(request, folder):
+                yield Path(path)

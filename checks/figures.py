@@ -1,4 +1,4 @@
-"""Figures of judged speech: word errors, naturalness and likeness of many cases, with bootstrap confidence intervals."""
+"""Figures of judged speech: word errors, naturalness and likeness of many cases, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONFIDENCE = 0.95
 class Case:
     """One sentence in one voice, judged. model: who spoke, a model's name or "teacher".
 
-    similarities: dot products of its Resemblyzer vector with that of each reference, by name; empty without speech
+    similarities: of its Resemblyzer vector with that of each reference, by name; empty without speech
     left_out, said_twice: words, by the recognizer's transcript
     ended: the end of speech was found, in all segments
     real_time_factor: None for the teacher
@@ -59,7 +59,7 @@ class Figure:
     high: float
 
 
-# What is measured of a case: (numerator, denominator); the figure is the sum of one over the sum of the other.
+# What is measured of a case: (numerator, denominator); the figure is the one's sum over the other's.
 MEASURES: dict[str, Callable[[Case], tuple[float, float]]] = {
     "word_error_rate": lambda case: (case.errors, case.words),
     "distillmos": lambda case: (case.distillmos, 1),

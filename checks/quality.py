@@ -23,6 +23,7 @@ import os
 import shutil
 import statistics
 import subprocess
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -35,9 +36,11 @@ from checks import figures, judges, material, pictures, teacher
 from checks.figures import Case
 from checks.material import Reference, Sentence
 from checks.words import compare
+from pipeline.strict import to_dict
 from service.catalog import embedded_directory
 from service.request import Request
 from service.service import Service
+from service.settings import Settings
 from training import plots
 from training.export import LOGS
 
@@ -77,6 +80,14 @@ def code_digest() -> str:
     return digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in files])
 
 
+def model_files_digest(name: str) -> str:
+    """Of the files a wave depends on beside weights and configuration: vocabulary, dictionary, glossary."""
+    folder = Path(name) if Path(name).is_dir() else embedded_directory(name)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.parent.name != LOGS)
+    small = [path for path in files if path.suffix not in (".safetensors", ".pth", ".bin")]
+    return digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in small])
+
+
 def write_json(path: Path, content: object) -> None:
     """Whole or not at all: a stopped run leaves no half file."""
     partial = path.with_suffix(f".{os.getpid()}.partial")
@@ -87,17 +98,18 @@ def write_json(path: Path, content: object) -> None:
 def start(model: str | None) -> None:
     """Of a speaking process."""
     global _service
-    _service = Service(model)
+    _service = Service(Settings.read(model=model))
 
 
 def speak(job: Job, settings: dict[str, object]) -> Job:
     """Speak `job` with this process's service."""
     request = Request(job.sentence.text, job.reference.path, **{"seed": job.sentence.number, **settings})
-    result = _service.run(request)
-    metrics = result.metrics
     partial = job.path.with_suffix(f".{os.getpid()}.partial")
-    shutil.copyfile(result.path, partial)
+    with tempfile.TemporaryDirectory(prefix="indextts-quality-") as folder:
+        result = _service.run(request, Path(folder))
+        shutil.copyfile(result.path, partial)
     partial.replace(job.path)
+    metrics = result.metrics
     write_json(
         job.facts,
         {"real_time_factor": float(metrics["real_time_factor"]), "warnings": list(metrics["warnings"])},
@@ -277,8 +289,15 @@ def main() -> None:
         parser.error(f"unknown references {', '.join(sorted(unknown))}; known: {', '.join(voices)}")
     references = {one.name: one for one in everyone if one.name in wanted}
     spoken = material.sentences(arguments.sentences)
-    service = Service(arguments.model)
-    name, made_by = service.model.config.name, [service.model.fingerprint, code_digest(), settings]
+    service = Service(Settings.read(model=arguments.model))
+    name = service.model.config.name
+    made_by = [
+        service.model.fingerprint,
+        to_dict(service.model.config),
+        model_files_digest(arguments.model or name),
+        code_digest(),
+        settings,
+    ]
 
     def jobs(model: str, some: Iterable[Reference], *key: object) -> list[Job]:
         return [

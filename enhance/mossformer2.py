@@ -80,6 +80,8 @@ class MossFormer2:
     `.safetensors` copy beside it). Raises CheckpointError, a ValueError, when one is absent or does not fit.
     """
 
+    warms = True
+
     def __init__(self, weights: Path, device: torch.device | str = "cpu", recipe: Recipe = Recipe()):
         self.recipe = recipe
         self.sample_rate = recipe.sample_rate

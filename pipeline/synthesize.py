@@ -5,7 +5,6 @@ Axes: n codes, D GPT width, C mel channels, R reference frames, F target frames,
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,14 +16,18 @@ from pipeline.gpt.sampling import SamplingOptions
 from pipeline.model import Model, dtype_of
 from pipeline.s2mel.flow import draw_noise, solve
 from pipeline.text.prepare import TextSegment
-from pipeline.timing import Stopwatch
+from pipeline.timing import OnProgress, Watch, no_progress
 from pipeline.voice import Voice
 
-OnProgress = Callable[[str, int, int], None]  # (stage, step, of); may raise to end the synthesis
 
+@dataclass(frozen=True)
+class Delivery:
+    """How a text is said: by whom, with which emotion vector [1, D] (voice.emotion_vector, or another), and how it
+    is sampled."""
 
-def no_progress(stage: str, step: int, of: int) -> None:
-    """Progress that nobody waits for."""
+    voice: Voice
+    emotion_vector: Tensor
+    options: SynthesisConfig
 
 
 @dataclass(frozen=True)
@@ -62,41 +65,29 @@ class Synthesizer:
         self.sample_rate = model.config.audio.sample_rate
 
     @torch.inference_mode()
-    def segment(
-        self,
-        text: TextSegment,
-        voice: Voice,
-        emotion_vector: Tensor,
-        options: SynthesisConfig,
-        seed: int,
-        stopwatch: Stopwatch,
-        on_progress: OnProgress = no_progress,
-    ) -> SegmentAudio:
-        """Speak one segment; the same arguments give the same wave. emotion_vector [1, D]:
-        voice.emotion_vector, or another."""
+    def segment(self, text: TextSegment, delivery: Delivery, seed: int, watch: Watch) -> SegmentAudio:
+        """Speak one segment; the same arguments give the same wave."""
         generator = torch.Generator().manual_seed(seed)
-        with stopwatch("gpt"):
-            decoded = self.codes(text.token_ids, voice, emotion_vector, options, generator, on_progress)
-        with stopwatch("s2mel"):
-            mel = self.mel(decoded, voice, options, generator, on_progress)
-        on_progress("vocoder", 0, 1)
-        with stopwatch("vocoder"):
+        with watch.stage("gpt"):
+            decoded = self.codes(text.token_ids, delivery, generator, watch.progress)
+        with watch.stage("s2mel"):
+            mel = self.mel(decoded, delivery, generator, watch.progress)
+        with watch.stage("vocoder"):
             wave = self.wave(mel)
         return SegmentAudio(wave, len(decoded.codes), decoded.stopped, seed)
 
     def codes(
         self,
         text_ids: list[int],
-        voice: Voice,
-        emotion_vector: Tensor,
-        options: SynthesisConfig,
+        delivery: Delivery,
         generator: torch.Generator,
         on_progress: OnProgress = no_progress,
     ) -> Decoded:
         """Mel codes [n] and latents [n, D] of one segment."""
-        gpt, dtype = self.model.gpt, dtype_of(self.model.gpt)
+        gpt, dtype, options = self.model.gpt, dtype_of(self.model.gpt), delivery.options
         ids = torch.tensor([text_ids], device=self.model.device)
-        prompt = gpt.prompt_inputs(voice.speaker_latents.to(dtype), emotion_vector.to(dtype), ids)
+        latents, emotion = delivery.voice.speaker_latents, delivery.emotion_vector
+        prompt = gpt.prompt_inputs(latents.to(dtype), emotion.to(dtype), ids)
         return decode(
             gpt,
             prompt,
@@ -108,27 +99,24 @@ class Synthesizer:
     def mel(
         self,
         decoded: Decoded,
-        voice: Voice,
-        options: SynthesisConfig,
+        delivery: Delivery,
         generator: torch.Generator,
         on_progress: OnProgress = no_progress,
     ) -> Tensor:
         """Mel [1, C, F] of one segment's codes; F = round-down(frames_per_code · n / speed), so that speed
         changes the length and not the pitch."""
-        model, config = self.model, self.model.config
+        model, config, voice, options = self.model, self.model.config, delivery.voice, delivery.options
         frames = int(config.s2mel.regulator.frames_per_code * len(decoded.codes) / options.speed)
         if frames == 0:
             return voice.reference_mel[..., :0]
         latents = model.latent_projection(decoded.latents[None].to(dtype_of(model.latent_projection)))
         condition = model.regulator(model.codec.vq2emb(decoded.codes[None]) + latents, frames)
         conditions = torch.cat([voice.prompt_condition, condition], dim=1)
-        noise = draw_noise(config.audio.n_mels, conditions.shape[1], generator, options.noise_scale).to(
-            model.device
-        )
+        noise = draw_noise(config.audio.n_mels, conditions.shape[1], generator, options.noise_scale)
         dtype = dtype_of(model.dit)
-        mel = solve(
+        return solve(
             model.dit,
-            noise.to(dtype),
+            noise.to(model.device, dtype),
             voice.reference_mel.to(dtype),
             conditions.to(dtype),
             voice.style.to(dtype),
@@ -137,7 +125,6 @@ class Synthesizer:
             options.time_sway,
             lambda step: on_progress("s2mel", step, options.diffusion_steps),
         )
-        return mel
 
     def wave(self, mel: Tensor) -> Tensor:
         """Mel [1, C, F] -> wave [T] on the CPU."""

@@ -1,12 +1,19 @@
-"""Seconds per stage, for metrics and logs."""
+"""Seconds per stage and word of how far it is, for metrics and logs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 import torch
+
+OnProgress = Callable[[str, int, int], None]  # (stage, step, of); may raise to end the work
+
+
+def no_progress(stage: str, step: int, of: int) -> None:
+    """Progress that nobody waits for."""
 
 
 class Stopwatch:
@@ -25,3 +32,16 @@ class Stopwatch:
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What looks on while a request is made: seconds by stage, and a callback before every step."""
+
+    stopwatch: Stopwatch
+    progress: OnProgress = no_progress
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """The time of `name`; its start is a step, so that a request whose time is over ends here."""
+        self.progress(name, 0, 1)
+        return self.stopwatch(name)

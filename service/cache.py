@@ -38,6 +38,10 @@ class ContentCache:
     def peek(self, key: str) -> object | None:
         return self._values.get(key)
 
+    def clear(self) -> None:
+        with self._lock:
+            self._values.clear()
+
     def nbytes(self) -> int:
         return sum(
             value.nbytes() if callable(value.nbytes) else value.nbytes for value in self._values.values()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,6 @@ from pipeline.published import published_config
 from pipeline.strict import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
-MODEL_VARIABLE = "INDEXTTS_MODEL"
-FEATURES_VARIABLE = "INDEXTTS_FEATURES"
-FEATURES = ("emotion_text", "denoise")  # groups of files beyond the core, each for one input
-DEFAULT_MODEL = "tiny-en"
 
 
 @dataclass(frozen=True)
@@ -35,26 +30,10 @@ def embedded_directory(name: str) -> Path:
     return ROOT / "models" / name
 
 
-def wanted_features() -> list[str]:
-    """The features to fetch and load: all, or those INDEXTTS_FEATURES lists (it may be empty).
-
-    Raises ConfigError for one that does not exist."""
-    listed = [
-        name.strip()
-        for name in os.environ.get(FEATURES_VARIABLE, ",".join(FEATURES)).split(",")
-        if name.strip()
-    ]
-    unknown = sorted(set(listed) - set(FEATURES))
-    if unknown:
-        raise ConfigError(
-            f"{FEATURES_VARIABLE} names {', '.join(unknown)}; allowed: {', '.join(FEATURES)}, or nothing"
-        )
-    return listed
-
-
 @contextmanager
-def locate(model: str) -> Iterator[Source]:
-    """The source of `model` for as long as it is being loaded; a model that is not here is fetched.
+def locate(model: str, features: Sequence[str] = ()) -> Iterator[Source]:
+    """The source of `model` for as long as it is being loaded; a model that is not here is fetched, with the groups
+    of files of `features`.
 
     Raises ConfigError when `model` is neither a known name nor a directory, WeightsError when its files
     cannot be had."""
@@ -68,11 +47,11 @@ def locate(model: str) -> Iterator[Source]:
         else:
             embedded = embedded_directory(model)
             yield Source(
-                config, embedded if embedded.is_dir() else weights.ensure(model, ["core", *wanted_features()])
+                config, embedded if embedded.is_dir() else weights.ensure(model, ["core", *features])
             )
     elif Path(model).is_dir():
         yield Source(published_config(Path(model)), Path(model))
     else:
         raise ConfigError(
-            f"{MODEL_VARIABLE} is '{model}'; allowed: {', '.join(config_names())}, or a model directory"
+            f"INDEXTTS_MODEL is '{model}'; allowed: {', '.join(config_names())}, or a model directory"
         )

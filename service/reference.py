@@ -20,6 +20,7 @@ from enhance.report import ReferenceReport, judge
 from enhance.trim import trim_silence
 from enhance.window import choose_window
 from pipeline.model import Model
+from pipeline.timing import OnProgress, no_progress
 from pipeline.voice import Voice, make_emotion, make_voice
 from pipeline.voice_file import is_voice_file, read_voice
 from service.cache import ContentCache
@@ -59,7 +60,9 @@ class References:
         self.model, self.denoiser = model, denoiser
         self.cache = ContentCache(model.config.reference.cache_bytes)
 
-    def speaker(self, path: Path, options: ReferenceOptions) -> Reference:
+    def speaker(
+        self, path: Path, options: ReferenceOptions, on_progress: OnProgress = no_progress
+    ) -> Reference:
         """The speaker of an audio file or a voice file. Raises ValueError saying what is wrong with it."""
         if is_voice_file(path):
             if options.denoise:
@@ -72,14 +75,14 @@ class References:
         source = hash_samples(audio)
 
         def make() -> Reference:
-            samples, report = self.clean(audio, options)
+            samples, report = self.clean(audio, options, on_progress)
             for warning in report.warnings:
                 logger.debug("reference: %s", warning)
             return Reference(make_voice(self.model, samples, audio.sample_rate), report, source)
 
         return self.cache.get(self.key("speaker", source, options), make)
 
-    def emotion(self, path: Path, options: ReferenceOptions) -> Tensor:
+    def emotion(self, path: Path, options: ReferenceOptions, on_progress: OnProgress = no_progress) -> Tensor:
         """Emotion vector [1, D] of an audio file or of the speaker in a voice file; a clip that is a known
         speaker costs nothing. Raises ValueError."""
         if is_voice_file(path):
@@ -91,11 +94,14 @@ class References:
             return known.voice.emotion_vector
         return self.cache.get(
             self.key("emotion", source, options),
-            lambda: make_emotion(self.model, self.clean(audio, options)[0], audio.sample_rate),
+            lambda: make_emotion(self.model, self.clean(audio, options, on_progress)[0], audio.sample_rate),
         )
 
-    def clean(self, audio: Audio, options: ReferenceOptions) -> tuple[Tensor, ReferenceReport]:
-        """The samples [1, T] to use of a clip, and what can be said of them before denoising."""
+    def clean(
+        self, audio: Audio, options: ReferenceOptions, on_progress: OnProgress = no_progress
+    ) -> tuple[Tensor, ReferenceReport]:
+        """The samples [1, T] to use of a clip, and what can be said of them before denoising; a step of progress
+        before each thing that is done."""
         if options.denoise and self.denoiser is None:
             raise ValueError(
                 f"denoise needs the denoiser {self.model.config.reference.denoiser}, which is not loaded: the model "
@@ -103,12 +109,15 @@ class References:
                 "without denoise"
             )
         limits = self.model.config.reference
+        on_progress("report", 0, 1)
         window = choose_window(audio.samples, audio.sample_rate, limits.max_seconds, options.window)
         report, samples = judge(audio, window), audio.samples[:, slice(*window)]
         if options.denoise:
+            on_progress("denoise", 0, 1)
             samples = self.denoiser(samples, audio.sample_rate)
         if options.trim:
             samples = trim_silence(samples, audio.sample_rate, min_seconds=limits.min_seconds)
+        on_progress("voice", 0, 1)
         return samples, report
 
     def key(self, kind: str, source: str, options: ReferenceOptions) -> str:

@@ -7,7 +7,6 @@ passes anything through.
 from __future__ import annotations
 
 import dataclasses
-import math
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,60 +14,11 @@ from pathlib import Path
 from pipeline.config import SynthesisConfig
 from pipeline.text.glossary import Glossary
 from service.audio_output.encode import FORMATS, SAMPLE_RATES, check_output
-from service.audio_output.loudness import MAX_TARGET as MAX_LOUDNESS
-from service.audio_output.loudness import MIN_TARGET as MIN_LOUDNESS
+from service.audio_output.loudness import MAX_TARGET, MIN_TARGET
+from service.fields import checked_values, choice, number, switch, words
 from service.reference import ReferenceOptions
 
 MAX_SEED = 2**32 - 1
-
-
-@dataclass(frozen=True)
-class Limit:
-    """A number's kind and closed range."""
-
-    kind: type
-    low: float
-    high: float
-
-    def check(self, name: str, value: object) -> int | float:
-        """`value` as self.kind. Raises ValueError saying what is allowed."""
-        allowed = f"allowed: {'a whole number' if self.kind is int else 'a number'} from {self.low:g} to {self.high:g}"
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ValueError(f"{name} is not a number; {allowed}")
-        if self.kind is int and value != int(value):
-            raise ValueError(f"{name} is {value:g}; {allowed}")
-        if not self.low <= value <= self.high:
-            raise ValueError(f"{name} is {value:g}; {allowed}")
-        return self.kind(value)
-
-
-LIMITS = {
-    "emotion_alpha": Limit(float, 0.0, 1.0),
-    "speed": Limit(float, 0.5, 2.0),
-    "segment_tokens": Limit(int, 20, 600),
-    "segment_silence_ms": Limit(int, 0, 5000),
-    "temperature": Limit(float, 0.0, 2.0),
-    "top_p": Limit(float, 0.01, 1.0),
-    "top_k": Limit(int, 0, 1000),
-    "num_beams": Limit(int, 1, 8),
-    "repetition_penalty": Limit(float, 1.0, 20.0),
-    "length_penalty": Limit(float, -5.0, 5.0),
-    "max_mel_tokens": Limit(int, 50, 1815),
-    "diffusion_steps": Limit(int, 1, 100),
-    "cfg_rate": Limit(float, 0.0, 2.0),
-    "seed": Limit(int, 0, MAX_SEED),
-    "loudness": Limit(float, MIN_LOUDNESS, MAX_LOUDNESS),
-    "quick_start_tokens": Limit(int, 0, 600),
-}
-CHOICES = {
-    "reference_window": ("best", "first"),
-    "language": ("auto", "zh", "en"),
-    "output_format": tuple(FORMATS),
-    "sample_rate": SAMPLE_RATES,
-    "subtitles": ("none", "srt", "vtt"),
-}
-SWITCHES = ("denoise", "trim", "emotion_from_text", "emotion_random", "return_voice", "receipt")
-TEXTS = ("emotion_vector", "emotion_text", "glossary")
 EMOTION_SOURCES = ("emotion_audio", "emotion_vector", "emotion_text", "emotion_from_text")
 
 
@@ -80,60 +30,42 @@ class Request:
     text: str
     speaker: Path
     emotion_audio: Path | None = None
-    emotion_vector: str | None = None
-    emotion_text: str | None = None
-    emotion_from_text: bool = False
-    emotion_alpha: float = 1.0
-    emotion_random: bool = False
-    denoise: bool = False
-    trim: bool = True
-    reference_window: str = "best"
-    language: str = "auto"
-    glossary: str | None = None
-    speed: float | None = None
-    segment_tokens: int | None = None
-    segment_silence_ms: int | None = None
-    quick_start_tokens: int = 0
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    num_beams: int | None = None
-    repetition_penalty: float | None = None
-    length_penalty: float | None = None
-    max_mel_tokens: int | None = None
-    diffusion_steps: int | None = None
-    cfg_rate: float | None = None
-    seed: int | None = None
-    output_format: str = "wav"
-    sample_rate: int | None = None
-    loudness: float | None = None
-    return_voice: bool = False
-    receipt: bool = False
-    subtitles: str = "none"
+    emotion_vector: str | None = words()
+    emotion_text: str | None = words()
+    emotion_from_text: bool = switch(False)
+    emotion_alpha: float = number(float, 0.0, 1.0, default=1.0)
+    emotion_random: bool = switch(False)
+    denoise: bool = switch(False)
+    trim: bool = switch(True)
+    reference_window: str = choice(("best", "first"), default="best")
+    language: str = choice(("auto", "zh", "en"), default="auto")
+    glossary: str | None = words()
+    speed: float | None = number(float, 0.5, 2.0)
+    segment_tokens: int | None = number(int, 20, 600)
+    segment_silence_ms: int | None = number(int, 0, 5000)
+    quick_start_tokens: int = number(int, 0, 600, default=0)
+    temperature: float | None = number(float, 0.0, 2.0)
+    top_p: float | None = number(float, 0.01, 1.0)
+    top_k: int | None = number(int, 0, 1000)
+    num_beams: int | None = number(int, 1, 8)
+    repetition_penalty: float | None = number(float, 1.0, 20.0)
+    length_penalty: float | None = number(float, -5.0, 5.0)
+    max_mel_tokens: int | None = number(int, 50, 1815)
+    diffusion_steps: int | None = number(int, 1, 100)
+    cfg_rate: float | None = number(float, 0.0, 2.0)
+    seed: int | None = number(int, 0, MAX_SEED)
+    output_format: str = choice(tuple(FORMATS), default="wav")
+    sample_rate: int | None = choice(SAMPLE_RATES)
+    loudness: float | None = number(float, MIN_TARGET, MAX_TARGET)
+    return_voice: bool = switch(False)
+    receipt: bool = switch(False)
+    subtitles: str = choice(("none", "srt", "vtt"), default="none")
 
     def checked(self) -> Request:
         """This request with every field of its kind and in its range, and a seed.
 
         Raises ValueError for the first field that is not, or when fields contradict each other."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        for field in dataclasses.fields(self):
-            if values[field.name] is None and field.default is not dataclasses.MISSING:
-                values[field.name] = field.default
-        for name, limit in LIMITS.items():
-            if values[name] is not None:
-                values[name] = limit.check(name, values[name])
-        for name, choices in CHOICES.items():
-            if values[name] is not None and (isinstance(values[name], bool) or values[name] not in choices):
-                raise ValueError(
-                    f"{name} is {str(values[name])[:40]!r}; allowed: {', '.join(map(str, choices))}"
-                )
-        for name in SWITCHES:
-            if not isinstance(values[name], bool):
-                raise ValueError(f"{name} is {str(values[name])[:40]!r}; allowed: true, false")
-        for name in TEXTS:
-            if values[name] is not None and not isinstance(values[name], str):
-                raise ValueError(f"{name} is not a text")
-            values[name] = (values[name] or "").strip() or None
+        values = checked_values(self)
         check_output(
             format=values["output_format"], sample_rate=values["sample_rate"], loudness=values["loudness"]
         )

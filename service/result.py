@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import time
 import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from pipeline.model import Model
-from pipeline.text.markup import Pause
-from pipeline.timing import Stopwatch
 from pipeline.voice_file import SUFFIX, write_voice
 from service.audio_output.encode import encode
-from service.finish.segment import Chunk
+from service.prepared import Part, Prepared
 from service.receipt import Receipt, SegmentReceipt, to_json, to_srt, to_vtt
 from service.reference import Reference
-from service.request import Request
 from service.speak import Spoken
 
 NAME = "speech"
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
 SUBTITLES = {"srt": to_srt, "vtt": to_vtt}
-
-
-@dataclass(frozen=True)
-class Part:
-    """A stretch of the result: its samples and what was spoken in it, or the pause it is."""
-
-    chunk: Chunk
-    spoken: Spoken | Pause
 
 
 @dataclass(frozen=True)
@@ -43,35 +33,17 @@ class Result:
 
 
 def write_result(
-    folder: Path,
-    model: Model,
-    request: Request,
-    reference: Reference,
-    parts: list[Part],
-    stopwatch: Stopwatch,
-    started: float,
-    setup: dict[str, object],
+    folder: Path, model: Model, prepared: Prepared, parts: Sequence[Part], setup: Mapping[str, object]
 ) -> Result:
-    """Write the result of `request` into `folder`. started: of the request, by time.perf_counter.
+    """Write the result of a request into `folder`; setup: metrics of the service, not of this request.
 
     Raises ValueError when nothing was spoken or the format cannot hold what was asked for."""
-    rate = model.config.audio.sample_rate
+    request, rate = prepared.request, model.config.audio.sample_rate
     wave = torch.cat([part.chunk.wave for part in parts])
-    segments = [
-        SegmentReceipt(
-            index,
-            part.spoken.text,
-            part.chunk.start / rate,
-            part.chunk.end / rate,
-            part.spoken.codes,
-            part.spoken.seed,
-            part.spoken.warnings,
-        )
-        for index, part in enumerate(part for part in parts if isinstance(part.spoken, Spoken))
-    ]
+    segments = segment_receipts(parts, rate)
     if not any(segment.codes for segment in segments):
         raise ValueError("the model made no sound of this text; try another seed or another reference")
-    with stopwatch("encode"):
+    with prepared.watch.stopwatch("encode"):
         audio = encode(
             wave,
             rate,
@@ -80,23 +52,52 @@ def write_result(
             sample_rate=request.sample_rate,
             loudness=request.loudness,
         )
-    warnings = [
-        *(reference.report.warnings if reference.report else []),
+    receipt = make_receipt(model, prepared, segments, len(wave) / rate, audio.notes)
+    extras = write_extras(folder, model, prepared, receipt)
+    path = pack(folder / f"{NAME}.zip", {audio.path.name: audio.path, **extras}) if extras else audio.path
+    return Result(path, {**metrics_of(receipt, prepared.reference), **setup})
+
+
+def segment_receipts(parts: Sequence[Part], rate: int) -> tuple[SegmentReceipt, ...]:
+    spoken = [(part.chunk, part.spoken) for part in parts if isinstance(part.spoken, Spoken)]
+    return tuple(
+        SegmentReceipt(
+            index, said.text, chunk.start / rate, chunk.end / rate, said.codes, said.seed, said.warnings
+        )
+        for index, (chunk, said) in enumerate(spoken)
+    )
+
+
+def make_receipt(
+    model: Model,
+    prepared: Prepared,
+    segments: tuple[SegmentReceipt, ...],
+    seconds: float,
+    notes: Iterable[str],
+) -> Receipt:
+    """seconds: of the audio; notes: what could not be written as asked."""
+    report, elapsed = prepared.reference.report, time.perf_counter() - prepared.started
+    warnings = (
+        *(report.warnings if report else ()),
         *(warning for segment in segments for warning in segment.warnings),
-        *audio.notes,
-    ]
-    seconds, elapsed = len(wave) / rate, time.perf_counter() - started
-    receipt = Receipt(
-        seed=request.seed,
+        *notes,
+    )
+    return Receipt(
+        seed=prepared.request.seed,
         model=model.config.name,
         fingerprint=model.fingerprint,
         text=" ".join(segment.text for segment in segments),
-        segments=tuple(segments),
-        timings={stage: round(value, 4) for stage, value in stopwatch.seconds.items()},
+        segments=segments,
+        timings={stage: round(value, 4) for stage, value in prepared.watch.stopwatch.seconds.items()},
         audio_seconds=round(seconds, 3),
         real_time_factor=round(elapsed / seconds, 3),
-        warnings=tuple(warnings),
+        warnings=warnings,
     )
+
+
+def write_extras(folder: Path, model: Model, prepared: Prepared, receipt: Receipt) -> dict[str, str | Path]:
+    """What was asked for beside the audio, by its name in the ZIP file."""
+    request, reference = prepared.request, prepared.reference
     extras: dict[str, str | Path] = {}
     if request.receipt:
         extras[f"{NAME}.json"] = to_json(receipt)
@@ -106,8 +107,7 @@ def write_result(
         path = folder / f"voice{SUFFIX}"
         write_voice(path, reference.voice, model, reference.source_sha256, str(request.reference_options()))
         extras[path.name] = path
-    path = pack(folder / f"{NAME}.zip", {audio.path.name: audio.path, **extras}) if extras else audio.path
-    return Result(path, metrics_of(receipt, reference) | setup)
+    return extras
 
 
 def metrics_of(receipt: Receipt, reference: Reference) -> dict[str, object]:

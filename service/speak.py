@@ -11,14 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.config import SynthesisConfig
-from pipeline.synthesize import SegmentAudio, Synthesizer
+from pipeline.synthesize import Delivery, SegmentAudio, Synthesizer
 from pipeline.text.markup import Pause
 from pipeline.text.prepare import TextSegment
-from pipeline.timing import Stopwatch
-from pipeline.voice import Voice
-from service.budget import Budget
-from service.finish.segment import SegmentLimits, check_segment, finish_segment
+from pipeline.timing import Watch
+from service.budget import SEGMENT
+from service.finish.checks import SegmentLimits, check_segment
+from service.finish.segment import finish_segment
 from service.request import MAX_SEED
 
 logger = logging.getLogger(__name__)
@@ -30,13 +29,15 @@ SHOWN_TAIL_SECONDS = 0.05  # shorter cuts off a tail are not worth a word
 @dataclass(frozen=True)
 class Spoken:
     """One segment of the result: its text, finished wave [T], number of codes, the seed that makes it
-    again as the first segment of a request, whether it ended by itself, and what is wrong with it."""
+    again as the first segment of a request, whether it ended by itself, whether the model's samples were finite,
+    and what is wrong with it."""
 
     text: str
     wave: Tensor
     codes: int
     seed: int
     stopped: bool
+    finite: bool
     warnings: tuple[str, ...]
 
 
@@ -53,56 +54,39 @@ def segment_seed(seed: int, index: int, attempt: int = 0) -> int:
 def speak(
     synthesizer: Synthesizer,
     script: Sequence[TextSegment | Pause],
-    voice: Voice,
-    emotion_vector: Tensor,
-    options: SynthesisConfig,
+    delivery: Delivery,
     seed: int,
-    stopwatch: Stopwatch,
-    budget: Budget,
+    watch: Watch,
 ) -> Iterator[Spoken | Pause]:
-    """The parts of `script` in order, each as soon as it is done. emotion_vector [1, D]."""
-    index = 0
+    """The parts of `script` in order, each as soon as it is done."""
+    index, segments = 0, sum(isinstance(part, TextSegment) for part in script)
     for part in script:
         if isinstance(part, Pause):
             yield part
             continue
-        budget.segment = index
-        yield speak_segment(synthesizer, part, index, voice, emotion_vector, options, seed, stopwatch, budget)
+        watch.progress(SEGMENT, index, segments)
+        yield speak_segment(synthesizer, part, index, delivery, seed, watch)
         index += 1
 
 
 def speak_segment(
-    synthesizer: Synthesizer,
-    text: TextSegment,
-    index: int,
-    voice: Voice,
-    emotion_vector: Tensor,
-    options: SynthesisConfig,
-    seed: int,
-    stopwatch: Stopwatch,
-    budget: Budget,
+    synthesizer: Synthesizer, text: TextSegment, index: int, delivery: Delivery, seed: int, watch: Watch
 ) -> Spoken:
     """One segment; one that fails its checks is made again with another seed, and the better one is taken."""
     pace = synthesizer.model.config.pace
     limits = SegmentLimits(pace.min_seconds_per_token, pace.max_seconds_per_token)
     attempts: list[tuple[list[str], SegmentAudio]] = []
+    notes: list[str] = []  # what had to be done otherwise than asked
     for attempt in range(ATTEMPTS):
         audio = with_less_memory(
-            synthesizer,
-            text,
-            voice,
-            emotion_vector,
-            options,
-            segment_seed(seed, index, attempt),
-            stopwatch,
-            budget,
+            synthesizer, text, delivery, segment_seed(seed, index, attempt), watch, notes
         )
         problems = check_segment(
             audio.wave,
             synthesizer.sample_rate,
             tokens=len(text.token_ids),
             stopped=audio.stopped,
-            speed=options.speed,
+            speed=delivery.options.speed,
             limits=limits,
         )
         attempts.append((problems, audio))
@@ -112,41 +96,36 @@ def speak_segment(
             "segment %d, attempt %d of %d: %s", index + 1, attempt + 1, ATTEMPTS, "; ".join(problems)
         )
     problems, audio = min(attempts, key=lambda made: len(made[0]))
-    with stopwatch("finish"):
+    with watch.stopwatch("finish"):
         finished = finish_segment(audio.wave, synthesizer.sample_rate)
-    warnings = [f"segment {index + 1}: {problem}" for problem in problems]
     if text.unknown:
-        warnings.append(
-            f"segment {index + 1}: {text.unknown} of its tokens are not in the model's vocabulary"
-        )
+        notes.append(f"{text.unknown} of its tokens are not in the model's vocabulary")
     if finished.trimmed_seconds >= SHOWN_TAIL_SECONDS:
-        warnings.append(
-            f"segment {index + 1}: {finished.trimmed_seconds:.2f} s of noise were cut off its end"
-        )
-    return Spoken(text.text, finished.wave, audio.codes, audio.seed, audio.stopped, tuple(warnings))
+        notes.append(f"{finished.trimmed_seconds:.2f} s of noise were cut off its end")
+    warnings = tuple(f"segment {index + 1}: {line}" for line in dict.fromkeys([*problems, *notes]))
+    finite = bool(torch.isfinite(audio.wave).all())
+    return Spoken(text.text, finished.wave, audio.codes, audio.seed, audio.stopped, finite, warnings)
 
 
 def with_less_memory(
-    synthesizer: Synthesizer,
-    text: TextSegment,
-    voice: Voice,
-    emotion_vector: Tensor,
-    options: SynthesisConfig,
-    seed: int,
-    stopwatch: Stopwatch,
-    budget: Budget,
+    synthesizer: Synthesizer, text: TextSegment, delivery: Delivery, seed: int, watch: Watch, notes: list[str]
 ) -> SegmentAudio:
     """`Synthesizer.segment`; when the device's memory does not suffice, it is freed and the segment tried
-    once more with one beam. Raises ValueError when that fails as well."""
+    once more with one beam, which `notes` tell. Raises ValueError when that fails as well."""
     try:
-        return synthesizer.segment(text, voice, emotion_vector, options, seed, stopwatch, budget)
+        return synthesizer.segment(text, delivery, seed, watch)
     except torch.OutOfMemoryError:
         logger.warning("out of memory on the device: trying with one beam")
     free_memory()  # outside the handler, whose traceback holds the tensors
+    beams = delivery.options.num_beams
+    notes.append(
+        f"the device had too little memory for {beams} beams, it was made with one"
+        if beams > 1
+        else "the device ran out of memory, it was made at the second try"
+    )
+    one_beam = dataclasses.replace(delivery.options, num_beams=1)
     try:
-        return synthesizer.segment(
-            text, voice, emotion_vector, dataclasses.replace(options, num_beams=1), seed, stopwatch, budget
-        )
+        return synthesizer.segment(text, dataclasses.replace(delivery, options=one_beam), seed, watch)
     except torch.OutOfMemoryError as e:
         raise ValueError(
             "the device has too little memory for this request; lower segment_tokens, max_mel_tokens or "

@@ -6,7 +6,8 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -24,6 +25,19 @@ class Workspace:
         self.folder = Path(tempfile.mkdtemp(prefix="indextts-", dir=self.parent))
         return self.folder
 
+    @contextmanager
+    def fresh(self) -> Iterator[Path]:
+        """A new folder for one request; it goes at once if that fails, but not when a client has left a stream: what
+        it got is still being read."""
+        folder = self.renew()
+        try:
+            yield folder
+        except GeneratorExit:
+            raise
+        except BaseException:  # a cancellation is one
+            self.clear()
+            raise
+
     def clear(self) -> None:
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -31,13 +45,17 @@ class Workspace:
 
 
 class Inbox:
-    """A folder that this process's temporary files go to from now on, so that what a server leaves behind there,
-    such as half a download, can be removed. It goes when the process ends."""
+    """A folder that, once it is open, this process's temporary files go to, so that what a server leaves behind
+    there, such as half a download, can be removed. It goes when the process ends."""
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="indextts-inbox-"))
-        tempfile.tempdir = str(self.folder)
         atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def open(self) -> Inbox:
+        """From now on every temporary file of this process goes here (`tempfile.tempdir`)."""
+        tempfile.tempdir = str(self.folder)
+        return self
 
     def clear(self, keep: Collection[object] = ()) -> None:
         """Remove all but the files in `keep`."""

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from pipeline.deterministic import tone
-from pipeline.synthesize import Synthesizer, sampling_options
+from pipeline.synthesize import Delivery, Synthesizer, sampling_options
 from pipeline.text.prepare import TextSegment
-from pipeline.timing import Stopwatch
+from pipeline.timing import Stopwatch, Watch
 from pipeline.voice import make_voice
 
 TEXT = TextSegment("one", [10, 20, 30])
@@ -38,9 +38,8 @@ def stop_bias(mini_model):
 
 
 def speak(model, voice, options, seed=0, **rest):
-    return Synthesizer(model).segment(
-        TEXT, voice, voice.emotion_vector, options, seed, Stopwatch(model.device), **rest
-    )
+    delivery = Delivery(voice, voice.emotion_vector, options)
+    return Synthesizer(model).segment(TEXT, delivery, seed, Watch(Stopwatch(model.device), **rest))
 
 
 def test_length_is_the_published_ratio_of_the_codes(mini_model, voice, options):
@@ -79,7 +78,7 @@ def test_no_codes_give_no_wave(mini_model, voice, options, stop_bias):
 
 def test_progress_is_told_for_every_stage(mini_model, voice, options):
     seen = []
-    speak(mini_model, voice, options, on_progress=lambda stage, step, of: seen.append(stage))
+    speak(mini_model, voice, options, progress=lambda stage, step, of: seen.append(stage))
     assert list(dict.fromkeys(seen)) == ["gpt", "s2mel", "vocoder"]
 
 

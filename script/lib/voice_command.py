@@ -18,13 +18,14 @@ from torch.nn import functional as F
 
 from pipeline.voice_file import SUFFIX, is_voice_file, read_info, write_voice
 from service.reference import ReferenceOptions
-from service.service import Service
+from service.service import Service  # noqa: E402
+from service.settings import Settings
 
 
 def create(options: argparse.Namespace) -> None:
     """Write the voice of an audio file and print what can be said of the clip."""
     chosen = ReferenceOptions(options.denoise, not options.no_trim, options.window)
-    service = Service(options.model)
+    service = Service(Settings.read(model=options.model))
     reference = service.references.speaker(options.audio, chosen)
     if reference.report is None:
         raise ValueError(f"{options.audio.name} is a voice file already")
@@ -43,7 +44,7 @@ def show(options: argparse.Namespace) -> None:
 
 def compare(options: argparse.Namespace) -> None:
     """Print the cosine similarity of two voices' styles: 1 is the same, below about 0.5 another speaker."""
-    service = Service(options.model)
+    service = Service(Settings.read(model=options.model))
     styles = [
         service.references.speaker(path, ReferenceOptions()).voice.style
         for path in (options.first, options.second)

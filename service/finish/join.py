@@ -6,7 +6,6 @@ Axes: T samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -23,33 +22,30 @@ class Chunk:
     end: int
 
 
-def chunks(parts: Iterable[Tensor | float], rate: int, gap_seconds: float = 0.0) -> Iterator[Chunk]:
-    """A chunk per part as soon as the part is there; each a wave [T] or seconds of silence.
+class Joiner:
+    """Adds parts one after another, each as soon as it is there: a wave [T], or seconds of silence.
 
     Between two waves without a silence of their own comes one of gap_seconds. An empty wave is as if it were
-    not there. Raises ValueError for a silence that is negative or not finite."""
-    gap = _silence(gap_seconds, rate)
-    position = 0
-    waits = False  # the last sound was a wave
-    for part in parts:
+    not there."""
+
+    def __init__(self, rate: int, gap_seconds: float = 0.0):
+        self.rate, self.gap = rate, _silence(gap_seconds, rate)
+        self.position = 0
+        self.waits = False  # the last sound was a wave
+
+    def add(self, part: Tensor | float) -> Chunk:
+        """What `part` adds. Raises ValueError for a silence that is negative or not finite."""
+        lead = self.gap[:0]
         if isinstance(part, Tensor):
             own = part
-            lead = gap if waits and len(own) else gap[:0]
-            waits = waits or len(own) > 0
+            if self.waits and len(own):
+                lead = self.gap
+            self.waits = self.waits or len(own) > 0
         else:
-            own, lead, waits = _silence(part, rate), gap[:0], False
-        start = position + len(lead)
-        position = start + len(own)
-        yield Chunk(torch.cat([lead, own]), start, position)
-
-
-def join(
-    parts: Iterable[Tensor | float], rate: int, gap_seconds: float = 0.0
-) -> tuple[Tensor, list[tuple[int, int]]]:
-    """All of `chunks`: the whole wave [T], and for each part its first sample and one past its last."""
-    done = list(chunks(parts, rate, gap_seconds))
-    wave = torch.cat([chunk.wave for chunk in done]) if done else torch.zeros(0)
-    return wave, [(chunk.start, chunk.end) for chunk in done]
+            own, self.waits = _silence(part, self.rate), False
+        start = self.position + len(lead)
+        self.position = start + len(own)
+        return Chunk(torch.cat([lead, own]), start, self.position)
 
 
 def _silence(seconds: float, rate: int) -> Tensor:

@@ -11,25 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from service.finish.checks import SegmentLimits, check_segment, long_silences
-from service.finish.join import Chunk, chunks, join
 from service.finish.shape import fade_ends, limit_peak, remove_dc
 from service.finish.tail import trim_noisy_tail
-
-__all__ = [
-    "Chunk",
-    "Finished",
-    "SegmentLimits",
-    "check_segment",
-    "chunks",
-    "fade_ends",
-    "finish_segment",
-    "join",
-    "limit_peak",
-    "long_silences",
-    "remove_dc",
-    "trim_noisy_tail",
-]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import load_config
-from service.request import CHOICES, LIMITS, SWITCHES, TEXTS, Request
+from service.fields import Choice, Number, Switch, Words, checks_of
+from service.request import Request
+
+LIMITS, CHOICES = checks_of(Request, Number), checks_of(Request, Choice)
+SWITCHES, TEXTS = checks_of(Request, Switch), checks_of(Request, Words)
 
 PLAIN = Request("Hello.", Path("speaker.wav"))
 
@@ -37,7 +41,7 @@ def test_both_ends_of_a_range_are_allowed_and_whole_floats_are_whole_numbers(nam
 @pytest.mark.parametrize("name", CHOICES)
 @pytest.mark.parametrize("value", ["nothing", 3, True, ["wav"]])
 def test_choices(name, value):
-    with pytest.raises(ValueError, match=f"{name} is .*allowed: {CHOICES[name][0]}"):
+    with pytest.raises(ValueError, match=f"{name} is .*allowed: {CHOICES[name].values[0]}"):
         dataclasses.replace(PLAIN, **{name: value}).checked()
 
 

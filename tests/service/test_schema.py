@@ -1,15 +1,20 @@
 """The committed schema: fresh, complete, in Cog's form, and what the real server holds requests to."""
 
+import dataclasses
 import importlib.util
 import inspect
 import json
+import re
 import subprocess
 
 import pytest
 import requests
 from cog.input import FieldInfo
 
-from predict import Predictor
+from pipeline.config import load_config
+from predict import Inputs, Predictor, StreamingPredictor
+from service.fields import Choice, Number
+from service.request import Request
 from tests.conftest import ROOT
 from tests.service.server import data_uri
 
@@ -89,6 +94,34 @@ def test_every_input_is_there_with_its_description_default_and_limits(schemas):
         assert (written.get("minimum"), written.get("maximum")) == (declared.ge, declared.le)
         choices = schemas[name]["enum"] if "allOf" in written else None
         assert choices == declared.choices
+
+
+@pytest.mark.parametrize("predictor", [Predictor, StreamingPredictor])
+def test_limits_choices_and_defaults_are_the_requests_own(predictor):
+    """Said a second time in predict.py, because Cog takes them from literals alone."""
+    fields = {field.name: field for field in dataclasses.fields(Request)}
+    for name, parameter in inspect.signature(predictor.predict).parameters.items():
+        if name == "self":
+            continue
+        declared, check = parameter.default, fields[name].metadata.get("check")
+        assert (declared.ge, declared.le) == (
+            (check.low, check.high) if isinstance(check, Number) else (None, None)
+        ), name
+        assert declared.choices == (list(check.values) if isinstance(check, Choice) else None), name
+        if fields[name].default not in (dataclasses.MISSING, None):
+            assert declared.default == fields[name].default, name
+
+
+def test_the_figures_of_the_published_model_are_its_configurations():
+    """Descriptions end in "Empty: the model's own, 30 for IndexTTS2."."""
+    published = load_config("indextts2").synthesis
+    told = {
+        name: float(match[1])
+        for name, declared in vars(Inputs).items()
+        if isinstance(declared, FieldInfo)
+        and (match := re.search(r"own, ([\d.]+) for IndexTTS2", declared.description))
+    }
+    assert len(told) == 10 and told == {name: getattr(published, name) for name in told}
 
 
 def test_every_reference_leads_somewhere(schemas):

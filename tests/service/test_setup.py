@@ -6,8 +6,6 @@ import sys
 
 import pytest
 
-from pipeline.strict import ConfigError
-from service.catalog import wanted_features
 from tests.conftest import ROOT
 from tests.service.server import free_port
 
@@ -58,14 +56,3 @@ def test_no_network_and_no_weights(tmp_path):
 @pytest.mark.parametrize("model, message", [("nope", "allowed: indextts2, mini"), ("tests", "config.yaml")])
 def test_a_model_that_is_none(tmp_path, model, message):
     assert message in setup(tmp_path, INDEXTTS_MODEL=model)[1]
-
-
-def test_features_can_be_left_out(monkeypatch):
-    assert wanted_features() == ["emotion_text", "denoise"]
-    monkeypatch.setenv("INDEXTTS_FEATURES", "denoise")
-    assert wanted_features() == ["denoise"]
-    monkeypatch.setenv("INDEXTTS_FEATURES", "")
-    assert wanted_features() == []
-    monkeypatch.setenv("INDEXTTS_FEATURES", "video")
-    with pytest.raises(ConfigError, match="INDEXTTS_FEATURES names video; allowed: emotion_text, denoise"):
-        wanted_features()

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from pipeline.deterministic import tone
-from pipeline.synthesize import Synthesizer
+from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.text.markup import Pause
 from pipeline.text.prepare import TextSegment
-from pipeline.timing import Stopwatch
+from pipeline.timing import Stopwatch, Watch
 from pipeline.voice import make_voice
-from service.budget import Budget, TimeLimitError, time_limit
+from service.budget import Budget, TimeLimitError
 from service.request import MAX_SEED
 from service.speak import segment_seed, speak
 
@@ -33,12 +33,9 @@ def say(model, voice, options, script, seed=0, budget=None):
     return speak(
         Synthesizer(model),
         script,
-        voice,
-        voice.emotion_vector,
-        options,
+        Delivery(voice, voice.emotion_vector, options),
         seed,
-        Stopwatch(model.device),
-        budget or Budget(600, len(script)),
+        Watch(Stopwatch(model.device), budget or Budget(600)),
     )
 
 
@@ -84,7 +81,7 @@ class Memory:
     """A budget at whose first `failures` decode starts the device has no memory left."""
 
     def __init__(self, failures):
-        self.failures, self.segment = failures, 0
+        self.failures = failures
 
     def __call__(self, stage, step, of):
         if stage == "gpt" and step == 0 and self.failures:
@@ -96,6 +93,9 @@ def test_too_little_memory_is_tried_once_with_less(mini_model, voice, options, c
     three = dataclasses.replace(options, num_beams=3)
     (spoken,) = say(mini_model, voice, three, [ONE], budget=Memory(1))
     assert spoken.codes > 0 and "trying with one beam" in caplog.text
+    assert (
+        spoken.warnings[-1] == "segment 1: the device had too little memory for 3 beams, it was made with one"
+    )
 
 
 def test_too_little_memory_twice_is_a_message(mini_model, voice, options):
@@ -104,23 +104,16 @@ def test_too_little_memory_twice_is_a_message(mini_model, voice, options):
 
 
 def test_too_little_time_is_a_message(mini_model, voice, options):
-    with pytest.raises(TimeLimitError, match=r"longer than 1e-09 s \(gpt, segment 1 of 1\)"):
-        list(say(mini_model, voice, options, [ONE], budget=Budget(1e-9, 1)))
+    with pytest.raises(TimeLimitError, match=r"longer than 1e-09 s \(segment, segment 1 of 1\)"):
+        list(say(mini_model, voice, options, [ONE], budget=Budget(1e-9)))
 
 
 def test_progress_is_logged_now_and_then(caplog):
     caplog.set_level("INFO")
-    budget = Budget(600, 2)
+    budget = Budget(600)
+    budget("segment", 1, 2)
     budget("gpt", 1, 10)
     assert not caplog.text
     budget.reported = budget.start = time.monotonic() - 10
-    budget.segment = 1
     budget("s2mel", 5, 10)
     assert "segment 2 of 2, s2mel 50 %, 88 % of all, about 1 s left" in caplog.text
-
-
-@pytest.mark.parametrize("text", ["soon", "0", "-5", "nan"])
-def test_the_time_limit_is_a_number_above_zero(monkeypatch, text):
-    monkeypatch.setenv("INDEXTTS_TIME_LIMIT", text)
-    with pytest.raises(ValueError, match="allowed: seconds above 0"):
-        time_limit()

@@ -14,7 +14,7 @@ from service.workspace import Inbox, Workspace
 @pytest.fixture
 def inbox(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return Inbox()
+    return Inbox().open()
 
 
 def test_temporary_files_go_to_the_inbox_and_only_the_kept_ones_stay(inbox):
@@ -42,13 +42,13 @@ def test_a_folder_of_a_request_goes_with_the_next_one(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     workspace = Workspace()
     first = workspace.renew()
-    Inbox().clear()
+    Inbox().open().clear()
     assert first.is_dir() and first.parent == tmp_path
     second = workspace.renew()
     assert not first.exists() and second.is_dir() and second.parent == tmp_path
 
 
 def test_both_go_when_the_process_ends(tmp_path):
-    code = "from service.workspace import *; Workspace().renew(); Inbox(); open(tempfile.mkstemp()[1], 'w').write('x')"
+    code = "from service.workspace import *; Workspace().renew(); Inbox().open(); open(tempfile.mkstemp()[1], 'w').write('x')"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"TMPDIR": str(tmp_path)})
     assert list(tmp_path.iterdir()) == []

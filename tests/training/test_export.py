@@ -11,10 +11,10 @@ from pipeline.deterministic import tone
 from pipeline.gpt.model import UnifiedVoice
 from pipeline.model import load_model
 from pipeline.state_dict import CheckpointError
-from pipeline.synthesize import Synthesizer
+from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.prepare import prepare_text
-from pipeline.timing import Stopwatch
+from pipeline.timing import Stopwatch, Watch
 from pipeline.vocoder.bigvgan import BigVGAN
 from pipeline.voice import make_voice
 from training import codec, export, features, loop, s2mel, semantic, speaker
@@ -66,9 +66,8 @@ def test_an_exported_model_loads_and_speaks(work, tmp_path):
     voice = make_voice(model, tone("voice", 2.0, 16_000), 16_000)
     (text,) = prepare_text("Hello there.", TextNormalizer(), work.tokenizer)
     options = work.config.synthesis
-    segment = Synthesizer(model).segment(
-        text, voice, voice.emotion_vector, options, 0, Stopwatch(model.device)
-    )
+    delivery = Delivery(voice, voice.emotion_vector, options)
+    segment = Synthesizer(model).segment(text, delivery, 0, Watch(Stopwatch(model.device)))
     hop, per_code = work.config.audio.hop_length, work.config.s2mel.regulator.frames_per_code
     assert len(segment.wave) == int(per_code * segment.codes) * hop
 

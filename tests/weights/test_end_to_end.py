@@ -13,6 +13,7 @@ from pipeline.deterministic import tone
 from pipeline.loading import converted_path
 from service.request import Request
 from service.service import Service
+from service.settings import Settings
 from tests.weights.server import Server
 from weights import ensure
 
@@ -23,14 +24,9 @@ def spoken(directory: Path, folder: Path) -> bytes:
     """What the model in `directory` says: the bytes of the WAV file."""
     clip = folder / "reference.wav"
     write_wav(clip, tone("end to end", SECONDS, RATE)[0], RATE)
-    service = Service(str(directory))
-    try:
-        result = service.run(
-            Request(text="Hello there.", speaker=clip, max_mel_tokens=50, diffusion_steps=2, seed=5)
-        )
-        return Path(result.path).read_bytes()
-    finally:
-        service.workspace.clear()
+    service = Service(Settings.read(model=str(directory)))
+    request = Request(text="Hello there.", speaker=clip, max_mel_tokens=50, diffusion_steps=2, seed=5)
+    return service.run(request, folder).path.read_bytes()
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from service.finish.segment import fade_ends, finish_segment, limit_peak, remove_dc
-from service.finish.shape import PEAK_CEILING
+from service.finish.segment import finish_segment
+from service.finish.shape import PEAK_CEILING, fade_ends, limit_peak, remove_dc
 from tests.service.finish.conftest import RATE, noise, silence
 
 

@@ -7,8 +7,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.finish.segment import chunks, finish_segment, join
+from service.finish.join import Joiner
+from service.finish.segment import finish_segment
 from tests.service.finish.conftest import RATE, noise, silence
+
+
+def join(parts, rate, gap_seconds=0.0):
+    """The whole wave [T], and for each part its first sample and one past its last."""
+    joiner = Joiner(rate, gap_seconds)
+    done = [joiner.add(part) for part in parts]
+    whole = torch.cat([torch.zeros(0), *(chunk.wave for chunk in done)])
+    return whole, [(chunk.start, chunk.end) for chunk in done]
+
 
 ONE, TWO = torch.ones(10), torch.full((5,), 2.0)
 NONE = torch.zeros(0)
@@ -50,31 +60,16 @@ PARTS = st.lists(st.one_of(st.integers(0, 50).map(torch.ones), st.floats(0, 0.3)
 
 
 @given(PARTS, st.floats(0, 0.3))
-def test_chunks_are_the_whole_and_times_are_true(parts, gap):
+def test_the_whole_holds_every_part_where_its_times_say(parts, gap):
     whole, times = join(parts, 100, gap)
-    stream = list(chunks(iter(parts), 100, gap))
-    assert torch.equal(torch.cat([NONE, *(chunk.wave for chunk in stream)]), whole)
-    assert [(chunk.start, chunk.end) for chunk in stream] == times and len(times) == len(parts)
-    for part, (start, end) in zip(parts, times):
+    assert len(times) == len(parts)
+    for part, (start, end) in zip(parts, times, strict=True):
         expected = part if isinstance(part, torch.Tensor) else torch.zeros(round(part * 100))
         assert torch.equal(whole[start:end], expected)
-    assert all(a[1] <= b[0] for a, b in zip(times, times[1:]))
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(times))
     assert whole.sum() == sum(len(part) for part in parts if isinstance(part, torch.Tensor)), (
         "nothing else sounds"
     )
-
-
-def test_a_chunk_comes_before_the_next_part_is_made():
-    made = []
-
-    def parts():
-        for index in itertools.count():
-            made.append(index)
-            yield ONE
-
-    stream = chunks(parts(), 100, 0.2)
-    assert len(next(stream).wave) == 10 and made == [0]
-    assert len(next(stream).wave) == 30 and made == [0, 1]
 
 
 def test_finished_segments_stream_as_they_are_saved(sentence):
@@ -83,11 +78,13 @@ def test_finished_segments_stream_as_they_are_saved(sentence):
     parts = [finish_segment(wave, RATE).wave for wave in raw]
     whole, _ = join([0.5, parts[0], parts[1], 0.1, parts[2], parts[3]], RATE, 0.2)
 
-    def as_they_are_made():
-        for part in (0.5, raw[0], raw[1], 0.1, raw[2], raw[3]):
-            yield part if isinstance(part, float) else finish_segment(part, RATE).wave
-
-    streamed = torch.cat([chunk.wave for chunk in chunks(as_they_are_made(), RATE, 0.2)])
+    joiner = Joiner(RATE, 0.2)
+    streamed = torch.cat(
+        [
+            joiner.add(part if isinstance(part, float) else finish_segment(part, RATE).wave).wave
+            for part in (0.5, raw[0], raw[1], 0.1, raw[2], raw[3])
+        ]
+    )
     assert torch.equal(streamed, whole)
     assert streamed.abs().max() <= 0.99 and len(streamed) < sum(map(len, raw)) + 0.8 * RATE - RATE
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from service.finish.segment import SegmentLimits, check_segment, long_silences
+from service.finish.checks import SegmentLimits, check_segment, long_silences
 from tests.service.finish.conftest import RATE, noise, silence
 
 WORDS = {"long": 21, "speaker": 16}  # the others have four or five; a word has one to two tokens

@@ -7,8 +7,7 @@ import scipy.signal
 import torch
 
 from service.finish.levels import frame_levels, loud_level, opened, periodicity
-from service.finish.segment import trim_noisy_tail
-from service.finish.tail import KEEP_SECONDS, last_speech
+from service.finish.tail import KEEP_SECONDS, last_speech, trim_noisy_tail
 from tests.service.finish.conftest import RATE, noise, silence
 
 
