@@ -73,8 +73,8 @@ MEASURES: dict[str, Callable[[Case], tuple[float, float]]] = {
 
 
 def figures(cases: Sequence[Case]) -> dict[str, Figure]:
-    """Every measure of some cases. The bootstrap draws sentences, with all the voices they were spoken in: cases of
-    the same sentence are not independent. ValueError without cases."""
+    """Every measure of some cases. The bootstrap draws sentences, with all the voices they were spoken in:
+    cases of the same sentence are not independent. ValueError without cases."""
     if not cases:
         raise ValueError("no cases to take figures of")
     names = sorted({(case.set, case.number) for case in cases})

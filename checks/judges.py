@@ -2,8 +2,8 @@
 
     script/judge FILE... [--jobs N]        one JSON object a line, in the order of the files
 
-They live in an environment of their own (requirements-judges.txt, .venv-judges, made by script/setup-judges): nothing
-the service runs with changes for them. Each is loaded at its first use.
+They live in an environment of their own (requirements-judges.txt, .venv-judges, made by script/setup-judges):
+nothing the service runs with changes for them. Each is loaded at its first use.
 
     transcribe            Whisper base, int8 (faster-whisper)
     naturalness           DistillMOS, 1 to 5
@@ -56,7 +56,7 @@ def read(path: Path) -> np.ndarray:
 
 
 def whisper_directory() -> Path:
-    """The recognizer's files in one directory, joined at the first call. RuntimeError if they are not the known ones."""
+    """The recognizer's files in one directory, joined at the first call. RuntimeError for others."""
     directory = Path(sys.prefix) / "whisper-base"
     model = directory / "model.bin"
     if not model.is_file():
@@ -172,7 +172,8 @@ def judge_all(paths: Sequence[Path], jobs: int = 1) -> Iterator[dict[str, object
         process.stdin.write("\n".join(str(Path(path).resolve()) for path in paths))
         process.stdin.close()
         count = 0
-        for count, line in enumerate(process.stdout, 1):
+        for line in process.stdout:
+            count += 1
             yield json.loads(line)
     if process.returncode or count != len(paths):
         raise RuntimeError(

@@ -31,7 +31,7 @@ def _normalizer() -> EnglishTextNormalizer:
 
 def words(text: str) -> list[str]:
     """The words of a text as they are compared."""
-    return _normalizer()(text).split()
+    return [word for word in _normalizer()(text).split() if any(letter.isalnum() for letter in word)]
 
 
 def compare(said: str, heard: str) -> Comparison:
