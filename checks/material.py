@@ -1,4 +1,4 @@
-"""What voices are judged with: two sets of sentences, and reference clips of voices no model here was trained on.
+"""What voices are judged with: two sets of sentences, and clips of voices no model here was trained on.
 
 Four references are Kokoro's (checks/references, Apache-2.0). Two are human recordings of Debian packages, fetched
 when they are needed and not part of this repository: a LibriVox reader (pocketsphinx-testdata), and the voice of

@@ -13,6 +13,7 @@ from torch import Tensor
 from pipeline.audio import log_mel, resample
 from pipeline.config import AudioConfig
 from pipeline.gpt.model import UnifiedVoice
+from pipeline.synthesize import Delivery
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.script import prepare_script
 from service.request import Request
@@ -78,9 +79,8 @@ def draw_alignment(service: Service, text: str, reference: Path, path: Path) -> 
     options = request.synthesis(service.model.config.synthesis)
     gpt = service.model.gpt
     with torch.inference_mode():
-        decoded = service.synthesizer.codes(
-            part.token_ids, voice, voice.emotion_vector, options, torch.Generator().manual_seed(0)
-        )
+        delivery = Delivery(voice, voice.emotion_vector, options)
+        decoded = service.synthesizer.codes(part.token_ids, delivery, torch.Generator().manual_seed(0))
         ids = torch.tensor([part.token_ids], device=service.model.device)
         prompt = gpt.prompt_inputs(voice.speaker_latents, voice.emotion_vector, ids)
     maps = attention_to_text(gpt, prompt, decoded.codes)
