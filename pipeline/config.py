@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.strict import ConfigError, build, read_yaml
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+DENOISERS = ("mossformer2", "deepfilternet3")  # that enhance/denoise.py loads
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,15 @@ class AudioConfig:
 
 @dataclass(frozen=True)
 class ReferenceConfig:
-    """What is taken of a reference clip. Seconds, except `silence_dbfs` (peak)."""
+    """What is taken of a reference clip. Seconds, except `silence_dbfs` (peak). denoiser: what cleans it on request,
+    of DENOISERS."""
 
     sample_rate: int
     min_seconds: float
     max_seconds: float
     silence_dbfs: float
     cache_bytes: int
+    denoiser: str
 
 
 @dataclass(frozen=True)
@@ -300,6 +303,11 @@ def check_consistent(config: ModelConfig) -> None:
     if config.text not in ("pieces", "phones"):
         raise ConfigError(
             f"model configuration '{config.name}': text is '{config.text}'; allowed: pieces, phones"
+        )
+    if config.reference.denoiser not in DENOISERS:
+        raise ConfigError(
+            f"model configuration '{config.name}': reference.denoiser is '{config.reference.denoiser}'; "
+            f"allowed: {', '.join(DENOISERS)}"
         )
     if config.weights not in ("files", "deterministic"):
         raise ConfigError(

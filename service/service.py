@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from enhance.denoise import Denoiser, denoiser_available
+from enhance.denoise import load_denoiser
 from pipeline.audio import write_wav
 from pipeline.conditioning.emotion_text import EmotionReader
 from pipeline.deterministic import tone
@@ -63,8 +63,8 @@ class Service:
             self.tokenizer = make_tokenizer(source.config.text, source.directory)
             glossary = source.directory / "glossary.yaml"
             self.glossary = Glossary.from_file(glossary) if glossary.is_file() else Glossary()
-            has_denoiser = "denoise" in features and denoiser_available(source.directory)
-            denoiser = Denoiser(source.directory, device) if has_denoiser else None
+            name = source.config.reference.denoiser
+            denoiser = load_denoiser(name, source.directory, device) if "denoise" in features else None
             has_reader = "emotion_text" in features and EmotionReader.available(source.directory)
             reader = EmotionReader(source.directory, source.config.emotion, device) if has_reader else None
         self.check_vocabulary()
@@ -102,7 +102,7 @@ class Service:
                 Request(
                     WARM_UP_TEXT,
                     path,
-                    denoise=self.references.denoiser is not None,
+                    denoise=self.references.warms_denoiser,
                     emotion_from_text=self.emotions.reader is not None,
                     num_beams=1,
                     diffusion_steps=WARM_UP_STEPS,
