@@ -170,7 +170,8 @@ def load_network(directory: Path, recipe: Recipe) -> nn.Module:
         raise CheckpointError(f"{POINTER} names '{name}', allowed is the name of a file beside it")
     state = read_file(directory, Checkpoint(name, {"": Section(path=("model",), optional_path=True)}))[""]
     network = MaskNetwork(recipe)  # not on meta: it computes constants and caches as it is made
-    constants, wanted = {}, {}
+    constants: dict[str, Tensor] = {}
+    wanted: dict[str, Tensor] = {}
     for key, tensor in network.state_dict().items():
         (constants if _is_computed(key) else wanted)[key] = tensor
     offered = {key: tensor for key, tensor in state.tensors.items() if not _is_computed(key)}

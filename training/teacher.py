@@ -1,7 +1,7 @@
 """The teachers: Kokoro-82M (ONNX, int8) with blended styles, and the small and fast hibari, both driven by phones.
 
-Their packages are in `training/requirements.txt`; Kokoro itself, unchanged, is in `checks/teacher.py`, which knows where
-it comes from and by which digests. Both say how long each phone lasts.
+Their packages are in `training/requirements.txt`; Kokoro itself, unchanged, is in `checks/teacher.py`; where it comes
+from, in `kokoro.py`. Both say how long each phone lasts.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import scipy.signal
 
-from checks.teacher import SAMPLE_RATE, STYLE, fetch_voices, kokoro_model, kokoro_vocabulary
+from training.kokoro import SAMPLE_RATE, STYLE, fetch_voices, kokoro_model, kokoro_vocabulary
 from training.speakers import HIBARI, Speaker
 from training.unquantize import float_convolutions
 

@@ -60,3 +60,8 @@ def _marked(found: re.Match[str]) -> str:
         return f"{_OPEN}{found[1].strip()}{_BAR}{phones_of(found[2])}{_CLOSE}"
     except ValueError as error:
         raise ValueError(f"the annotation {found[0][:40]!r}: {error}") from error
+
+
+def without_annotations(text: str) -> str:
+    """`text` with the bare word for every annotation."""
+    return _WRITTEN.sub(r"\1", text)

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 from dataclasses import dataclass
 
+from pipeline.text.annotations import without_annotations
 from pipeline.text.characters import is_speakable
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.plain import shown
@@ -76,6 +77,8 @@ def prepare_text(
             signs = tuple(sign for place, sign in lost if place < last)
             lost = lost[len(signs) :]
             written = shown(text[max(first, told) : last])  # a form cut in two is told once
+            if normalizer.phones:
+                written = without_annotations(written)
             told = max(told, last)
             segments.append(
                 TextSegment(part_text, tokenizer.ids(part), unknown, written, signs, "".join(part))

@@ -13,7 +13,7 @@ import torch
 from clearvoice.utils.decode import decode_one_audio_mossformer2_se_48k
 from safetensors.torch import save_file
 
-from enhance.denoise import Denoiser, load_denoiser
+from enhance.denoise import Denoiser
 from enhance.mossformer2 import (
     DIRECTORY,
     POINTER,

@@ -6,9 +6,8 @@ import json
 import numpy as np
 import pytest
 
-import checks.teacher
 from pipeline.text.phones import read_phones
-from training import measure, speakers, speech, teacher, unquantize
+from training import kokoro, measure, speakers, speech, teacher, unquantize
 from training.recipe import FAST_SPEECH, SPEECH, UNSEEN_SPEAKERS
 
 
@@ -85,10 +84,10 @@ def test_phones_that_no_teacher_knows_are_named(fast, tmp_path):
 
 
 def test_a_download_that_is_another_file_is_refused(tmp_path):
-    (tmp_path / checks.teacher.VOICES_ARCHIVE).write_bytes(b"something else")
+    (tmp_path / kokoro.VOICES_ARCHIVE).write_bytes(b"something else")
     found = hashlib.sha256(b"something else").hexdigest()
-    with pytest.raises(RuntimeError, match=f"sha256 {found}; allowed: {checks.teacher.VOICES_SHA256}"):
-        checks.teacher.fetch_voices(tmp_path)
+    with pytest.raises(RuntimeError, match=f"sha256 {found}; allowed: {kokoro.VOICES_SHA256}"):
+        kokoro.fetch_voices(tmp_path)
 
 
 def test_an_interrupted_corpus_goes_on(fast, tmp_path):
