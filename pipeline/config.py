@@ -173,9 +173,11 @@ class WaveNetConfig:
 
 @dataclass(frozen=True)
 class S2MelConfig:
-    """`latent_widths` are the outputs of gpt_layer's linears before the last (codec hidden) one."""
+    """`latent_widths` are the outputs of gpt_layer's linears before the last (codec hidden) one; `prompt_seconds`: how
+    much of the reference the flow continues, from its beginning (null: all of it)."""
 
     latent_widths: tuple[int, ...]
+    prompt_seconds: float | None
     regulator: RegulatorConfig
     dit: DiTConfig
     wavenet: WaveNetConfig

@@ -162,7 +162,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--work", type=Path, default=default_work())
     parser.add_argument("--sentences", type=int, default=10)
-    parser.add_argument("--flow", default="s2mel", help="run of the flow: s2mel or s2mel_latents")
+    parser.add_argument(
+        "--flow", default="s2mel", help="run of the flow: s2mel, s2mel_latents or s2mel_distilled"
+    )
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -206,17 +206,42 @@ def train_s2mel(work: Workspace) -> None:
 
 def train_s2mel_latents(work: Workspace) -> None:
     """Go on training regulator, latent projection and flow with the GPT's latents, from what `s2mel` reached."""
-    mels = work.cache("audio").load(["mel"])
-    clips = {index: mels[index] | arrays for index, arrays in work.cache("latents").load().items()}
+    clips = _clips_with_latents(work)
     fresh = not (work.run("s2mel_latents") / loop.CHECKPOINT).exists()
     _train_flow(work, "s2mel_latents", clips, loop.averaged(work.run("s2mel")) if fresh else None)
 
 
+def train_s2mel_distilled(work: Workspace) -> None:
+    """Teach the flow its guidance, so that it need not be asked twice a step."""
+    run, options = work.settings("s2mel_distilled", s2mel.DistillationOptions)
+    if loop.finished(work.run("s2mel_distilled"), run):
+        return
+    teacher = loop.averaged(work.run("s2mel_latents"))
+    loop.train(
+        s2mel.DistillationStage(work.config, options, *_flow_data(work, _clips_with_latents(work)), teacher),
+        run,
+        work.run("s2mel_distilled"),
+    )
+
+
 def export_model(work: Workspace) -> None:
     """Write the model that ships with the repository, and its configuration."""
-    size = export.export(work, embedded_directory(MODEL), "s2mel_latents")
+    size = export.export(work, embedded_directory(MODEL), "s2mel_distilled")
     shutil.copyfile(MODEL_CONFIG, CONFIGS / f"{MODEL}.yaml")
     logger.info("%s: %.1f MB", embedded_directory(MODEL), size / 1e6)
+
+
+def _clips_with_latents(work: Workspace) -> dict[int, features.Arrays]:
+    mels = work.cache("audio").load(["mel"])
+    return {index: mels[index] | arrays for index, arrays in work.cache("latents").load().items()}
+
+
+def _flow_data(work: Workspace, clips: dict[int, features.Arrays]) -> tuple:
+    """What the flow's stages are trained on: clips with their codes, their speakers, styles and the codebook."""
+    styles = work.styles()
+    usable = [index for index in work.seen(clips) if index in work.codes and index in styles]
+    clips = {index: clips[index] | work.codes[index] for index in usable}
+    return clips, work.speakers(clips), styles, work.codebook
 
 
 def _train_flow(
@@ -225,10 +250,7 @@ def _train_flow(
     run, options = work.settings(name, s2mel.S2MelOptions)
     if loop.finished(work.run(name), run):
         return
-    styles = work.styles()
-    usable = [index for index in work.seen(clips) if index in work.codes and index in styles]
-    clips = {index: clips[index] | work.codes[index] for index in usable}
-    stage = s2mel.S2MelStage(work.config, options, clips, work.speakers(clips), styles, work.codebook)
+    stage = s2mel.S2MelStage(work.config, options, *_flow_data(work, clips))
     if start is not None:
         stage.module.load_state_dict(start)
     loop.train(stage, run, work.run(name))
@@ -257,5 +279,6 @@ STAGES = {
     "s2mel": train_s2mel,
     "latents": make_latents,
     "s2mel_latents": train_s2mel_latents,
+    "s2mel_distilled": train_s2mel_distilled,
     "export": export_model,
 }

@@ -333,9 +333,32 @@ def test_flow_learns(small_config, clips, speaker_of, rng, tmp_path, with_latent
     styles = {
         index: np.eye(16)[0 if name == "a" else 1].astype(np.float32) for index, name in speaker_of.items()
     }
-    stage = s2mel.S2MelStage(small_config, options, clips, speaker_of, styles, torch.eye(16, 32))
+    data = (clips, speaker_of, styles, torch.eye(16, 32))
+    stage = s2mel.S2MelStage(small_config, options, *data)
     first, last, state = losses_of(
         stage, tmp_path, dataclasses.replace(RUN, steps=150, learning_rate=1e-3, log_every=25)
     )
     assert last < 0.9 * first
     s2mel.load_s2mel(small_config, state)
+
+
+def test_guidance_is_taught_into_the_flow(small_config, clips, speaker_of, tmp_path):
+    """The pupil's velocity comes to be the teacher's guided one, what is not trained stays."""
+    options = s2mel.DistillationOptions(4, (20, 40), (10, 20), 0.0, 0.2, -1.0, 0, guidance=1.0)
+    styles = {index: np.eye(16)[index % 2].astype(np.float32) for index in clips}
+    torch.manual_seed(0)
+    teacher = {
+        key: value + 0.05 * torch.randn_like(value)
+        for key, value in s2mel.initialize(s2mel.S2Mel(small_config), 0).state_dict().items()
+    }
+    stage = s2mel.DistillationStage(
+        small_config, options, clips, speaker_of, styles, torch.eye(16, 32), teacher
+    )
+    untaught = float(np.mean([stage.losses(np.random.default_rng(i), 0)["loss"].item() for i in range(5)]))
+    assert untaught > 1e-4, "guidance must change something for this test to say anything"
+    _, last, state = losses_of(
+        stage, tmp_path, dataclasses.replace(RUN, steps=60, learning_rate=2e-3, log_every=10)
+    )
+    assert last < 0.5 * untaught
+    for key, value in state.items():
+        assert key.startswith("cfm.") or torch.equal(value, teacher[key]), key
