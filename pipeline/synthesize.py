@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.config import SynthesisConfig
+from pipeline.config import ModelConfig, SynthesisConfig
 from pipeline.gpt.decode import Decoded, decode
 from pipeline.gpt.sampling import SamplingOptions
 from pipeline.model import Model, dtype_of
@@ -64,6 +64,14 @@ def sampling_options(options: SynthesisConfig) -> SamplingOptions:
         max_codes=options.max_mel_tokens,
         mel_positions=options.mel_positions,
     )
+
+
+def prompt_frames(config: ModelConfig, voice: Voice) -> int:
+    """How many frames of the voice's mel the flow continues."""
+    frames, seconds = voice.reference_mel.shape[-1], config.s2mel.prompt_seconds
+    if seconds is None:
+        return frames
+    return min(frames, round(seconds * config.audio.sample_rate / config.audio.hop_length))
 
 
 class Synthesizer:
@@ -137,13 +145,14 @@ class Synthesizer:
             return voice.reference_mel[..., :0]
         latents = model.latent_projection(decoded.latents[None].to(dtype_of(model.latent_projection)))
         condition = model.regulator(model.codec.vq2emb(decoded.codes[None]) + latents, frames)
-        conditions = torch.cat([voice.prompt_condition, condition], dim=1)
+        shown = prompt_frames(config, voice)
+        conditions = torch.cat([voice.prompt_condition[:, :shown], condition], dim=1)
         noise = draw_noise(config.audio.n_mels, conditions.shape[1], generator, options.noise_scale)
         dtype = model.dit.dtype
         return solve(
             model.dit,
             noise.to(model.device, dtype),
-            voice.reference_mel.to(dtype),
+            voice.reference_mel[..., :shown].to(dtype),
             conditions.to(dtype),
             voice.style.to(dtype),
             options.diffusion_steps,

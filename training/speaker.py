@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from pipeline.audio import kaldi_fbank
 from pipeline.conditioning.speaker import CAMPPlus
 from pipeline.config import SpeakerConfig
-from training.data import Clip, read_wave
+from training.data import Clip, read_wave_at
 from training.features import Arrays
 
 
@@ -33,8 +33,8 @@ class SpeakerOptions:
 
 def fbank_arrays(config: SpeakerConfig, clip: Clip) -> Arrays:
     """What training caches of a clip: `fbank` float16 [T, M], mean-subtracted."""
-    wave, rate = read_wave(clip.path)
-    bank = kaldi_fbank(torch.from_numpy(wave)[None], rate, config.mel_bins)
+    wave = read_wave_at(clip.path, config.sample_rate)
+    bank = kaldi_fbank(torch.from_numpy(wave)[None], config.sample_rate, config.mel_bins)
     return {"fbank": bank[0].numpy().astype(np.float16)}
 
 

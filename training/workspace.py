@@ -11,10 +11,12 @@ from torch import Tensor
 from pipeline.conditioning.codec import SemanticCodec
 from pipeline.config import ModelConfig
 from pipeline.strict import build, read_yaml
-from pipeline.text.tokenize import Tokenizer
-from training import codec, data, features, gpt, loop, semantic, speech, tokens
+from pipeline.text.phones import PhoneTokenizer, to_pieces
+from training import codec, data, features, gpt, loop, semantic, speech
 
 CONFIGS = Path(__file__).parent / "configs"
+MODEL_CONFIG = CONFIGS / "model.yaml"
+PARTS = ("speech", "fast_speech")
 
 
 class Workspace:
@@ -24,9 +26,11 @@ class Workspace:
         self.folder, self.config, self.unseen_speakers = folder, config, unseen_speakers
 
     @functools.cached_property
-    def clips(self) -> list[data.Clip]:
-        """All clips of the corpus in manifest order; their place is their index in every cache."""
-        return data.read_manifest(self.folder / "speech" / speech.MANIFEST)[0]
+    def clips(self) -> dict[int, data.Clip]:
+        """The clips of the corpus that have been spoken, by their number, which is their index in every cache."""
+        manifests = [self.folder / part / speech.MANIFEST for part in PARTS]
+        found = [clip for path in manifests if path.exists() for clip in data.read_manifest(path)[0]]
+        return {clip.index: clip for clip in found}
 
     def seen(self, indices: Iterable[int]) -> list[int]:
         """Those of `indices` whose speaker is trained on."""
@@ -66,7 +70,7 @@ class Workspace:
         """Mean and variance of the semantic features, measured once."""
         path = self.run("semantic") / "statistics.pt"
         if not path.exists():
-            banks = self.cache("bank").load(["bank"], first=features.CLIPS_PER_SHARD)
+            banks = self.cache("bank").load(["bank"], range(features.CLIPS_PER_SHARD))
             chosen = [banks[index]["bank"] for index in self.seen(banks)]
             torch.save(semantic.feature_statistics(self.recognizer.model, chosen), path)
         return torch.load(path, weights_only=True)
@@ -93,17 +97,14 @@ class Workspace:
     # --- what GPT and flow are fed ----------------------------------------------------------------
 
     @functools.cached_property
-    def tokenizer(self) -> Tokenizer:
-        path = self.folder / "bpe.model"
-        if not path.exists():
-            tokens.train_tokenizer(path)
-        return Tokenizer(path)
+    def tokenizer(self) -> PhoneTokenizer:
+        return PhoneTokenizer()
 
     def sample(self, index: int) -> gpt.Sample:
-        """Text tokens and codes of a clip. The corpus is written as it is spoken and needs no normalizing."""
+        """Text tokens and codes of a clip: what the teacher was given to speak."""
         clip = self.clips[index]
         return gpt.Sample(
-            np.array(self.tokenizer.encode(clip.text)),
+            np.array(self.tokenizer.ids(to_pieces("".join(phone for phone, _ in clip.phones)))),
             self.codes[index]["codes"].astype(np.int64),
             clip.speaker,
         )
@@ -116,6 +117,8 @@ class Workspace:
             by_speaker.setdefault(self.clips[index].speaker, []).append(arrays["features"])
         return by_speaker
 
-    def styles(self, first: int | None = None) -> dict[int, np.ndarray]:
-        """Style vectors [S] by clip, of the `first` clips or of all that the cache holds."""
-        return {index: arrays["style"] for index, arrays in self.cache("styles").load(first=first).items()}
+    def styles(self, planned: Iterable[int] | None = None) -> dict[int, np.ndarray]:
+        """Style vectors [S] by clip, of the `planned` clips or of all that the cache holds."""
+        return {
+            index: arrays["style"] for index, arrays in self.cache("styles").load(planned=planned).items()
+        }
