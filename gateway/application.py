@@ -21,6 +21,7 @@ from ray.serve.handle import DeploymentHandle
 from gateway.door import Door
 from gateway.ingress import Gateway
 from gateway.replicas import Item, busy, unbroken
+from gateway.scratch import use_own_folder
 from gateway.settings import GatewaySettings
 from gateway.speaker import Order, Refused, Speaker
 from gateway.voices import VoiceRecord
@@ -39,6 +40,7 @@ class SpeakerReplica:
     """A Service behind its door, one per replica."""
 
     def __init__(self, settings: Settings):
+        use_own_folder()
         service = Service(settings)
         service.warm_up()
         self.speaker = Speaker(Door(service))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.text.prepare import TextSegment
 from service.reference import ReferenceOptions
 from service.request import Request
 from service.result import Result, streamed_metrics
@@ -78,7 +79,8 @@ class Door:
                 parts.append(part)
                 if len(part.chunk.wave):
                     put(part.chunk.wave.numpy())
-            return Finished(streamed_metrics(service.model, prepared, parts))
+            tokens = sum(len(part.token_ids) for part in prepared.script if isinstance(part, TextSegment))
+            return Finished(streamed_metrics(service.model, prepared, parts) | {"text_tokens": tokens})
 
     async def whole(self, request: Request, folder: Path) -> Result:
         """`Service.run`, likewise."""

@@ -236,8 +236,8 @@ async def events(first: Audio, items: AsyncIterator) -> AsyncIterator[str]:
                 elif isinstance(item, Refused):
                     raise late_or_wrong(item)
                 elif isinstance(item, Done):
-                    codes = item.metrics["codes"]
-                    usage = {"input_tokens": 0, "output_tokens": codes, "total_tokens": codes}
+                    tokens, codes = item.metrics.get("text_tokens", 0), item.metrics["codes"]
+                    usage = {"input_tokens": tokens, "output_tokens": codes, "total_tokens": tokens + codes}
                     yield event({"type": "speech.audio.done", "usage": usage, "metrics": item.metrics})
         except Problem as e:
             yield event({"type": "error", **e.content()})

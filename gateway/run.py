@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 from gateway.keys import new_key, read_keys
+from gateway.scratch import clear_stale
 from gateway.settings import GatewaySettings
 from pipeline.strict import ConfigError
 from service.settings import Settings
@@ -69,6 +70,7 @@ def serve_until_told(gateway: GatewaySettings, settings: Settings) -> int:
     done = handle.drain.remote(gateway.drain).result()
     serve.shutdown()
     ray.shutdown()
+    clear_stale()
     return 0 if done else 1
 
 

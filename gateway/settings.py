@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,10 +82,3 @@ class GatewaySettings(FromEnvironment):
         if self.keys and not Path(self.keys).is_file():
             raise ValueError(f"INDEXTTS_KEYS is '{self.keys}'; there is no such file")
         return self
-
-
-TEMPORARY_PREFIX = "indextts-gateway-"
-
-
-def temporary_folder() -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX)
