@@ -197,7 +197,12 @@ def start(options: argparse.Namespace, gateway: GatewaySettings) -> tuple[dict[s
         gpus = torch.cuda.device_count()
         cores = options.speakers * gateway.cores + 1
         ray.init(
-            num_cpus=cores, num_gpus=gpus, object_store_memory=STORE_BYTES, include_dashboard=False, log_to_driver=False
+            address="local",
+            num_cpus=cores,
+            num_gpus=gpus,
+            object_store_memory=STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
         )
     ray.data.DataContext.get_current().enable_progress_bars = False
     gpu = ray.cluster_resources().get("GPU", 0) > 0

@@ -15,12 +15,13 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
-from gateway.body import Asked, Upload, read_body
+from gateway.body import FIELDS, RENAMED, Asked, Upload, read_body
 from gateway.fetch import fetch
 from gateway.formats import MEDIA_TYPES
 from gateway.keys import Keys
 from gateway.measures import Measures
 from gateway.problem import Problem
+from gateway.problem import refused as wrong
 from gateway.replicas import Replicas
 from gateway.settings import GatewaySettings
 from gateway.speaker import Audio, Done, Order, Refused
@@ -33,6 +34,7 @@ MAX_BODY_BYTES = 2 * 4 * MAX_BYTES // 3 + 1_000_000  # two clips in base64 and a
 MAX_PLAIN_BYTES = 1_000_000  # of a body without files
 NO_STORE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 ZIP = "application/zip"
+CLIENT_LEFT = 499  # as nginx counts it; nobody reads it
 
 
 class Gateway:
@@ -78,7 +80,7 @@ class Gateway:
                 raise Problem(413, f"the body has {len(body):,} bytes; allowed: {MAX_PLAIN_BYTES:,} without files")
             asked = await asyncio.to_thread(read_body, body, frozenset({self.model}))
             order = await self.order(asked)
-            return await self.answer(order, asked.sse)
+            return await self.answer(request, order, asked.sse)
         except Problem as e:
             self.measures.requests.labels(str(e.status)).inc()
             self.measures.refusals.labels(e.code or str(e.status)).inc()
@@ -95,11 +97,11 @@ class Gateway:
     async def content(self, upload: Upload, name: str) -> bytes:
         return await fetch(upload.url, self.settings.allowed_hosts, name) if upload.url else upload.content
 
-    async def answer(self, order: Order, sse: bool) -> Response:
+    async def answer(self, request: Request, order: Order, sse: bool) -> Response:
         """A response that begins when there is audio; until then a refusal has a status of its own."""
         items = self.watched(order)
         try:
-            first = await anext(items)
+            first = await unless_left(request, items)
         except BaseException:
             await items.aclose()
             raise
@@ -214,6 +216,25 @@ class Gateway:
         return Response(self.measures.text(), media_type="text/plain; version=0.0.4")
 
 
+async def unless_left(request: Request, items: AsyncIterator) -> Audio | Refused | Done:
+    """The first item. Raises Problem when the client leaves before there is one."""
+    first, left = asyncio.ensure_future(anext(items)), asyncio.create_task(until_left(request))
+    try:
+        await asyncio.wait((first, left), return_when=asyncio.FIRST_COMPLETED)
+        if first.done():
+            return first.result()
+        raise Problem(CLIENT_LEFT, "the client has left", code="client_left")
+    finally:
+        for task in (first, left):
+            task.cancel()
+        await asyncio.gather(first, left, return_exceptions=True)
+
+
+async def until_left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 async def sound(first: Audio, items: AsyncIterator) -> AsyncIterator[bytes]:
     """The bytes; what goes wrong after the first breaks the answer off, so that nobody takes it for whole."""
     async with contextlib.aclosing(items):
@@ -252,7 +273,9 @@ def event(content: dict[str, object]) -> str:
 
 
 def late_or_wrong(refused: Refused) -> Problem:
-    return Problem(504 if refused.late else 400, refused.message, code=None if refused.late else "invalid_value")
+    if refused.late:
+        return Problem(504, refused.message, code="deadline_exceeded")
+    return wrong(ValueError(refused.message), FIELDS | RENAMED.keys(), RENAMED)
 
 
 async def check_length(request: Request, most: int) -> None:

@@ -42,6 +42,7 @@ def start(gateway: GatewaySettings, settings: Settings):
         gpus = torch.cuda.device_count()
         cores = gateway.most_replicas * (1 if gpus else gateway.cores)
         ray.init(
+            address="local",
             num_cpus=max(cores, gpus) + 1,
             num_gpus=gpus,
             object_store_memory=STORE_BYTES,
