@@ -29,7 +29,7 @@ import soundfile
 
 from gateway.front import free_port
 from gateway.studio_text import plain_report, reading_of
-from service.fields import Choice, Number, checks_of
+from service.fields import Choice, Number, checks_of, from_text
 from service.request import Request
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def told(answer: requests.Response) -> requests.Response:
     raise gr.Error(message, duration=None, print_exception=False)
 
 
-def body_of(text: str, voice: str, clip: str | None, seed: float | None, values: dict[str, object]) -> dict:
+def body_of(text: str, voice: str, clip: str | None, seed: str, values: dict[str, object]) -> dict:
     """What the page asks for: a ZIP file of audio, receipt and subtitles."""
     if not text.strip():
         raise gr.Error("There is no text yet.", duration=None, print_exception=False)
@@ -102,8 +102,13 @@ def body_of(text: str, voice: str, clip: str | None, seed: float | None, values:
         body["speaker"] = "data:audio/wav;base64," + base64.b64encode(Path(clip).read_bytes()).decode()
     else:
         body["voice"] = voice
-    if seed is not None:
-        body["seed"] = int(seed)
+    try:
+        # Empty fields are texts: a number field of Gradio's makes 0 of nothing.
+        for name in ("seed", "duration", *ADVANCED):
+            if written := str(values.pop(name, "") if name != "seed" else seed).strip():
+                body[name] = from_text(Request, name, written)
+    except ValueError as e:
+        raise gr.Error(str(e), duration=None, print_exception=False) from e
     weights = {name: values.pop(name) for name in EMOTIONS}
     if any(weights.values()):
         body["emotion_vector"] = ", ".join(f"{name}={value:g}" for name, value in weights.items() if value)
@@ -115,7 +120,8 @@ def spectrogram(samples: np.ndarray, rate: int):
 
     figure = Figure(figsize=(8, 2.2), layout="constrained")
     axes = figure.subplots()
-    axes.specgram(samples + 1e-9 * np.random.default_rng(0).standard_normal(len(samples)), 512, rate, noverlap=384)
+    noise = 1e-9 * np.random.default_rng(0).standard_normal(len(samples))  # the logarithm of silence
+    axes.specgram(samples + noise, NFFT=512, Fs=rate, noverlap=384)
     axes.set(ylabel="Hz", xlabel="seconds", ylim=(0, 8000))
     return figure
 
@@ -144,15 +150,16 @@ def make_page(server: Server) -> gr.Blocks:
                     alpha = gr.Slider(0, 1, 1, step=0.05, label="strength")
                 with gr.Accordion("Advanced", open=False):
                     speed = gr.Slider(0.5, 2, 1, step=0.05, label="speed")
-                    duration = gr.Number(None, label="duration in seconds (empty: as it comes)")
+                    duration = gr.Textbox(label="duration", placeholder="seconds; as it comes", max_length=20)
                     format = gr.Dropdown(FORMATS, value="wav", label="format")
                     fields = {
-                        word: gr.Number(
-                            None, label=f"{word} ({numbers[word].low:g} to {numbers[word].high:g})",
-                            precision=0 if numbers[word].kind is int else None,
+                        word: gr.Textbox(
+                            label=word,
+                            placeholder=f"the model's own; {numbers[word].low:g} to {numbers[word].high:g}",
+                            max_length=20,
                         )
                         for word in ADVANCED
-                    }  # fmt: skip
+                    }
                     flags = {word: gr.Checkbox(word == "trim", label=word) for word in ("denoise", "trim")}
                     window = gr.Dropdown(checks_of(Request, Choice)["reference_window"].values, value="best", label="reference_window")
                     glossary = gr.Textbox(label="glossary: term=reading, one a line", lines=2)
@@ -164,7 +171,7 @@ def make_page(server: Server) -> gr.Blocks:
                 with gr.Accordion("How it is read", open=False):
                     reading = gr.Dataframe(headers=["segment", "voice", "as it is spoken"], interactive=False, wrap=True)
                 with gr.Row():
-                    seed = gr.Number(None, label="Seed (empty: another one each time)", precision=0, minimum=0)
+                    seed = gr.Textbox(label="Seed", placeholder="another one each time", max_length=20)
                     go = gr.Button("Speak", variant="primary", elem_id="speak")
                 status = gr.Markdown(elem_id="status")
                 audio = gr.Audio(label="Take", type="filepath", interactive=False, elem_id="take")
