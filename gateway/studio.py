@@ -42,7 +42,7 @@ ADVANCED = (
 )  # fmt: skip
 TAKES = 4
 OWN_CLIP = "(the clip above)"
-CSS = "footer {display: none !important} .gradio-container {max-width: 1100px !important}"
+CSS = "footer {display: none !important} .gradio-container {max-width: 1100px !important; margin: auto !important}"
 FORMATS = ("wav", "flac", "mp3", "opus")
 
 
@@ -155,7 +155,7 @@ def make_page(server: Server) -> gr.Blocks:
                     fields = {
                         word: gr.Textbox(
                             label=word,
-                            placeholder=f"the model's own; {numbers[word].low:g} to {numbers[word].high:g}",
+                            placeholder=f"empty: its own; {numbers[word].low:g} to {numbers[word].high:g}",
                             max_length=20,
                         )
                         for word in ADVANCED
@@ -175,10 +175,14 @@ def make_page(server: Server) -> gr.Blocks:
                     go = gr.Button("Speak", variant="primary", elem_id="speak")
                 status = gr.Markdown(elem_id="status")
                 audio = gr.Audio(label="Take", type="filepath", interactive=False, elem_id="take")
-                picture = gr.Plot(label="Spectrogram")
-                files = gr.Files(label="Audio, subtitles, receipt", elem_id="files")
+                picture = gr.Plot(label="Spectrogram", visible=False)
+                files = gr.Files(label="Audio, subtitles, receipt", elem_id="files", visible=False)
                 gr.Markdown("### Takes")
-                players = [gr.Audio(visible=False, interactive=False, type="filepath") for _ in range(TAKES)]
+                with gr.Row():
+                    players = [
+                        gr.Audio(visible=False, interactive=False, type="filepath", min_width=280)
+                        for _ in range(TAKES)
+                    ]
 
         def names() -> list[str]:
             return [record["id"] for record in server.voices()] + [OWN_CLIP]
@@ -210,8 +214,9 @@ def make_page(server: Server) -> gr.Blocks:
                 gr.update(value=path, label=f"seed {used}", visible=True) for path, used in after
             ] + [gr.update(visible=False)] * (TAKES - len(after))
             yield (
-                plain_receipt(receipt, time.perf_counter() - start), str(sound), spectrogram(samples, rate),
-                [str(path) for path in sorted(made.values())], after, *shown,
+                plain_receipt(receipt, time.perf_counter() - start), str(sound),
+                gr.update(value=spectrogram(samples, rate), visible=True),
+                gr.update(value=[str(path) for path in sorted(made.values())], visible=True), after, *shown,
             )  # fmt: skip
 
         def look(path: str | None):

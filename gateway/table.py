@@ -159,7 +159,7 @@ class Reader:
         """The same content and settings have the same name, whatever files and voices are called."""
         told = {
             "inputs": dict(order.inputs),
-            "speaker": hashlib.sha256(speaker).hexdigest()
+            "speaker": hashlib.sha256(order.speaker).hexdigest()
             if isinstance(order.speaker, bytes)
             else order.speaker.sha256,
             "emotion": hashlib.sha256(order.emotion_audio).hexdigest() if order.emotion_audio else None,
