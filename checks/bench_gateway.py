@@ -40,7 +40,17 @@ TIMING = "timing."
 def gateway(replicas: int, model: str) -> Iterator[str]:
     """The URL of a gateway that takes requests."""
     port = free_port()
-    command = [sys.executable, "-m", "gateway.run", "--port", str(port), "--replicas", str(replicas), "--model", model]
+    command = [
+        sys.executable,
+        "-m",
+        "gateway.run",
+        "--port",
+        str(port),
+        "--replicas",
+        str(replicas),
+        "--model",
+        model,
+    ]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url, until = f"http://127.0.0.1:{port}", time.monotonic() + START_SECONDS
     try:
@@ -65,7 +75,13 @@ def staged(metrics: dict[str, object]) -> float:
 
 def over_http(url: str, seed: int) -> tuple[float, float, float]:
     """Seconds: in all, outside the stages, to the first audio."""
-    body = {"input": TEXT, "voice": "speaker", "response_format": "wav", "stream_format": "sse", "seed": seed} | QUICK
+    body = {
+        "input": TEXT,
+        "voice": "speaker",
+        "response_format": "wav",
+        "stream_format": "sse",
+        "seed": seed,
+    } | QUICK
     start, first = time.perf_counter(), 0.0
     with requests.post(f"{url}/v1/audio/speech", json=body, stream=True, timeout=120) as answer:
         answer.raise_for_status()
@@ -73,7 +89,11 @@ def over_http(url: str, seed: int) -> tuple[float, float, float]:
             if not line:
                 continue
             event = json.loads(line.removeprefix(b"data: "))
-            if event["type"] == "speech.audio.delta" and not first and len(base64.b64decode(event["audio"])) > 44:
+            if (
+                event["type"] == "speech.audio.delta"
+                and not first
+                and len(base64.b64decode(event["audio"])) > 44
+            ):
                 first = time.perf_counter() - start
     whole = time.perf_counter() - start
     return whole, whole - staged(event["metrics"]), first
@@ -126,7 +146,11 @@ def main(arguments: list[str] | None = None) -> int:
             "direct": round(1000 * direct, 1), "gateway": round(1000 * through, 1),
             "added": round(1000 * (through - direct), 1),
         }  # fmt: skip
-    report["requests_a_second"] = {"one": round(rates[0], 2), "two": round(rates[1], 2), "gain": round(rates[1] / rates[0], 2)}
+    report["requests_a_second"] = {
+        "one": round(rates[0], 2),
+        "two": round(rates[1], 2),
+        "gain": round(rates[1] / rates[0], 2),
+    }
     print(json.dumps(report, indent=1))
     return 0
 

@@ -19,7 +19,17 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WORDS = ("Hello.", "Good day.", "Thank you.", "Not now.", "Come in.", "Well done.", "See you.", "I know.", "Go on.")
+WORDS = (
+    "Hello.",
+    "Good day.",
+    "Thank you.",
+    "Not now.",
+    "Come in.",
+    "Well done.",
+    "See you.",
+    "I know.",
+    "Go on.",
+)
 VOICES = ("speaker", "rms", "awb", "kal16")
 CHEAP = ("diffusion_steps=1", "max_mel_tokens=60", "num_beams=1")
 STORE_BYTES = 100 * 2**20
@@ -46,14 +56,17 @@ def main(arguments: list[str] | None = None) -> int:
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 1, "object_store_memory": STORE_BYTES}
-    cluster = Cluster(initialize_head=True, head_node_args={**node, "num_cpus": 2, "include_dashboard": False})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={**node, "num_cpus": 2, "include_dashboard": False}
+    )
     doomed = cluster.add_node(**node)
     cluster.wait_for_nodes()
     killed: list[int] = []
     with tempfile.TemporaryDirectory() as temporary:
         table, folder = Path(temporary) / "rows.jsonl", Path(temporary) / "out"
         rows = [
-            {"text": WORDS[n % len(WORDS)], "voice": VOICES[n % len(VOICES)], "seed": n} for n in range(options.rows)
+            {"text": WORDS[n % len(WORDS)], "voice": VOICES[n % len(VOICES)], "seed": n}
+            for n in range(options.rows)
         ]
         table.write_text("".join(json.dumps(row) + "\n" for row in rows))
 

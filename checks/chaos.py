@@ -23,9 +23,25 @@ from pathlib import Path
 
 import requests
 
-TEXTS = ("Hello.", "Good day.", "Thank you.", "Not now.", "Come in.", "Well done.", "See you.", "I know.", "Go on.")
+TEXTS = (
+    "Hello.",
+    "Good day.",
+    "Thank you.",
+    "Not now.",
+    "Come in.",
+    "Well done.",
+    "See you.",
+    "I know.",
+    "Go on.",
+)
 VOICES = ("speaker", "rms", "awb", "kal16")
-CHEAP = {"model": "tts-1", "diffusion_steps": 1, "max_mel_tokens": 60, "num_beams": 1, "response_format": "wav"}
+CHEAP = {
+    "model": "tts-1",
+    "diffusion_steps": 1,
+    "max_mel_tokens": 60,
+    "num_beams": 1,
+    "response_format": "wav",
+}
 HOSTILE = (
     b"{",
     b"[]",
@@ -46,7 +62,11 @@ REPLICA = "ServeReplica:speech:Speaker"
 
 
 def good(number: int) -> dict[str, object]:
-    return CHEAP | {"input": TEXTS[number % len(TEXTS)], "voice": VOICES[number % len(VOICES)], "seed": number % 12}
+    return CHEAP | {
+        "input": TEXTS[number % len(TEXTS)],
+        "voice": VOICES[number % len(VOICES)],
+        "seed": number % 12,
+    }
 
 
 def ask(url: str, body: bytes, told: collections.Counter) -> requests.Response:
@@ -119,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
             done.release()
 
     def killer() -> None:
-        for turn in range(options.kill):
+        for _turn in range(options.kill):
             for _ in range(options.requests // (options.kill + 1)):
                 done.acquire()
             if running := speakers():

@@ -119,7 +119,9 @@ class Deployed:
 def running_speakers() -> int:
     deployments = serve.status().applications[NAME].deployments
     return sum(
-        count for state, count in deployments["Speaker"].replica_states.items() if str(state).endswith("RUNNING")
+        count
+        for state, count in deployments["Speaker"].replica_states.items()
+        if str(state).endswith("RUNNING")
     )
 
 

@@ -44,7 +44,9 @@ class Manifest:
     def begin(self) -> None:
         """Raises OSError when it cannot be written."""
         partial = self.path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self.lines.values()))
+        partial.write_text(
+            "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self.lines.values())
+        )
         os.replace(partial, self.path)
         self.file = self.path.open("a", encoding="utf-8")
 
@@ -158,7 +160,9 @@ def run(options: argparse.Namespace) -> int:
     resources, settings = start(options, gateway)
     folder = options.output
     folder.mkdir(parents=True, exist_ok=True)
-    reader = Reader(Library(gateway.voices), options.table.resolve().parent, fingerprint(settings), defaults(options))
+    reader = Reader(
+        Library(gateway.voices), options.table.resolve().parent, fingerprint(settings), defaults(options)
+    )
     manifest = Manifest(folder / MANIFEST)
     rows, missing = plan(options.table, reader, manifest, earlier(manifest.path))
     progress = Progress(len(missing))
@@ -177,7 +181,10 @@ def run(options: argparse.Namespace) -> int:
             )  # fmt: skip
         progress.one(0.0 if item["error"] else told["audio_seconds"])
     failed = manifest.failed()
-    print(f"{folder}: {len(manifest.lines) - failed} rows done ({len(first)} now), {failed} failed", file=sys.stderr)
+    print(
+        f"{folder}: {len(manifest.lines) - failed} rows done ({len(first)} now), {failed} failed",
+        file=sys.stderr,
+    )
     if options.join:
         for path in join(folder, manifest.lines.values(), options.join, options.gap):
             print(path)
@@ -227,7 +234,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="script/batch", description=__doc__.splitlines()[0])
     parser.add_argument("table", type=Path, help="JSON lines, CSV or Parquet")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("-i", "--input", action="append", default=[], metavar="NAME=VALUE", help="for every row")
+    parser.add_argument(
+        "-i", "--input", action="append", default=[], metavar="NAME=VALUE", help="for every row"
+    )
     parser.add_argument("--speakers", type=int, default=1, help="at most so many at once")
     parser.add_argument("--voices", help="the voice library (default: INDEXTTS_VOICES)")
     parser.add_argument("--model", help="a name in configs/ or a model directory (default: INDEXTTS_MODEL)")

@@ -62,5 +62,3 @@ def fingerprint(settings: Settings) -> str:
         return f"{model.fingerprint}/{model.precision}"
 
     return ray.get(find.remote())
-
-

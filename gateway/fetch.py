@@ -35,7 +35,9 @@ async def fetch(url: str, allowed: Collection[str], name: str) -> bytes:
             async for chunk in answer.content.iter_chunked(READ_BYTES):
                 content += chunk
                 if len(content) > MAX_BYTES:
-                    raise Problem(400, f"{name} has more than {MAX_BYTES:,} bytes, the most allowed", param=name)
+                    raise Problem(
+                        400, f"{name} has more than {MAX_BYTES:,} bytes, the most allowed", param=name
+                    )
             return bytes(content)
     except (ClientError, TimeoutError, OSError) as e:
         raise Problem(400, f"{name} cannot be fetched: {type(e).__name__}", param=name) from e

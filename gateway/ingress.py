@@ -77,7 +77,9 @@ class Gateway:
                 raise Problem(503, "the server is being stopped", headers={"Retry-After": "5"})
             body = await read_limited(request, MAX_BODY_BYTES)
             if len(body) > MAX_PLAIN_BYTES and b'"data:' not in body:
-                raise Problem(413, f"the body has {len(body):,} bytes; allowed: {MAX_PLAIN_BYTES:,} without files")
+                raise Problem(
+                    413, f"the body has {len(body):,} bytes; allowed: {MAX_PLAIN_BYTES:,} without files"
+                )
             asked = await asyncio.to_thread(read_body, body, frozenset({self.model}))
             order = await self.order(asked)
             return await self.answer(request, order, asked.sse)
@@ -166,7 +168,10 @@ class Gateway:
 
     async def voices(self, request: Request) -> dict[str, object]:
         self.admit(request)
-        return {"object": "list", "voices": [record.told() for record in await asyncio.to_thread(self.library.all)]}
+        return {
+            "object": "list",
+            "voices": [record.told() for record in await asyncio.to_thread(self.library.all)],
+        }
 
     async def voice(self, request: Request, name: str) -> dict[str, object]:
         self.admit(request)
@@ -202,7 +207,10 @@ class Gateway:
 
     async def models(self, request: Request) -> dict[str, object]:
         self.admit(request)
-        return {"object": "list", "data": [{"id": self.model, "object": "model", "created": 0, "owned_by": "local"}]}
+        return {
+            "object": "list",
+            "data": [{"id": self.model, "object": "model", "created": 0, "owned_by": "local"}],
+        }
 
     async def health(self) -> dict[str, str]:
         return {"status": "ok"}

@@ -25,16 +25,16 @@ TITLE_SIGNS = 40
 SECONDS = 600.0
 
 
-def join(
-    folder: Path, lines: Iterable[dict[str, object]], format: str, gap_seconds: float
-) -> Iterator[Path]:
+def join(folder: Path, lines: Iterable[dict[str, object]], format: str, gap_seconds: float) -> Iterator[Path]:
     """The files made: chapters in the order of the table, each with an .srt, then the book.
 
     Raises ValueError where a row is missing: a chapter with a hole is none."""
     chapters: dict[str, list[dict[str, object]]] = {}
     for line in sorted(lines, key=lambda line: line["index"]):
         if line["status"] != "done":
-            raise ValueError(f"row {line['index']} is missing ({line.get('error')}); the chapters are not joined")
+            raise ValueError(
+                f"row {line['index']} is missing ({line.get('error')}); the chapters are not joined"
+            )
         chapters.setdefault(line["chapter"] or "all", []).append(line)
     waves, rate = [], 0
     for number, (title, rows) in enumerate(chapters.items(), 1):
@@ -62,7 +62,9 @@ def chapter(
         wave = resample(torch.from_numpy(samples), own, rate)
         for told in json.loads((folder / f"{row['name']}.json").read_text(encoding="utf-8"))["segments"]:
             start, end = (position / rate + told[edge] for edge in ("start", "end"))
-            segments.append(SegmentReceipt(len(segments), told["text"], start, end, 0, 0, (), told["written"]))
+            segments.append(
+                SegmentReceipt(len(segments), told["text"], start, end, 0, 0, (), told["written"])
+            )
         gap = gap_seconds if row.get("gap") is None else float(row["gap"])
         silence = torch.zeros(round(gap * rate))
         parts += [wave, silence]
@@ -88,11 +90,26 @@ def book(path: Path, chapters: list[tuple[str, Tensor]], rate: int) -> Path:
         meta.write_text("\n".join(marks) + "\n", encoding="utf-8")
         options = [text for name, value in BOOK_FORMAT.items() for text in (f"-{name}", str(value))]
         command = ["ffmpeg", "-hide_banner", "-loglevel", "error", "-y", "-i", str(wave), "-f", "ffmetadata"]
-        command += ["-i", str(meta), "-map", "0", "-map_metadata", "1", "-map_chapters", "1", *options, f"file:{path}"]
+        command += [
+            "-i",
+            str(meta),
+            "-map",
+            "0",
+            "-map_metadata",
+            "1",
+            "-map_chapters",
+            "1",
+            *options,
+            f"file:{path}",
+        ]
         try:
             done = subprocess.run(command, capture_output=True, timeout=SECONDS, env=child_environment())
         except (FileNotFoundError, subprocess.TimeoutExpired) as e:
-            raise OutputError(f"the book needs ffmpeg, which is missing or took longer than {SECONDS:g} s") from e
+            raise OutputError(
+                f"the book needs ffmpeg, which is missing or took longer than {SECONDS:g} s"
+            ) from e
         if done.returncode:
-            raise OutputError(f"the book could not be made: {done.stderr.decode(errors='replace').strip()[-120:]}")
+            raise OutputError(
+                f"the book could not be made: {done.stderr.decode(errors='replace').strip()[-120:]}"
+            )
     return path

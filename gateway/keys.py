@@ -80,7 +80,9 @@ class Keys:
         if kind.lower() == "bearer" and (caller := self.callers.get(digest(key.strip()))):
             return caller
         raise Problem(
-            401, "the API key is missing or wrong; send it as Authorization: Bearer KEY", code="invalid_api_key"
+            401,
+            "the API key is missing or wrong; send it as Authorization: Bearer KEY",
+            code="invalid_api_key",
         )
 
     def admit(self, caller: Caller) -> None:

@@ -15,7 +15,9 @@ class Measures:
         self.registry = CollectorRegistry()
         of = {"registry": self.registry}
         self.requests = Counter("indextts_requests", "Requests of speech, by status.", ["status"], **of)
-        self.refusals = Counter("indextts_refusals", "Requests that were refused, by reason.", ["reason"], **of)
+        self.refusals = Counter(
+            "indextts_refusals", "Requests that were refused, by reason.", ["reason"], **of
+        )
         self.retries = Counter("indextts_retries", "Requests begun again because a replica was lost.", **of)
         self.left = Counter("indextts_hang_ups", "Requests whose client left.", **of)
         self.under_way = Gauge("indextts_requests_under_way", "Requests waiting or being spoken.", **of)

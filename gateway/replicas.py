@@ -56,7 +56,9 @@ def busy(waiting: int) -> Problem:
 
 
 async def unbroken(
-    items: Callable[[], AsyncIterator[Item]], lost: tuple[type[BaseException], ...], retried: Callable[[], None]
+    items: Callable[[], AsyncIterator[Item]],
+    lost: tuple[type[BaseException], ...],
+    retried: Callable[[], None],
 ) -> AsyncIterator[Item]:
     """The items of an order that is begun again when its replica is `lost`. The same order gives the same bytes, so
     what was sent already is left out of the second try."""
@@ -76,5 +78,7 @@ async def unbroken(
             return
         except lost as e:
             if tries + 1 == MAX_TRIES:
-                raise Problem(503, "the speakers of this request were lost; try again", code="replica_lost") from e
+                raise Problem(
+                    503, "the speakers of this request were lost; try again", code="replica_lost"
+                ) from e
             retried()

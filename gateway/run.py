@@ -81,7 +81,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, help="default: PORT, else 8000")
     parser.add_argument("--replicas", type=int, help="default: INDEXTTS_REPLICAS, else 1")
     parser.add_argument("--model", help="a name in configs/ or a model directory (default: INDEXTTS_MODEL)")
-    parser.add_argument("--new-key", metavar="NAME", help="add a key to the file of INDEXTTS_KEYS, print it, and end")
+    parser.add_argument(
+        "--new-key", metavar="NAME", help="add a key to the file of INDEXTTS_KEYS, print it, and end"
+    )
     options = parser.parse_args(arguments)
     try:
         given = {"host": options.host, "port": options.port, "replicas": options.replicas}

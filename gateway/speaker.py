@@ -71,7 +71,9 @@ class Speaker:
             folder = Path(temporary)
             try:
                 request = await asyncio.to_thread(self.request, order, folder)
-                pieces = self.at_once(order, request, folder) if order.whole else self.streamed(order, request)
+                pieces = (
+                    self.at_once(order, request, folder) if order.whole else self.streamed(order, request)
+                )
                 async with contextlib.aclosing(pieces):
                     async for piece in pieces:
                         yield piece

@@ -73,11 +73,17 @@ class Server:
         with open(path, "rb") as file:
             files = {"audio_sample": file}
             url = f"{self.url}/v1/audio/voices"
-            answer = requests.post(url, data=form, files=files, headers=self.headers(), timeout=ANSWER_SECONDS)
+            answer = requests.post(
+                url, data=form, files=files, headers=self.headers(), timeout=ANSWER_SECONDS
+            )
         return told(answer).json()
 
     def delete(self, name: str) -> None:
-        told(requests.delete(f"{self.url}/v1/audio/voices/{name}", headers=self.headers(), timeout=ANSWER_SECONDS))
+        told(
+            requests.delete(
+                f"{self.url}/v1/audio/voices/{name}", headers=self.headers(), timeout=ANSWER_SECONDS
+            )
+        )
 
 
 def told(answer: requests.Response) -> requests.Response:
@@ -136,12 +142,16 @@ def make_page(server: Server) -> gr.Blocks:
             with gr.Column(min_width=300):
                 voice = gr.Dropdown(label="Voice", choices=[], elem_id="voice")
                 with gr.Accordion("A voice of your own", open=False):
-                    clip = gr.Audio(label="5 to 15 s of clean speech", type="filepath", sources=["upload", "microphone"])
+                    clip = gr.Audio(
+                        label="5 to 15 s of clean speech", type="filepath", sources=["upload", "microphone"]
+                    )
                     report = gr.Markdown()
                     name = gr.Textbox(label="Name", max_length=64)
                     language = gr.Textbox(label="Language", max_length=20)
                     notes = gr.Textbox(label="Notes", max_length=2000)
-                    consent = gr.Textbox(label="Consent: who has agreed that this voice is used?", max_length=2000)
+                    consent = gr.Textbox(
+                        label="Consent: who has agreed that this voice is used?", max_length=2000
+                    )
                     with gr.Row():
                         keep = gr.Button("Keep in the library")
                         drop = gr.Button("Delete from the library", variant="stop")
@@ -161,7 +171,11 @@ def make_page(server: Server) -> gr.Blocks:
                         for word in ADVANCED
                     }
                     flags = {word: gr.Checkbox(word == "trim", label=word) for word in ("denoise", "trim")}
-                    window = gr.Dropdown(checks_of(Request, Choice)["reference_window"].values, value="best", label="reference_window")
+                    window = gr.Dropdown(
+                        checks_of(Request, Choice)["reference_window"].values,
+                        value="best",
+                        label="reference_window",
+                    )
                     glossary = gr.Textbox(label="glossary: term=reading, one a line", lines=2)
             with gr.Column(scale=2, min_width=300):
                 text = gr.Textbox(
@@ -169,7 +183,9 @@ def make_page(server: Server) -> gr.Blocks:
                     info="[pause:1.5s] waits, a blank line is a longer pause, [voice:NAME] changes the speaker",
                 )  # fmt: skip
                 with gr.Accordion("How it is read", open=False):
-                    reading = gr.Dataframe(headers=["segment", "voice", "as it is spoken"], interactive=False, wrap=True)
+                    reading = gr.Dataframe(
+                        headers=["segment", "voice", "as it is spoken"], interactive=False, wrap=True
+                    )
                 with gr.Row():
                     seed = gr.Textbox(label="Seed", placeholder="another one each time", max_length=20)
                     go = gr.Button("Speak", variant="primary", elem_id="speak")
@@ -210,9 +226,9 @@ def make_page(server: Server) -> gr.Blocks:
             receipt = json.loads(made[".json"].read_text())
             samples, rate = soundfile.read(sound, dtype="float32")
             after = [(str(sound), receipt["seed"]), *before][:TAKES]
-            shown = [
-                gr.update(value=path, label=f"seed {used}", visible=True) for path, used in after
-            ] + [gr.update(visible=False)] * (TAKES - len(after))
+            shown = [gr.update(value=path, label=f"seed {used}", visible=True) for path, used in after] + [
+                gr.update(visible=False)
+            ] * (TAKES - len(after))
             yield (
                 plain_receipt(receipt, time.perf_counter() - start), str(sound),
                 gr.update(value=spectrogram(samples, rate), visible=True),
@@ -225,7 +241,9 @@ def make_page(server: Server) -> gr.Blocks:
         def keep_voice(path: str | None, *form: str):
             if path is None:
                 raise gr.Error("There is no clip yet.", duration=None, print_exception=False)
-            record = server.add(path, **dict(zip(("name", "language", "notes", "consent"), form, strict=True)))
+            record = server.add(
+                path, **dict(zip(("name", "language", "notes", "consent"), form, strict=True))
+            )
             gr.Info(f"{record['id']} is in the library.")
             return gr.update(choices=names(), value=record["id"])
 
@@ -246,8 +264,12 @@ def make_page(server: Server) -> gr.Blocks:
 
 
 def plain_receipt(receipt: dict, seconds: float) -> str:
-    stages = ", ".join(f"{stage} {value:.1f} s" for stage, value in receipt["timings"].items() if value >= 0.05)
-    lines = [f"**{receipt['audio_seconds']:.1f} s** of audio in {seconds:.1f} s · seed **{receipt['seed']}** · {stages}"]
+    stages = ", ".join(
+        f"{stage} {value:.1f} s" for stage, value in receipt["timings"].items() if value >= 0.05
+    )
+    lines = [
+        f"**{receipt['audio_seconds']:.1f} s** of audio in {seconds:.1f} s · seed **{receipt['seed']}** · {stages}"
+    ]
     return "\n\n".join([*lines, *(f"⚠ {warning}" for warning in receipt["warnings"])])
 
 
@@ -255,7 +277,14 @@ def plain_receipt(receipt: dict, seconds: float) -> str:
 def started(model: str | None) -> Iterator[Server]:
     """A gateway of one's own, for as long as the page is open."""
     port = free_port()
-    command = [sys.executable, "-m", "gateway.run", "--port", str(port), *(["--model", model] if model else [])]
+    command = [
+        sys.executable,
+        "-m",
+        "gateway.run",
+        "--port",
+        str(port),
+        *(["--model", model] if model else []),
+    ]
     process = subprocess.Popen(command)
     server = Server(f"http://127.0.0.1:{port}")
     try:
@@ -281,7 +310,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", help="of a gateway that is started")
     options = parser.parse_args(arguments)
     logging.basicConfig(level="INFO", format="%(levelname)s %(name)s: %(message)s")
-    known = Server(options.server.rstrip("/"), os.environ.get("INDEXTTS_STUDIO_KEY", "")) if options.server else None
+    known = (
+        Server(options.server.rstrip("/"), os.environ.get("INDEXTTS_STUDIO_KEY", ""))
+        if options.server
+        else None
+    )
     try:
         with contextlib.nullcontext(known) if known else started(options.model) as server:
             make_page(server).launch(

@@ -67,13 +67,23 @@ class Library:
 
     def __init__(self, url: str):
         self.files, self.root = fsspec.core.url_to_fs(url)
-        self.builtin = {record.name: record for record in map(example, sorted(EXAMPLES.glob("*.*"))) if record}
+        self.builtin = {
+            record.name: record for record in map(example, sorted(EXAMPLES.glob("*.*"))) if record
+        }
 
     def names(self) -> list[str]:
         found = []
         if self.files.isdir(self.root):
-            found = [path.rstrip("/").rpartition("/")[2] for path in self.files.ls(self.root, detail=False, refresh=True)]
-        return sorted({*self.builtin, *(name for name in found if is_name(name) and self.files.exists(self.place(name)))})
+            found = [
+                path.rstrip("/").rpartition("/")[2]
+                for path in self.files.ls(self.root, detail=False, refresh=True)
+            ]
+        return sorted(
+            {
+                *self.builtin,
+                *(name for name in found if is_name(name) and self.files.exists(self.place(name))),
+            }
+        )
 
     def get(self, name: object) -> VoiceRecord:
         """Raises Problem for a voice that is not there."""
@@ -109,7 +119,9 @@ class Library:
         for field_name, text in (("consent", consent), ("notes", notes), ("language", language)):
             if len(text) > MAX_TEXT:
                 raise Problem(
-                    400, f"{field_name} has {len(text):,} characters; allowed: at most {MAX_TEXT:,}", param=field_name
+                    400,
+                    f"{field_name} has {len(text):,} characters; allowed: at most {MAX_TEXT:,}",
+                    param=field_name,
                 )
         if not 0 < size <= MAX_BYTES:
             raise Problem(
@@ -117,7 +129,9 @@ class Library:
             )
         names = self.names()
         if name in names:
-            raise Problem(409, f"the voice '{name}' exists; delete it first", param="name", code="voice_exists")
+            raise Problem(
+                409, f"the voice '{name}' exists; delete it first", param="name", code="voice_exists"
+            )
         if len(names) >= MAX_VOICES:
             raise Problem(409, f"the library holds {MAX_VOICES:,} voices, the most allowed")
         return name
@@ -168,5 +182,3 @@ def example(path: Path) -> VoiceRecord | None:
         return None
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return VoiceRecord(path.stem, f"file://{path}", digest, SYNTHETIC, "en", "an example", builtin=True)
-
-

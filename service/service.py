@@ -144,9 +144,7 @@ class Service:
     def prepare(self, request: Request, on_progress: OnProgress = no_progress) -> Prepared:
         """Everything before the first segment."""
         started = time.perf_counter()
-        watch = Watch(
-            Stopwatch(self.model.device), both(Budget(self.settings.time_limit), on_progress)
-        )
+        watch = Watch(Stopwatch(self.model.device), both(Budget(self.settings.time_limit), on_progress))
         request = request.checked()
         request = dataclasses.replace(request, text=as_markup(request.text))
         options = request.synthesis(self.model.config.synthesis)
@@ -191,7 +189,13 @@ class Service:
         """Every part of the result, as it is done."""
         gap = prepared.delivery.options.segment_silence_ms / 1000
         joiner = Joiner(self.synthesizer.sample_rate, gap)
-        said = (self.synthesizer, prepared.script, prepared.delivery_of, prepared.request.seed, prepared.watch)
+        said = (
+            self.synthesizer,
+            prepared.script,
+            prepared.delivery_of,
+            prepared.request.seed,
+            prepared.watch,
+        )
         duration = prepared.request.duration
         for part in speak(*said) if duration is None else speak_in(*said, duration, gap):
             if isinstance(part, Spoken):

@@ -104,9 +104,7 @@ def speak_segment(
     with watch.stopwatch("finish"):
         finished = finish_segment(audio.wave, synthesizer.sample_rate)
     finite = bool(torch.isfinite(audio.wave).all())
-    return told(
-        text, finished.wave, audio, finite, index, [*problems, *notes, *notes_of(text, finished)]
-    )
+    return told(text, finished.wave, audio, finite, index, [*problems, *notes, *notes_of(text, finished)])
 
 
 def limits_of(synthesizer: Synthesizer) -> SegmentLimits:
@@ -133,15 +131,7 @@ def told(
     """A segment and what is to be said of it."""
     warnings = tuple(f"segment {index + 1}: {line}" for line in dict.fromkeys(lines))
     return Spoken(
-        text.text,
-        wave,
-        audio.codes,
-        audio.seed,
-        audio.stopped,
-        finite,
-        warnings,
-        text.written,
-        text.voice,
+        text.text, wave, audio.codes, audio.seed, audio.stopped, finite, warnings, text.written, text.voice
     )
 
 

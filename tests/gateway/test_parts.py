@@ -22,7 +22,13 @@ from tests.conftest import ROOT
 
 
 def test_nobody_is_let_in_from_outside_without_keys(tmp_path):
-    for host, fine in (("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("x.org", False)):
+    for host, fine in (
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("x.org", False),
+    ):
         settings = GatewaySettings.read({"INDEXTTS_HOST": host})
         if fine:
             assert settings.check() is settings
@@ -175,13 +181,20 @@ def test_tables_say_the_same_in_every_form(tmp_path):
     import pyarrow
     import pyarrow.parquet
 
-    rows = [{"text": "Hello.", "voice": "rms", "seed": 3}, {"text": "Bye.", "speaker": "awb.flac", "speed": 1.5}]
-    (tmp_path / "a.jsonl").write_text('{"text": "Hello.", "voice": "rms", "seed": 3}\n\n{"text": "Bye.", "speaker": "awb.flac", "speed": 1.5}\n')
+    rows = [
+        {"text": "Hello.", "voice": "rms", "seed": 3},
+        {"text": "Bye.", "speaker": "awb.flac", "speed": 1.5},
+    ]
+    (tmp_path / "a.jsonl").write_text(
+        '{"text": "Hello.", "voice": "rms", "seed": 3}\n\n{"text": "Bye.", "speaker": "awb.flac", "speed": 1.5}\n'
+    )
     (tmp_path / "a.csv").write_text("text,voice,seed,speaker,speed\nHello.,rms,3,,\nBye.,,,awb.flac,1.5\n")
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
     made = []
     for suffix in ("jsonl", "csv", "parquet"):
-        made.append([reader(tmp_path).row(i, row).name for i, row in enumerate(read_rows(tmp_path / f"a.{suffix}"))])
+        made.append(
+            [reader(tmp_path).row(i, row).name for i, row in enumerate(read_rows(tmp_path / f"a.{suffix}"))]
+        )
     assert made[0] == made[1] == made[2] and len(set(made[0])) == 2
 
 

@@ -26,7 +26,17 @@ def gateway(tmp_path_factory):
     """(process, URL, its temporary folder)."""
     folder, port = tmp_path_factory.mktemp("gateway"), free_port()
     environment = os.environ | {"TMPDIR": str(folder), "INDEXTTS_VOICES": str(folder / "voices")}
-    command = [sys.executable, "-m", "gateway.run", "--port", str(port), "--replicas", "2", "--model", "tiny-en"]
+    command = [
+        sys.executable,
+        "-m",
+        "gateway.run",
+        "--port",
+        str(port),
+        "--replicas",
+        "2",
+        "--model",
+        "tiny-en",
+    ]
     process = subprocess.Popen(command, cwd=ROOT, env=environment)
     url, until = f"http://127.0.0.1:{port}", time.monotonic() + START_SECONDS
     while True:

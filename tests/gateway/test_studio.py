@@ -56,7 +56,9 @@ def test_it_speaks_what_is_typed(page_url, width, scheme):
         page.keyboard.press("Enter")
         page.wait_for_function("document.querySelector('#status').innerText.includes('seed 7')")
         page.wait_for_function("[...document.querySelectorAll('audio')].some(audio => audio.duration > 0.3)")
-        page.wait_for_function("document.querySelector('#take').querySelectorAll('canvas, [part=wrapper], #waveform').length > 0")
+        page.wait_for_function(
+            "document.querySelector('#take').querySelectorAll('canvas, [part=wrapper], #waveform').length > 0"
+        )
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert hosts == {page_url.removeprefix("http://")} and not errors
         browser.close()
