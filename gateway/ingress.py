@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import json
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -15,13 +13,13 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
-from gateway.body import FIELDS, RENAMED, Asked, Upload, read_body
+from gateway.answers import events, late_or_wrong, sound, unless_left
+from gateway.body import Asked, Upload, read_body
 from gateway.fetch import fetch
 from gateway.formats import MEDIA_TYPES
 from gateway.keys import Keys
 from gateway.measures import Measures
 from gateway.problem import Problem
-from gateway.problem import refused as wrong
 from gateway.replicas import Replicas
 from gateway.settings import GatewaySettings
 from gateway.speaker import Audio, Done, Order, Refused
@@ -34,7 +32,6 @@ MAX_BODY_BYTES = 2 * 4 * MAX_BYTES // 3 + 1_000_000  # two clips in base64 and a
 MAX_PLAIN_BYTES = 1_000_000  # of a body without files
 NO_STORE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 ZIP = "application/zip"
-CLIENT_LEFT = 499  # as nginx counts it; nobody reads it
 
 
 class Gateway:
@@ -222,68 +219,6 @@ class Gateway:
 
     async def metrics(self) -> Response:
         return Response(self.measures.text(), media_type="text/plain; version=0.0.4")
-
-
-async def unless_left(request: Request, items: AsyncIterator) -> Audio | Refused | Done:
-    """The first item. Raises Problem when the client leaves before there is one."""
-    first, left = asyncio.ensure_future(anext(items)), asyncio.create_task(until_left(request))
-    try:
-        await asyncio.wait((first, left), return_when=asyncio.FIRST_COMPLETED)
-        if first.done():
-            return first.result()
-        raise Problem(CLIENT_LEFT, "the client has left", code="client_left")
-    finally:
-        for task in (first, left):
-            task.cancel()
-        await asyncio.gather(first, left, return_exceptions=True)
-
-
-async def until_left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def sound(first: Audio, items: AsyncIterator) -> AsyncIterator[bytes]:
-    """The bytes; what goes wrong after the first breaks the answer off, so that nobody takes it for whole."""
-    async with contextlib.aclosing(items):
-        yield first.data
-        async for item in items:
-            if isinstance(item, Audio):
-                yield item.data
-            elif isinstance(item, Refused):
-                raise late_or_wrong(item)
-
-
-async def events(first: Audio, items: AsyncIterator) -> AsyncIterator[str]:
-    """Server-sent events as the OpenAI API has them: speech.audio.delta, at last speech.audio.done or error."""
-    async with contextlib.aclosing(items):
-        yield delta(first)
-        try:
-            async for item in items:
-                if isinstance(item, Audio):
-                    yield delta(item)
-                elif isinstance(item, Refused):
-                    raise late_or_wrong(item)
-                elif isinstance(item, Done):
-                    tokens, codes = item.metrics.get("text_tokens", 0), item.metrics["codes"]
-                    usage = {"input_tokens": tokens, "output_tokens": codes, "total_tokens": tokens + codes}
-                    yield event({"type": "speech.audio.done", "usage": usage, "metrics": item.metrics})
-        except Problem as e:
-            yield event({"type": "error", **e.content()})
-
-
-def delta(audio: Audio) -> str:
-    return event({"type": "speech.audio.delta", "audio": base64.b64encode(audio.data).decode()})
-
-
-def event(content: dict[str, object]) -> str:
-    return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"
-
-
-def late_or_wrong(refused: Refused) -> Problem:
-    if refused.late:
-        return Problem(504, refused.message, code="deadline_exceeded")
-    return wrong(ValueError(refused.message), FIELDS | RENAMED.keys(), RENAMED)
 
 
 async def check_length(request: Request, most: int) -> None:
