@@ -96,7 +96,7 @@ asked = st.builds(
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(crowd=st.lists(asked, min_size=2, max_size=5))
 def test_codes_do_not_depend_on_the_company(gpt, crowd):
-    """Random arrivals, lengths, settings and cancels."""
+    """Random arrivals, lengths, settings and cancels; bit for bit."""
     for one, found in zip(crowd, together(gpt, crowd), strict=True):
         if one.leaves is None:
             alone = decode(gpt, random_prompt(gpt, list(one.text)), one.options, generator(one))
@@ -161,7 +161,7 @@ def test_bytes_are_those_of_the_cache(gpt):
     sequence = batch.join(prompt, options(num_beams=3), torch.Generator())
     buffers = sequence.state.buffers
     taken = buffers.rows.nbytes + buffers.mask.nbytes + buffers.logits.nbytes
-    assert taken <= batch.bytes(prompt.shape[1], options(num_beams=3)) <= 1.1 * taken
+    assert taken <= batch.bytes(prompt.shape[1], options(num_beams=3)) <= 1.2 * taken
 
 
 def test_codes_so_far_are_the_first_of_the_whole(gpt, monkeypatch):
