@@ -69,7 +69,9 @@ def read_body(body: bytes, models: frozenset[str]) -> Asked:
     content = {name: value for name, value in content.items() if value is not None}
     if unknown := sorted(set(content) - KNOWN):
         named = ", ".join(unknown)[:80]
-        raise Problem(400, f"unknown parameter {named!r}", param=unknown[0][:MAX_NAME], code="unknown_parameter")
+        raise Problem(
+            400, f"unknown parameter {named!r}", param=unknown[0][:MAX_NAME], code="unknown_parameter"
+        )
     check_model(content.get("model"), models)
     format = one_of(content, "response_format", RESPONSE_FORMATS, "mp3")
     sse = one_of(content, "stream_format", STREAM_FORMATS, "audio") == "sse"
@@ -102,7 +104,10 @@ def one_of(content: Mapping[str, object], name: str, allowed: tuple[str, ...], d
     value = content.get(name, default)
     if not isinstance(value, str) or value not in allowed:
         raise Problem(
-            400, f"{name} is {str(value)[:40]!r}; allowed: {', '.join(allowed)}", param=name, code="invalid_value"
+            400,
+            f"{name} is {str(value)[:40]!r}; allowed: {', '.join(allowed)}",
+            param=name,
+            code="invalid_value",
         )
     return value
 
@@ -131,7 +136,10 @@ def upload(value: object, name: str) -> Upload:
     elif isinstance(value, str) and value.startswith("https://"):
         return Upload(url=value)
     raise Problem(
-        400, f"{name} is not a file; allowed: a data URI in base64, or an https URL", param=name, code="invalid_value"
+        400,
+        f"{name} is not a file; allowed: a data URI in base64, or an https URL",
+        param=name,
+        code="invalid_value",
     )
 
 
@@ -142,7 +150,9 @@ def checked(content: Mapping[str, object], format: str, has_emotion: bool) -> di
     inputs["output_format"] = format if format in FORMATS else "wav"
     text = content.get("input")
     if text is None:
-        raise Problem(400, "input is missing; give the text to speak", param="input", code="missing_required_parameter")
+        raise Problem(
+            400, "input is missing; give the text to speak", param="input", code="missing_required_parameter"
+        )
     names = frozenset({*FIELDS, "text", "output_format"})
     try:
         request = Request(

@@ -87,7 +87,18 @@ def wav_header(rate: int) -> bytes:
 async def through_ffmpeg(pieces: AsyncIterator[bytes], rate: int, format: str) -> AsyncIterator[bytes]:
     options = [text for name, value in ENCODERS[format].items() for text in (f"-{name}", str(value))]
     command = [
-        *("ffmpeg", "-hide_banner", "-loglevel", "error", "-probesize", "32", "-f", "s16le", "-ar", str(rate)),
+        *(
+            "ffmpeg",
+            "-hide_banner",
+            "-loglevel",
+            "error",
+            "-probesize",
+            "32",
+            "-f",
+            "s16le",
+            "-ar",
+            str(rate),
+        ),
         *("-ac", "1", "-i", "pipe:0", *options, *BITEXACT, "-threads", "1", "-flush_packets", "1", "pipe:1"),
     ]
     try:
@@ -99,7 +110,9 @@ async def through_ffmpeg(pieces: AsyncIterator[bytes], rate: int, format: str) -
             env=child_environment(),
         )
     except FileNotFoundError as e:
-        raise OutputError(f"response_format {format} needs ffmpeg, which is not installed; wav and pcm do not") from e
+        raise OutputError(
+            f"response_format {format} needs ffmpeg, which is not installed; wav and pcm do not"
+        ) from e
     feeding = asyncio.create_task(feed(process.stdin, pieces))
     try:
         while data := await process.stdout.read(READ_BYTES):
@@ -107,7 +120,9 @@ async def through_ffmpeg(pieces: AsyncIterator[bytes], rate: int, format: str) -
         await feeding
         if await process.wait():
             reason = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
-            raise OutputError(f"the {format} stream could not be encoded ({(reason or ['no reason given'])[-1][:120]})")
+            raise OutputError(
+                f"the {format} stream could not be encoded ({(reason or ['no reason given'])[-1][:120]})"
+            )
     finally:
         feeding.cancel()
         if process.returncode is None:

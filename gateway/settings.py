@@ -34,31 +34,51 @@ class GatewaySettings(FromEnvironment):
         "INDEXTTS_HOST", "127.0.0.1", str, "Where it listens; anything but loopback needs a file of keys."
     )
     port: int = variable("PORT", "8000", _whole(0, 65535), "Where it listens.")
-    replicas: int = variable("INDEXTTS_REPLICAS", "1", _whole(1, 1000), "Speakers at the start, and the fewest.")
+    replicas: int = variable(
+        "INDEXTTS_REPLICAS", "1", _whole(1, 1000), "Speakers at the start, and the fewest."
+    )
     max_replicas: int = variable(
-        "INDEXTTS_MAX_REPLICAS", "0", _whole(0, 1000), "The most speakers, by length of queue; 0: as many as at the start."
+        "INDEXTTS_MAX_REPLICAS",
+        "0",
+        _whole(0, 1000),
+        "The most speakers, by length of queue; 0: as many as at the start.",
     )
     cores: int = variable(
-        "INDEXTTS_CORES", "1", _whole(1, 1024), "Cores of a speaker on a machine without a GPU; with one, it takes a GPU."
+        "INDEXTTS_CORES",
+        "1",
+        _whole(1, 1024),
+        "Cores of a speaker on a machine without a GPU; with one, it takes a GPU.",
     )
     queue: int = variable(
-        "INDEXTTS_QUEUE", "16", _whole(1, 10_000), "Requests that may wait per speaker; more get 429 with Retry-After."
+        "INDEXTTS_QUEUE",
+        "16",
+        _whole(1, 10_000),
+        "Requests that may wait per speaker; more get 429 with Retry-After.",
     )
     deadline: float = variable(
         "INDEXTTS_DEADLINE", "600", seconds, "Seconds a request may wait and take in all, then 504."
     )
     drain: float = variable(
-        "INDEXTTS_DRAIN", "600", seconds, "Seconds that requests under way are given to end when it is told to stop."
+        "INDEXTTS_DRAIN",
+        "600",
+        seconds,
+        "Seconds that requests under way are given to end when it is told to stop.",
     )
     voices: str = variable(
         "INDEXTTS_VOICES", "voices", str, "The voice library: a folder, or any URL that fsspec knows."
     )
     keys: str = variable("INDEXTTS_KEYS", "", str, "File of hashed API keys; empty: none are asked for.")
     rate: int = variable(
-        "INDEXTTS_RATE", "0", _whole(0, 1_000_000), "Requests a minute that a key (without keys: an address) may send; 0: any."
+        "INDEXTTS_RATE",
+        "0",
+        _whole(0, 1_000_000),
+        "Requests a minute that a key (without keys: an address) may send; 0: any.",
     )
     allowed_hosts: tuple[str, ...] = variable(
-        "INDEXTTS_ALLOWED_HOSTS", "", _hosts, "Hosts that clips may be fetched from by https, with commas; empty: none."
+        "INDEXTTS_ALLOWED_HOSTS",
+        "",
+        _hosts,
+        "Hosts that clips may be fetched from by https, with commas; empty: none.",
     )
 
     @property

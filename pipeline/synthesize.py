@@ -102,6 +102,19 @@ class Synthesizer:
         and not the pitch."""
         return int(self.model.config.s2mel.regulator.frames_per_code * len(decoded.codes) / speed)
 
+    @torch.inference_mode()
+    def prompt(self, text_ids: list[int], delivery: Delivery) -> Tensor:
+        """What the GPT goes on from [1, P, D]."""
+        gpt, dtype = self.model.gpt, dtype_of(self.model.gpt)
+        ids = torch.tensor([text_ids], device=self.model.device)
+        return gpt.prompt_inputs(
+            delivery.voice.speaker_latents.to(dtype), delivery.emotion_vector.to(dtype), ids
+        )
+
+    def prompt_rows(self, text_ids: list[int]) -> int:
+        """P of `prompt`."""
+        return self.model.gpt.text_rows(0).start + len(text_ids) + 1
+
     def codes(
         self,
         text_ids: list[int],
@@ -110,13 +123,10 @@ class Synthesizer:
         on_progress: OnProgress = no_progress,
     ) -> Decoded:
         """Mel codes [n] and latents [n, D] of one segment."""
-        gpt, dtype, options = self.model.gpt, dtype_of(self.model.gpt), delivery.options
-        ids = torch.tensor([text_ids], device=self.model.device)
-        latents, emotion = delivery.voice.speaker_latents, delivery.emotion_vector
-        prompt = gpt.prompt_inputs(latents.to(dtype), emotion.to(dtype), ids)
+        options = delivery.options
         return decode(
-            gpt,
-            prompt,
+            self.model.gpt,
+            self.prompt(text_ids, delivery),
             sampling_options(options),
             generator,
             lambda step: on_progress("gpt", step, options.max_mel_tokens),

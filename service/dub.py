@@ -107,7 +107,9 @@ def make_track(speak: Speak, cues: Sequence[Cue], request: Request) -> tuple[Ten
     rate = max(rate for _, _, rate in made)
     if not rate:
         raise ValueError(f"no cue could be spoken; the first: {made[0][0].problem}")
-    ends = [max(round(told.cue.end * rate), round(told.cue.start * rate) + len(wave)) for told, wave, _ in made]
+    ends = [
+        max(round(told.cue.end * rate), round(told.cue.start * rate) + len(wave)) for told, wave, _ in made
+    ]
     track = torch.zeros(max(ends))
     for told, wave, _ in made:
         start = round(told.cue.start * rate)

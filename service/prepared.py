@@ -14,7 +14,6 @@ from service.reference import Reference
 from service.request import Request
 from service.speak import Spoken
 
-
 Role = tuple[str | None, str | None]  # voice and emotion
 
 

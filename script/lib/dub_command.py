@@ -43,7 +43,9 @@ def dub(options: argparse.Namespace) -> int:
     shape = {name: inputs.pop(name) for name in OF_THE_TRACK if name in inputs}
     format = shape.pop("output_format", options.output.suffix.removeprefix("."))
     if options.output.suffix != f".{format}" or format not in FORMATS:
-        raise ValueError(f"-o is '{options.output.name}'; allowed: a name that ends in .{', .'.join(FORMATS)}")
+        raise ValueError(
+            f"-o is '{options.output.name}'; allowed: a name that ends in .{', .'.join(FORMATS)}"
+        )
     request = make_request("cue", options.speaker, inputs)
     wave, rate, told = make_track(Service(Settings.read(model=options.model)).run, cues, request)
     encode(wave, rate, options.output.with_suffix(""), format=format, **shape)
@@ -55,14 +57,18 @@ def dub(options: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     if options.report:
-        options.report.write_text(json.dumps([dataclasses.asdict(dubbed) for dubbed in told], indent=2) + "\n")
+        options.report.write_text(
+            json.dumps([dataclasses.asdict(dubbed) for dubbed in told], indent=2) + "\n"
+        )
     return 2 if failed else 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="script/dub", description=__doc__.splitlines()[0])
     parser.add_argument("subtitles", type=Path, help="SubRip, WebVTT or ASS")
-    parser.add_argument("--speaker", type=Path, required=True, help="a clip, a voice file, a ZIP file of voices")
+    parser.add_argument(
+        "--speaker", type=Path, required=True, help="a clip, a voice file, a ZIP file of voices"
+    )
     parser.add_argument("-o", "--output", type=Path, default=Path("track.wav"))
     parser.add_argument("-i", "--input", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--model", help="a name in configs/ or a model directory (default: INDEXTTS_MODEL)")

@@ -75,19 +75,24 @@ def test_everyone_speaks_as_they_do_alone(service, both, clips, tmp_path):
 
 
 def test_voices_can_be_given_by_name_and_as_turns(service, clips, tmp_path):
-    turns = json.dumps([{"voice": "ben", "text": "One."}, {"voice": "anna", "text": "Two.", "emotion": "sad=1"}])
+    turns = json.dumps(
+        [{"voice": "ben", "text": "One."}, {"voice": "anna", "text": "Two.", "emotion": "sad=1"}]
+    )
     request = Request(turns, clips["anna"], voices=clips, receipt=True, **QUICK)
     told, wave = run(service, request, tmp_path / "turns")
     assert [segment["voice"] for segment in told["segments"]] == ["ben", "anna"]
     plain = [{"voice": "ben", "text": "One."}, {"voice": "anna", "text": "Two."}]
     other = Request(json.dumps(plain), clips["anna"], voices=clips, receipt=True, **QUICK)
-    assert not (run(service, other, tmp_path / "calm")[1].shape == wave.shape) or (
-        run(service, other, tmp_path / "calm-again")[1] != wave
-    ).any()
+    assert (
+        not (run(service, other, tmp_path / "calm")[1].shape == wave.shape)
+        or (run(service, other, tmp_path / "calm-again")[1] != wave).any()
+    )
 
 
 def test_every_voice_comes_back_under_its_name(service, both, tmp_path):
-    result = service.run(Request("[voice:ben]One.[voice:anna]Two.", both, return_voice=True, **QUICK), tmp_path)
+    result = service.run(
+        Request("[voice:ben]One.[voice:anna]Two.", both, return_voice=True, **QUICK), tmp_path
+    )
     with zipfile.ZipFile(result.path) as archive:
         assert {"ben.voice.safetensors", "anna.voice.safetensors"} <= set(archive.namelist())
 
@@ -95,7 +100,11 @@ def test_every_voice_comes_back_under_its_name(service, both, tmp_path):
 def test_a_turns_emotion_takes_the_place_of_the_requests_own():
     request = Request("x", "speaker", emotion_audio="clip", emotion_from_text=False)
     assert emotion_of(request, None) is request
-    for said, field in (("sad=1", "emotion_vector"), ("0,0,0,0,0,0,0,1", "emotion_vector"), ("a bit sad", "emotion_text")):
+    for said, field in (
+        ("sad=1", "emotion_vector"),
+        ("0,0,0,0,0,0,0,1", "emotion_vector"),
+        ("a bit sad", "emotion_text"),
+    ):
         changed = emotion_of(request, said)
         assert getattr(changed, field) == said and changed.emotion_audio is None
         assert sum(bool(value) for value in (changed.emotion_vector, changed.emotion_text)) == 1
@@ -103,7 +112,9 @@ def test_a_turns_emotion_takes_the_place_of_the_requests_own():
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_voice_that_is_not_there_is_refused(service, both, clips, tmp_path, zipped):
-    message = "asks for voice 'carl'; " + ("allowed: anna, ben" if zipped else "give the voices as a ZIP file")
+    message = "asks for voice 'carl'; " + (
+        "allowed: anna, ben" if zipped else "give the voices as a ZIP file"
+    )
     with pytest.raises(ValueError, match=message):
         service.run(Request("[voice:carl]One.", both if zipped else clips["anna"], **QUICK), tmp_path)
 
@@ -140,10 +151,17 @@ def test_paths_of_an_archive_lead_nowhere_else(tmp_path, clips):
 
 def test_damage_and_bombs_are_refused(tmp_path, clips, monkeypatch):
     whole = packed(tmp_path / "voices", {"anna.wav": clips["anna"].read_bytes()}).read_bytes()
-    for name, content in (("cut", whole[:-40]), ("bits", whole[:100] + b"\xff" * 50 + whole[150:]), ("head", b"PK\3\4")):
+    for name, content in (
+        ("cut", whole[:-40]),
+        ("bits", whole[:100] + b"\xff" * 50 + whole[150:]),
+        ("head", b"PK\3\4"),
+    ):
         path = tmp_path / name
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="the ZIP file of voices cannot be read"), cast_of(Request("x", path)):
+        with (
+            pytest.raises(ValueError, match="the ZIP file of voices cannot be read"),
+            cast_of(Request("x", path)),
+        ):
             pass
     monkeypatch.setattr(cast, "MAX_VOICE_BYTES", 100)
     with pytest.raises(ValueError, match="voice 'anna' has .* bytes; allowed: at most 100"):

@@ -62,10 +62,16 @@ def test_what_are_no_subtitles_is_a_line(tmp_path, content):
 
 
 def test_every_cue_starts_on_time_and_fits_or_is_told(service, natural):
-    cues = [Cue(0.5, 5.5, "Hello there."), Cue(6, 6 + 0.8 * natural, "Hello there."), Cue(9, 9.1, "Hello there.")]
+    cues = [
+        Cue(0.5, 5.5, "Hello there."),
+        Cue(6, 6 + 0.8 * natural, "Hello there."),
+        Cue(9, 9.1, "Hello there."),
+    ]
     track, rate, told = make_track(service.run, [*cues, Cue(20, 21, "...")], Request("x", SPEAKER, **QUICK))
     assert [dubbed.problem is None for dubbed in told] == [True, True, False, False]
-    assert told[0].seconds == pytest.approx(natural) and told[1].seconds == pytest.approx(0.8 * natural, abs=1e-4)
+    assert told[0].seconds == pytest.approx(natural) and told[1].seconds == pytest.approx(
+        0.8 * natural, abs=1e-4
+    )
     assert "at its fastest, has 0.10 s" in told[2].problem and "nothing to read aloud" in told[3].problem
     assert len(track) == 21 * rate
     for dubbed in told[:3]:

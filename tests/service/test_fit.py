@@ -64,7 +64,9 @@ def test_it_lasts_as_long_in_every_format(service, speaker, natural, tmp_path, f
 def test_a_stream_has_the_same_samples(service, speaker, natural, tmp_path):
     request = Request(TEXT, speaker, duration=1.2 * natural, **QUICK)
     (tmp_path / "stream").mkdir()
-    streamed = [soundfile.read(path, dtype="int16")[0] for path in service.stream(request, tmp_path / "stream")]
+    streamed = [
+        soundfile.read(path, dtype="int16")[0] for path in service.stream(request, tmp_path / "stream")
+    ]
     whole = soundfile.read(service.run(request, tmp_path).path, dtype="int16")[0]
     assert [sample for part in streamed for sample in part] == list(whole)
 

@@ -23,7 +23,9 @@ def test_a_turn_is_read(markup, turn):
     assert parse_markup(f"A.{markup}B.") == [Speech("A."), turn, Speech("B.")]
 
 
-@pytest.mark.parametrize("text", ["[voice]", "[voice anna]", "[a voice:anna]", "[voice:an\nna]", "(voice:anna)"])
+@pytest.mark.parametrize(
+    "text", ["[voice]", "[voice anna]", "[a voice:anna]", "[voice:an\nna]", "(voice:anna)"]
+)
 def test_other_brackets_stay_text(text):
     assert parse_markup(text) == [Speech(text)]
 
