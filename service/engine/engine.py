@@ -17,7 +17,8 @@ from functools import partial
 import torch
 
 from pipeline.gpt.batch import BatchDecoder
-from pipeline.gpt.decode import Sequence
+from pipeline.gpt.decode import Decoded, Sequence
+from pipeline.pieces import Pieces
 from pipeline.synthesize import Draft, Synthesizer, sampling_options
 from service.budget import SEGMENT
 from service.engine.job import Cancelled, Job
@@ -56,9 +57,11 @@ class Engine:
         self._threads: list[threading.Thread] = []
         self._closed = False
 
-    def submit(self, request: Request) -> Job:
-        """Begin `request`; returns at once, from any thread. Raises EngineFull."""
-        job = Job(self._job_changed)
+    def submit(self, request: Request, stream: str = "segments") -> Job:
+        """Begin `request`; returns at once, from any thread. stream: "segments" gives each when it is done, the bytes of
+        the whole file; "chunks" gives sound as early as can be, while a segment is still being made (one beam, no
+        second attempt). Raises EngineFull."""
+        job = Job(self._job_changed, stream)
         with self._changed:
             if len(self._requests) >= self.limits.most_waiting:
                 raise EngineFull(f"{len(self._requests)} requests wait already; try again later")
@@ -66,9 +69,9 @@ class Engine:
             self._start()
         return job
 
-    def speak(self, prepared: Prepared) -> Job:
+    def speak(self, prepared: Prepared, stream: str = "segments") -> Job:
         """As `submit`, for a request that the caller has prepared."""
-        job = Job(self._job_changed)
+        job = Job(self._job_changed, stream)
         self._begin(job, prepared)
         return job
 
@@ -147,6 +150,8 @@ class Engine:
         suffice for."""
         work = Work(job, prepared, self.synthesizer.sample_rate)
         for task in work.waiting:
+            if work.chunks:
+                task.with_one_beam()
             needed = self._bytes(task)
             if needed > self.limits.cache_bytes:
                 raise ValueError(
@@ -243,18 +248,25 @@ class Engine:
             self._release(task)
             self._went_wrong(task, e)
         else:
+            if task.work.chunks:
+                noise = torch.Generator().manual_seed(task.seed)
+                task.pieces = Pieces(self.synthesizer, task.delivery, noise, watch)
             self._here[sequence] = task, generator
 
     def _step(self) -> None:
         start, count = time.perf_counter(), len(self.decoder)
         ended = self.decoder.step()
         share = (time.perf_counter() - start) / count
-        for task, _ in self._here.values():
+        for sequence, (task, _) in self._here.items():
             task.work.prepared.watch.stopwatch.add("gpt", share)
+            if task.pieces is not None and not task.busy and task.pieces.wants(sequence.count):
+                self._feed(task, sequence.so_far(), last=False)
         for sequence in ended:
             task, generator = self._left(sequence)
             if sequence.error is not None:
                 self._went_wrong(task, sequence.error)
+            elif task.pieces is not None:
+                self._feed(task, sequence.decoded, last=True)
             else:
                 draft = Draft(sequence.decoded, generator, task.seed)
                 self._hand_over(partial(self._voice, task, draft))
@@ -274,7 +286,7 @@ class Engine:
         """One more try with one beam where the device had too little memory; else the request ends."""
         if isinstance(error, torch.OutOfMemoryError):
             free_memory()
-            beams, tried = task.delivery.options.num_beams, bool(task.notes)
+            beams, tried = task.delivery.options.num_beams, bool(task.notes or task.pieces)
             if not tried:
                 logger.warning("out of memory on the device: trying with one beam")
                 task.notes.append(
@@ -331,6 +343,34 @@ class Engine:
             task.work.active -= 1
             self._tell(task.work, task.work.finished(task, spoken))
             self._changed.notify_all()
+
+    def _feed(self, task: Task, decoded: Decoded, last: bool) -> None:
+        """Codes to be spoken in pieces, by whichever thread speaks this segment."""
+        with self._changed:
+            task.newest = decoded, last
+            if not task.busy:
+                task.busy = True
+                self._to_voice.append(partial(self._speak, task))
+                self._changed.notify_all()
+
+    def _speak(self, task: Task) -> None:
+        """Speak what there is of a segment in pieces, until there is no more at the moment."""
+        with self._failing(task.work.job):
+            while True:
+                with self._changed:
+                    newest, task.newest = task.newest, None
+                    if newest is None or task.work.job.ended:
+                        task.busy = False
+                        return
+                made = self.voicing.speak(task, *newest)
+                with self._changed:
+                    if isinstance(made, Spoken):
+                        task.work.active -= 1
+                        self._tell(task.work, task.work.finished(task, made))
+                    elif len(made):
+                        task.work.early[task.index].append(made)
+                        self._tell(task.work, task.work.ready())
+                    self._changed.notify_all()
 
     def _fit(self, work: Work) -> None:
         """A request of a given length: all of its codes are needed before any sound, and it is made by itself."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from service.prepared import Part, Prepared
 
+STREAMS = ("segments", "chunks")  # parts as of the whole file, or sound as early as can be
 LOOK_SECONDS = 0.1  # a thread that waits must wake now and then, or no exception of another thread reaches it
 
 
@@ -20,9 +21,11 @@ class Job:
     """The parts of a request, in order. One reader: a thread (`for`) or a coroutine (`async for`); who leaves early
     cancels. Raises what ended the request: ValueError in one line for what the caller can put right, Cancelled."""
 
-    def __init__(self, on_change: Callable[[Job], None]):
-        """`on_change` is called, by any thread, when the reader took a part or cancelled."""
-        self._on_change = on_change
+    def __init__(self, on_change: Callable[[Job], None], stream: str = "segments"):
+        """`on_change` is called, by any thread, when the reader took a part or cancelled. `stream`: of STREAMS."""
+        if stream not in STREAMS:
+            raise ValueError(f"stream is '{stream}'; allowed: {', '.join(STREAMS)}")
+        self._on_change, self.stream = on_change, stream
         self._changed = threading.Condition()
         self._parts: deque[Part] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None

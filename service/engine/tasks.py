@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from pipeline.gpt.decode import Decoded
+from pipeline.pieces import Pieces
 from pipeline.synthesize import Delivery, SegmentAudio
 from pipeline.text.markup import Pause
 from pipeline.text.prepare import TextSegment
 from service.engine.job import Job
 from service.finish.join import Joiner
-from service.prepared import Part, Prepared
+from service.prepared import Part, Piece, Prepared
 from service.speak import Spoken, segment_seed
 
 
@@ -29,6 +31,9 @@ class Task:
     attempts: list[tuple[list[str], SegmentAudio]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     bytes: int = 0  # of cache that it holds
+    pieces: Pieces | None = None  # where it is spoken while it is made
+    newest: tuple[Decoded, bool] | None = None  # codes to be spoken in pieces, and whether they are all
+    busy: bool = False  # a piece is being made
 
     @property
     def seed(self) -> int:
@@ -43,7 +48,7 @@ class Work:
     """What is still to be done of one request, and what is done but not yet its turn. Used under the engine's lock."""
 
     def __init__(self, job: Job, prepared: Prepared, rate: int):
-        self.job, self.prepared = job, prepared
+        self.job, self.prepared, self.chunks = job, prepared, job.stream == "chunks"
         self.joiner = Joiner(rate, prepared.delivery.options.segment_silence_ms / 1000)
         self.segments = [part for part in prepared.script if isinstance(part, TextSegment)]
         self.waiting = deque(
@@ -51,6 +56,8 @@ class Work:
         )
         self.script = deque(prepared.script)
         self.done: dict[int, Spoken] = {}
+        self.early: dict[int, deque[Tensor]] = defaultdict(deque)  # pieces of segments that are being made
+        self.begun: int | None = None  # the segment a piece of which was handed out last
         self.active = 0  # segments that are being made
         self.told = 0  # segments handed out
         self.served = 0  # when one of its segments was last begun, by the engine's count
@@ -72,17 +79,22 @@ class Work:
             if isinstance(self.script[0], Pause):
                 pause = self.script.popleft()
                 parts.append(Part(self.joiner.add(pause.seconds), pause))
+            elif self.early[self.told]:
+                piece = Piece(self.script[0].text, self.told)
+                parts.append(self.part(self.early[self.told].popleft(), piece))
             elif self.told in self.done:
-                self.script.popleft()
                 spoken = self.done.pop(self.told)
-                self.told += 1
                 parts.append(self.part(spoken.wave, spoken))
+                self.script.popleft()
+                self.early.pop(self.told)
+                self.told += 1
             else:
                 break
         return parts
 
-    def part(self, wave: Tensor, spoken: Spoken) -> Part:
-        return Part(self.joiner.add(wave), spoken)
+    def part(self, wave: Tensor, spoken: Spoken | Piece) -> Part:
+        continues, self.begun = self.begun == self.told, self.told
+        return Part(self.joiner.add(wave, continues), spoken)
 
 
 def next_work(works: Iterable[Work], most_ahead: int) -> Work | None:

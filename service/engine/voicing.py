@@ -7,11 +7,14 @@ import threading
 from contextlib import nullcontext
 
 import torch
+from torch import Tensor
 
-from pipeline.synthesize import Draft, Synthesizer
+from pipeline.gpt.decode import Decoded
+from pipeline.synthesize import Draft, SegmentAudio, Synthesizer
 from service.engine.tasks import Task
-from service.finish.checks import check_segment
-from service.finish.segment import finish_segment
+from service.finish.checks import UNENDED, check_segment, length_problem
+from service.finish.segment import Finished, finish_segment
+from service.finish.shape import PEAK_CEILING, fade_ends
 from service.speak import ATTEMPTS, Spoken, limits_of, notes_of, told
 
 logger = logging.getLogger(__name__)
@@ -34,6 +37,27 @@ class Voicing:
 
     def narrow(self, task: Task) -> bool:
         return self.side_by_side and len(task.work.segments) > 1
+
+    def speak(self, task: Task, decoded: Decoded, last: bool) -> Spoken | Tensor:
+        """The next piece [T] of a segment that is spoken while it is made; the last with all there is to say of it."""
+        rate, begins = self.synthesizer.sample_rate, task.pieces.spoken == 0
+        with self._all:
+            torch.set_num_threads(self.threads)
+            wave = task.pieces.speak(decoded, last)
+        finite = bool(torch.isfinite(wave).all())
+        wave = torch.nan_to_num(wave, nan=0.0, posinf=0.0, neginf=0.0).clamp(-PEAK_CEILING, PEAK_CEILING)
+        wave = fade_ends(wave, rate, start=begins, end=last)
+        if not last:
+            return wave
+        seconds = self.synthesizer.frames(decoded, task.delivery.options.speed) * task.pieces.hop / rate
+        problem = length_problem(
+            seconds, len(task.text.token_ids), task.delivery.options.speed, limits_of(self.synthesizer)
+        )
+        problems = [] if decoded.stopped else [UNENDED]
+        problems += [problem] if problem else []
+        audio = SegmentAudio(wave, len(decoded.codes), decoded.stopped, task.seed)
+        lines = [*problems, *task.notes, *notes_of(task.text, Finished(wave, 0.0))]
+        return told(task.text, wave, audio, finite, task.index, lines)
 
     def render(self, task: Task, draft: Draft) -> Spoken | None:
         """The finished segment; None when it is to be made again with another seed."""
