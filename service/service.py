@@ -135,14 +135,18 @@ class Service:
         Raises ValueError, in one line, for anything the caller can put right."""
         with self.health.watching():
             prepared = self.prepare(request, on_progress)
-            parts = list(self.parts(prepared))
-            return write_result(folder, self.model, prepared, parts, self.setup)
+            return self.write(folder, prepared, list(self.parts(prepared)))
 
-    def stream(self, request: Request, folder: Path) -> Iterator[Path]:
+    def write(self, folder: Path, prepared: Prepared, parts: Sequence[Part]) -> Result:
+        """The files of a request all of whose parts are there."""
+        return write_result(folder, self.model, prepared, parts, self.setup)
+
+    def stream(self, request: Request, folder: Path, stream: str = "segments") -> Iterator[Path]:
         """Speak `request` as WAV files in `folder`, one per segment as soon as it is done; their samples one
-        after another are those of `run`'s file. Raises as `run` does."""
+        after another are those of `run`'s file. With `stream` "chunks" also of segments that are still being made.
+        Raises as `run` does."""
         with self.health.watching():
-            for index, part in enumerate(self.parts(self.prepare(request))):
+            for index, part in enumerate(self.parts(self.prepare(request), stream)):
                 if len(part.chunk.wave):
                     path = folder / f"{index:04d}.wav"
                     write_wav(path, part.chunk.wave, self.synthesizer.sample_rate)
@@ -197,6 +201,6 @@ class Service:
             )
         return spoken[0] if len(spoken) == 1 else asked
 
-    def parts(self, prepared: Prepared) -> Iterator[Part]:
+    def parts(self, prepared: Prepared, stream: str = "segments") -> Iterator[Part]:
         """Every part of the result, in order, as it is done."""
-        return iter(self.engine.speak(prepared))
+        return iter(self.engine.speak(prepared, stream))

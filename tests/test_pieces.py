@@ -111,5 +111,8 @@ def test_a_gap_between_segments_and_none_between_pieces(spoken):
 
 
 def test_a_stream_that_is_none_is_refused(mini_model, delivery):
-    with engine_of(mini_model) as engine, pytest.raises(ValueError, match="stream is 'all'; allowed: segments"):
+    with (
+        engine_of(mini_model) as engine,
+        pytest.raises(ValueError, match="stream is 'all'; allowed: segments"),
+    ):
         engine.submit(None, "all")
