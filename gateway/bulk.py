@@ -30,7 +30,7 @@ class BulkSpeaker:
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list]:
         """name [n], order [n] (pickled) -> name, audio (bytes), receipt (JSON), error (empty where there is none)."""
         orders = [pickle.loads(bytes(order)) for order in batch["order"]]
-        with ThreadPoolExecutor(Door.slots) as threads:
+        with ThreadPoolExecutor(self.speaker.door.slots) as threads:
             spoken = list(threads.map(self.speak, orders))
         audio, receipts, errors = (list(column) for column in zip(*spoken, strict=True))
         return {"name": list(batch["name"]), "audio": audio, "receipt": receipts, "error": errors}

@@ -48,7 +48,8 @@ class Served:
 
 @pytest.fixture(scope="session")
 def service():
-    return Service(Settings.read(model="tiny-en"))
+    """It speaks one request at a time, so that a queue fills."""
+    return Service(Settings.read(model="tiny-en", segment_batch=1))
 
 
 @pytest.fixture(scope="session")
