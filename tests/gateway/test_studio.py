@@ -24,7 +24,8 @@ def test_readings_and_reports_in_plain_words(tmp_path):
 
 @pytest.fixture(scope="module")
 def page_url(served):
-    from gateway.studio import CSS, Server, make_page
+    from gateway.studio import CSS, make_page
+    from gateway.studio_client import Server
 
     page, port = make_page(Server(served.url)), free_port()
     page.launch(server_port=port, prevent_thread_lock=True, css=CSS, footer_links=[], quiet=True)
