@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,8 +33,8 @@ from service.budget import Budget
 from service.cast import cast_of, emotion_of, speaker_of
 from service.catalog import locate
 from service.emotion import Emotions
-from service.finish.join import Joiner
-from service.fit import speak_in
+from service.engine.engine import Engine
+from service.engine.limits import Limits, cache_bytes
 from service.health import Health
 from service.imports import ALL, Imports
 from service.prepared import Part, Prepared, Role, role_of
@@ -41,7 +42,6 @@ from service.reference import Reference, References
 from service.request import Request
 from service.result import Result, write_result
 from service.settings import Settings
-from service.speak import Spoken, speak
 from service.threads import set_threads
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,8 @@ class Service:
         """`packages`: to import meanwhile; fewer where it is known what will be asked."""
         self.settings = settings or Settings.read()
         imports = Imports(packages)
-        set_threads(self.settings.threads)
+        self.threads = set_threads(self.settings.threads)
+        self._preparing = threading.Lock()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         features = self.settings.features
         start = time.perf_counter()
@@ -78,6 +79,12 @@ class Service:
         self.references = References(self.model, denoiser)
         self.emotions = Emotions(self.model, self.references, reader)
         self.health = Health(device)
+        limits = Limits(
+            self.settings.segment_batch,
+            cache_bytes(device, self.settings.cache_mb),
+            self.settings.max_waiting,
+        )
+        self.engine = Engine(self.synthesizer, self.prepare, self.health, limits)
         imports.wait()
         self.setup = {
             "setup.seconds": round(time.perf_counter() - start, 2),
@@ -130,22 +137,31 @@ class Service:
         Raises ValueError, in one line, for anything the caller can put right."""
         with self.health.watching():
             prepared = self.prepare(request, on_progress)
-            parts = list(self.parts(prepared))
-            return write_result(folder, self.model, prepared, parts, self.setup)
+            return self.write(folder, prepared, list(self.parts(prepared)))
 
-    def stream(self, request: Request, folder: Path) -> Iterator[Path]:
+    def write(self, folder: Path, prepared: Prepared, parts: Sequence[Part]) -> Result:
+        """The files of a request all of whose parts are there."""
+        return write_result(folder, self.model, prepared, parts, self.setup)
+
+    def stream(self, request: Request, folder: Path, stream: str = "segments") -> Iterator[Path]:
         """Speak `request` as WAV files in `folder`, one per segment as soon as it is done; their samples one
-        after another are those of `run`'s file. Raises as `run` does."""
+        after another are those of `run`'s file. With `stream` "chunks" also of segments that are still being made.
+        Raises as `run` does."""
         with self.health.watching():
-            for index, part in enumerate(self.parts(self.prepare(request))):
+            for index, part in enumerate(self.parts(self.prepare(request), stream)):
                 if len(part.chunk.wave):
                     path = folder / f"{index:04d}.wav"
                     write_wav(path, part.chunk.wave, self.synthesizer.sample_rate)
                     yield path
 
     def prepare(self, request: Request, on_progress: OnProgress = no_progress) -> Prepared:
-        """Everything before the first segment."""
+        """Everything before the first segment; one request at a time, whatever thread asks."""
         started = time.perf_counter()
+        with self._preparing:
+            torch.set_num_threads(self.threads)  # of this thread: others may compute on fewer
+            return self._prepare(request, on_progress, started)
+
+    def _prepare(self, request: Request, on_progress: OnProgress, started: float) -> Prepared:
         watch = Watch(Stopwatch(self.model.device), both(Budget(self.settings.time_limit), on_progress))
         request = request.checked()
         request = dataclasses.replace(request, text=as_markup(request.text))
@@ -189,19 +205,6 @@ class Service:
             )
         return spoken[0] if len(spoken) == 1 else asked
 
-    def parts(self, prepared: Prepared) -> Iterator[Part]:
-        """Every part of the result, as it is done."""
-        gap = prepared.delivery.options.segment_silence_ms / 1000
-        joiner = Joiner(self.synthesizer.sample_rate, gap)
-        said = (
-            self.synthesizer,
-            prepared.script,
-            prepared.delivery_of,
-            prepared.request.seed,
-            prepared.watch,
-        )
-        duration = prepared.request.duration
-        for part in speak(*said) if duration is None else speak_in(*said, duration, gap):
-            if isinstance(part, Spoken):
-                self.health.heard(part.finite)
-            yield Part(joiner.add(part.wave if isinstance(part, Spoken) else part.seconds), part)
+    def parts(self, prepared: Prepared, stream: str = "segments") -> Iterator[Part]:
+        """Every part of the result, in order, as it is done."""
+        return iter(self.engine.speak(prepared, stream))

@@ -1,25 +1,21 @@
-"""A whole text spoken: each segment made, checked, made again once if need be, and finished for joining."""
+"""What a spoken segment is, its seed, and what is said of it."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from pipeline.synthesize import Delivery, SegmentAudio, Synthesizer
-from pipeline.text.markup import Pause
 from pipeline.text.prepare import TextSegment
-from pipeline.timing import Watch
-from service.budget import SEGMENT
-from service.finish.checks import SegmentLimits, check_segment
-from service.finish.segment import Finished, finish_segment
+from service.finish.checks import SegmentLimits
+from service.finish.segment import Finished
 from service.request import MAX_SEED
 
 logger = logging.getLogger(__name__)
@@ -56,57 +52,6 @@ def segment_seed(seed: int, index: int, attempt: int = 0) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{index}/{attempt}".encode()).digest()[:8], "big") % (
         MAX_SEED + 1
     )
-
-
-def speak(
-    synthesizer: Synthesizer,
-    script: Sequence[TextSegment | Pause],
-    delivery_of: Callable[[TextSegment], Delivery],
-    seed: int,
-    watch: Watch,
-) -> Iterator[Spoken | Pause]:
-    """The parts of `script` in order, each as soon as it is done; delivery_of: who says a segment, and how."""
-    index, segments = 0, sum(isinstance(part, TextSegment) for part in script)
-    for part in script:
-        if isinstance(part, Pause):
-            yield part
-            continue
-        watch.progress(SEGMENT, index, segments)
-        yield speak_segment(synthesizer, part, index, delivery_of(part), seed, watch)
-        index += 1
-
-
-def speak_segment(
-    synthesizer: Synthesizer, text: TextSegment, index: int, delivery: Delivery, seed: int, watch: Watch
-) -> Spoken:
-    """One segment; one that fails its checks is made again with another seed, and the better one is taken."""
-    limits = limits_of(synthesizer)
-    attempts: list[tuple[list[str], SegmentAudio]] = []
-    notes: list[str] = []  # what had to be done otherwise than asked
-    for attempt in range(ATTEMPTS):
-        chosen = segment_seed(seed, index, attempt)
-        audio = with_less_memory(
-            partial(synthesizer.segment, text, seed=chosen, watch=watch), delivery, notes
-        )
-        problems = check_segment(
-            audio.wave,
-            synthesizer.sample_rate,
-            tokens=len(text.token_ids),
-            stopped=audio.stopped,
-            speed=delivery.options.speed,
-            limits=limits,
-        )
-        attempts.append((problems, audio))
-        if not problems:
-            break
-        logger.warning(
-            "segment %d, attempt %d of %d: %s", index + 1, attempt + 1, ATTEMPTS, "; ".join(problems)
-        )
-    problems, audio = min(attempts, key=lambda made: len(made[0]))
-    with watch.stopwatch("finish"):
-        finished = finish_segment(audio.wave, synthesizer.sample_rate)
-    finite = bool(torch.isfinite(audio.wave).all())
-    return told(text, finished.wave, audio, finite, index, [*problems, *notes, *notes_of(text, finished)])
 
 
 def limits_of(synthesizer: Synthesizer) -> SegmentLimits:
