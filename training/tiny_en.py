@@ -12,7 +12,7 @@ import torch
 
 from pipeline.config import ModelConfig
 from pipeline.strict import build, read_yaml
-from training.recipe import STAGES, UNSEEN_SPEAKERS
+from training.recipe import CPU_STAGES, STAGES, UNSEEN_SPEAKERS
 from training.workspace import MODEL_CONFIG, Workspace
 
 DEFAULT_WORK = Path("runs/tiny-en")
@@ -39,6 +39,9 @@ def main() -> None:
         help="folder of corpus, caches and checkpoints, several GB (default: %(default)s)",
     )
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--device", default="cpu", help="where the networks are: cpu or cuda (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.stages) - set(STAGES)
     if unknown:
@@ -49,6 +52,7 @@ def main() -> None:
         arguments.work, build(ModelConfig, read_yaml(MODEL_CONFIG), MODEL_CONFIG.name), UNSEEN_SPEAKERS
     )
     for name in arguments.stages or STAGES:
+        torch.set_default_device("cpu" if name in CPU_STAGES else arguments.device)
         STAGES[name](work)
 
 

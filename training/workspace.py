@@ -73,7 +73,7 @@ class Workspace:
             banks = self.cache("bank").load(["bank"], range(features.CLIPS_PER_SHARD))
             chosen = [banks[index]["bank"] for index in self.seen(banks)]
             torch.save(semantic.feature_statistics(self.recognizer.model, chosen), path)
-        return torch.load(path, weights_only=True)
+        return torch.load(path, map_location=torch.get_default_device(), weights_only=True)
 
     def normalized(self, bank: np.ndarray) -> Tensor:
         """Normalized semantic features [T, D] of a clip's filter bank."""
