@@ -12,8 +12,8 @@ logger = logging.getLogger(__name__)
 
 
 class Health:
-    """Remembers how the last synthesis went. A request that is refused (ValueError) or cancelled says nothing of
-    the service; another exception, or samples that are not finite, does, until a synthesis works again."""
+    """Remembers how the last synthesis went. A request that is refused (ValueError) or cancelled says nothing
+    of the service; another exception, or samples that are not finite, does, until a synthesis works again."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -23,11 +23,14 @@ class Health:
     def watching(self) -> Iterator[None]:
         try:
             yield
-        except (ValueError, OSError, torch.OutOfMemoryError):
+        except Exception as e:
+            self.failed(e)
             raise
-        except Exception:
+
+    def failed(self, error: BaseException) -> None:
+        """A request ended with `error`."""
+        if not isinstance(error, (ValueError, OSError, torch.OutOfMemoryError)):
             self.works = False
-            raise
 
     def heard(self, finite: bool) -> None:
         """A segment was made; finite: whether all its samples are numbers."""

@@ -20,7 +20,8 @@ VTT_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 @dataclass(frozen=True)
 class SegmentReceipt:
     """One segment. text: as it was spoken; written: as it was written, which subtitles show; start, end: of its sound,
-    in seconds; seed: makes it again alone; pieces: what the model was given, phones where it reads phones."""
+    in seconds; seed: makes it again alone; voice: that the text's markup asked for; pieces: what the model was
+    given, phones where it reads phones."""
 
     index: int
     text: str
@@ -30,6 +31,7 @@ class SegmentReceipt:
     seed: int
     warnings: tuple[str, ...] = ()
     written: str = ""
+    voice: str | None = None
     pieces: str = ""
 
 

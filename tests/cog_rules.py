@@ -1,7 +1,7 @@
 """What Cog reads off a predictor: `cog build` parses the file and never runs it.
 
-The rules of Cog 0.23 for the one form this project uses: a class whose attributes are `Input(…)` of literals, named
-as defaults in the signature. Whatever that parser would refuse, drop or garble fails an assertion here.
+The rules of Cog 0.23 for the one form this project uses: a class whose attributes are `Input(…)` of literals,
+named as defaults in the signature. Whatever that parser would refuse, drop or garble fails an assertion here.
 """
 
 import ast
@@ -43,7 +43,11 @@ def read_predictor(path: Path, class_name: str, method: str) -> StaticPredictor:
         for part in node.body
         if isinstance(part, ast.Assign) and isinstance(part.value, ast.Call)
     }
-    own = {part.name: part for part in classes[class_name].body if isinstance(part, ast.FunctionDef)}
+    own = {
+        part.name: part
+        for part in classes[class_name].body
+        if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
     assert len({"run", "predict"} & own.keys()) <= 1, "both run and predict: an error"
     function = own[method]
     arguments = function.args

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import predict
 from tests.conftest import ROOT
 
 # Top to bottom: a floor imports only floors below it.
@@ -38,8 +39,8 @@ def modules() -> dict[str, Path]:
 
 @cache
 def imports(path: Path) -> frozenset[str]:
-    """The modules that `path` imports, by full name; a name out of a package is the package's module of that name
-    where there is one."""
+    """The modules that `path` imports, by full name; a name out of a package is the package's module of that
+    name where there is one."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -79,7 +80,9 @@ def test_no_circle():
 
 
 def test_stages_do_not_import_one_another():
-    """A stage is a folder of pipeline/; what it needs beside itself lies flat in pipeline/ and needs no stage."""
+    """A stage is a folder of pipeline/; what it needs beside itself lies flat in pipeline/ and needs no
+    stage.
+    """
     stages = {path.name for path in (ROOT / "pipeline").iterdir() if (path / "__init__.py").is_file()}
     assert {"text", "conditioning", "gpt", "s2mel", "vocoder"} <= stages
 
@@ -104,7 +107,9 @@ def test_only_the_shells_import_cog():
 
 
 def test_enhance_and_fetching_know_no_model():
-    """Waveforms in and out, files moved: neither needs a stage, a configuration of a model or the wiring of stages."""
+    """Waveforms in and out, files moved: neither needs a stage, a configuration of a model or the wiring of
+    stages.
+    """
     allowed = {
         "pipeline.audio",
         "pipeline.child_environment",
@@ -154,6 +159,15 @@ def test_the_streaming_image_differs_in_its_predictor_alone(cog_build):
     stream = yaml.safe_load((ROOT / "cog.stream.yaml").read_text())
     assert stream.pop("predict") == "predict.py:StreamingPredictor"
     assert stream == {key: value for key, value in cog_build.items() if key != "predict"}
+
+
+def test_the_concurrent_image_differs_in_its_predictor_alone(cog_build):
+    concurrent = yaml.safe_load((ROOT / "cog.concurrent.yaml").read_text())
+    assert concurrent.pop("predict") == "predict.py:ConcurrentPredictor"
+    assert concurrent.pop("concurrency") == {
+        "max": predict.ConcurrentPredictor.predict.__cog_concurrent_max__
+    }
+    assert concurrent == {key: value for key, value in cog_build.items() if key != "predict"}
 
 
 def test_cog_installs_what_is_listed_without_dependencies(cog_build):

@@ -14,12 +14,43 @@ _SPACED = re.compile(r"[ .]+")
 
 CONSONANTS = dict(
     zip(
-        "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split(),
+        [
+            "B",
+            "CH",
+            "D",
+            "DH",
+            "F",
+            "G",
+            "HH",
+            "JH",
+            "K",
+            "L",
+            "M",
+            "N",
+            "NG",
+            "P",
+            "R",
+            "S",
+            "SH",
+            "T",
+            "TH",
+            "V",
+            "W",
+            "Y",
+            "Z",
+            "ZH",
+        ],
         "bʧdðfɡhʤklmnŋpɹsʃtθvwjzʒ",
         strict=True,
     )
 )
-VOWELS = dict(zip("AA AE AO AW AY EH EY IH IY OW OY UH UW".split(), "ɑæɔWIɛAɪiOYʊu", strict=True))
+VOWELS = dict(
+    zip(
+        ["AA", "AE", "AO", "AW", "AY", "EH", "EY", "IH", "IY", "OW", "OY", "UH", "UW"],
+        "ɑæɔWIɛAɪiOYʊu",
+        strict=True,
+    )
+)
 STRESSES = {"0": "", "1": "ˈ", "2": "ˌ", "": ""}
 _FLAPPED = re.compile("(?<=[AIOWYiuæɑəɛɪʊʌɔɹ])t(?=[əɪiO])")
 

@@ -81,6 +81,7 @@ def test_json_holds_every_field():
                 "seed": 7,
                 "warnings": ["it is silent"],
                 "written": "",
+                "voice": None,
                 "pieces": "",
             },
             {
@@ -92,6 +93,7 @@ def test_json_holds_every_field():
                 "seed": 7,
                 "warnings": [],
                 "written": "",
+                "voice": None,
                 "pieces": "",
             },
         ],

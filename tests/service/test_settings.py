@@ -10,7 +10,7 @@ from service.settings import Settings
 
 def test_nothing_set_and_everything_empty_are_the_defaults():
     plain = Settings.read({})
-    assert plain == Settings("tiny-en", ("emotion_text", "denoise"), 600.0, "fast", 0, "INFO")
+    assert plain == Settings("tiny-en", ("emotion_text", "denoise"), 600.0, "fast", 0, 8, 0, 64, "INFO")
     names = [field.metadata["variable"] for field in dataclasses.fields(Settings)]
     assert Settings.read(dict.fromkeys(names, " ")) == dataclasses.replace(plain, features=())
 
