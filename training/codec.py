@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from pipeline.conditioning.codec import SemanticCodec
 from pipeline.config import CodecConfig
+from training.device import place
 from training.features import Arrays
 from training.initialize import initialize
 from training.semantic import LABELS, UNLABELLED
@@ -100,7 +101,7 @@ class CodecStage:
             start = int(rng.integers(len(clip["features"]) - frames + 1))
             features.append(clip["features"][start : start + frames])
             phones.append(clip["phones"][start : start + frames])
-        return torch.from_numpy(np.stack(features)).float(), torch.from_numpy(np.stack(phones)).long()
+        return place(np.stack(features)).float(), place(np.stack(phones)).long()
 
     @torch.no_grad()
     def count(self, codes: Tensor, narrow: Tensor, rng: np.random.Generator, step: int) -> None:
@@ -111,7 +112,7 @@ class CodecStage:
             return
         dead = torch.nonzero(usage < DEAD_SHARE * usage.mean()).flatten()
         outputs = narrow.flatten(0, 1)
-        chosen = torch.from_numpy(rng.integers(len(outputs), size=len(dead)))
+        chosen = place(rng.integers(len(outputs), size=len(dead)))
         self.module.codec.quantizer.quantizers[0].codebook.weight.data[dead] = outputs[chosen]
         usage[dead] = usage.mean()
 

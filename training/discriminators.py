@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.config import ModelConfig
+from training.device import device_type
 from training.features import Arrays
 from training.vocoder import VocoderOptions, VocoderStage, magnitude
 
@@ -134,7 +135,9 @@ class AdversarialStage(VocoderStage):
         total = self.weighted(losses)
         if step < options.adversarial_from:
             return {"loss": total, **losses}
-        with torch.autocast("cpu", enabled=False):  # their convolutions crawl in bf16 where there is no AMX
+        with torch.autocast(
+            device_type(), enabled=False
+        ):  # their convolutions crawl in bf16 where there is no AMX
             wanted = discriminators(wave)
             losses["judged"] = discriminator_loss(wanted, discriminators(made.detach()))
             fixed = {name: parameter.detach() for name, parameter in discriminators.named_parameters()}

@@ -11,6 +11,7 @@ from torch import Tensor
 from pipeline.checkpoints import BARE_TENSOR, CHECKPOINTS
 from pipeline.loading import OWN_FILE, converted_path, is_constant
 from training import discriminators, features, gpt, loop, speaker
+from training.device import place
 from training.workspace import Workspace
 
 LOGS = "training"  # folder of the metrics logs beside the weights
@@ -49,11 +50,8 @@ def emotion_matrices(work: Workspace, model: torch.nn.Module) -> tuple[Tensor, T
     chosen = [index for index in clips if index in styles and len(clips[index]["features"]) >= MATRIX_FRAMES]
     chosen = chosen[: sum(work.config.emotion.rows)]
     with torch.inference_mode():
-        vectors = [
-            model.emotion_vector(torch.from_numpy(clips[index]["features"]).float()[None])[0]
-            for index in chosen
-        ]
-    return torch.from_numpy(np.stack([styles[index] for index in chosen])), torch.stack(vectors)
+        vectors = [model.emotion_vector(place(clips[index]["features"]).float()[None])[0] for index in chosen]
+    return torch.from_numpy(np.stack([styles[index] for index in chosen])), torch.stack(vectors).cpu()
 
 
 def export(work: Workspace, directory: Path, s2mel_run: str) -> int:
@@ -63,7 +61,7 @@ def export(work: Workspace, directory: Path, s2mel_run: str) -> int:
         path = converted_path(directory / CHECKPOINTS[name].file)
         path.parent.mkdir(parents=True, exist_ok=True)
         halves = {
-            key: value.half().contiguous() if value.is_floating_point() else value.contiguous()
+            key: (value.half() if value.is_floating_point() else value).cpu().contiguous()
             for key, value in state.items()
             if not is_constant(key)
         }

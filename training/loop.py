@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pipeline.strict import build, read_yaml
+from training.device import device_type
 
 CHECKPOINT = "checkpoint.pt"
 TERMINATED = 128 + signal.SIGTERM  # exit status of a run that was ended by it
@@ -116,6 +117,12 @@ def asked_to_end() -> Iterator[threading.Event]:
         signal.signal(signal.SIGTERM, former)
 
 
+def attention() -> contextlib.AbstractContextManager:
+    """How attention is computed: on a CPU the plain way, which at these lengths takes two thirds of the time of the fused
+    one in bf16, most of it backward."""
+    return sdpa_kernel(SDPBackend.MATH) if device_type() == "cpu" else contextlib.nullcontext()
+
+
 def train(stage: Stage, run: RunConfig, folder: Path, until: int | None = None) -> dict[str, Tensor]:
     """Train `stage.module` for `run.steps` steps (or up to step `until`), going on from the checkpoint in `folder`.
 
@@ -130,7 +137,6 @@ def train(stage: Stage, run: RunConfig, folder: Path, until: int | None = None) 
     first = restore(folder, module, optimizer, average)
     last = run.steps if until is None else min(until, run.steps)
     module.train()
-    # at these lengths plain attention in bf16 takes two thirds of the CPU time of the fused one, most of it backward
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
     saved = logged = time.monotonic()
     sums: dict[str, float] = {}
@@ -139,7 +145,7 @@ def train(stage: Stage, run: RunConfig, folder: Path, until: int | None = None) 
             torch.manual_seed(run.seed * 1_000_003 + step)
             for group in optimizer.param_groups:
                 group["lr"] = run.rate_at(step)
-            with torch.autocast("cpu", torch.bfloat16, enabled=run.bf16), sdpa_kernel(SDPBackend.MATH):
+            with torch.autocast(device_type(), torch.bfloat16, enabled=run.bf16), attention():
                 losses = stage.losses(np.random.default_rng((run.seed, step)), step)
             loss = losses["loss"]
             if not torch.isfinite(loss):
@@ -198,7 +204,7 @@ def restore(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, a
     path = folder / CHECKPOINT
     if not path.exists():
         return 0
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, map_location=torch.get_default_device(), weights_only=True)
     module.load_state_dict(state["module"])
     optimizer.load_state_dict(state["optimizer"])
     average.state = state["average"]
@@ -211,7 +217,7 @@ def averaged(folder: Path) -> dict[str, Tensor]:
     path = folder / CHECKPOINT
     if not path.exists():
         raise ValueError(f"{folder} has no checkpoint; train that stage first")
-    return torch.load(path, weights_only=True)["average"]
+    return torch.load(path, map_location=torch.get_default_device(), weights_only=True)["average"]
 
 
 def finished(folder: Path, run: RunConfig) -> bool:

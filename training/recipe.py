@@ -28,6 +28,7 @@ from training import (
     teacher,
     vocoder,
 )
+from training.device import place
 from training.workspace import MODEL_CONFIG, Workspace
 
 MODEL = "tiny-en"
@@ -94,7 +95,7 @@ def make_styles(work: Workspace) -> None:
 
     def compute(index: int) -> features.Arrays:
         with torch.inference_mode():
-            return {"style": encoder(torch.from_numpy(banks[index]["fbank"]).float()[None])[0].numpy()}
+            return {"style": encoder(place(banks[index]["fbank"]).float()[None])[0].cpu().numpy()}
 
     work.cache("styles").fill(MEL_CLIPS, banks, compute)
 
@@ -105,7 +106,7 @@ def make_features(work: Workspace) -> None:
     work.cache("features").fill(
         FEATURE_CLIPS,
         banks,
-        lambda index: {"features": work.normalized(banks[index]["bank"]).numpy().astype(np.float16)},
+        lambda index: {"features": work.normalized(banks[index]["bank"]).cpu().numpy().astype(np.float16)},
     )
 
 
@@ -124,7 +125,7 @@ def make_latents(work: Workspace) -> None:
     def compute(index: int) -> features.Arrays:
         choices = work.conditions[work.clips[index].speaker]
         found = gpt.teacher_forced_latents(model, work.sample(index), choices[index % len(choices)])
-        return {"latents": found.numpy().astype(np.float16)}
+        return {"latents": found.cpu().numpy().astype(np.float16)}
 
     work.cache("latents").fill(LATENT_CLIPS, work.codes, compute)
 
@@ -156,7 +157,7 @@ def train_codec(work: Workspace) -> None:
     loop.train(stage, run, work.run("codec"))
     for name, some in (("trained", work.seen(clips)), ("unseen", work.unseen(clips))):
         some = some[:CHECKED_CLIPS]
-        codes = [_quantized(work, torch.from_numpy(clips[i]["features"]).float()) for i in some]
+        codes = [_quantized(work, place(clips[i]["features"]).float()) for i in some]
         found = codec.information(codes, [clips[i]["phones"] for i in some], work.config.codec.codebook_size)
         work.note("codec", **{f"{key}_{name}_voices": value for key, value in found.items()})
 
@@ -259,7 +260,7 @@ def _train_flow(
 def _quantized(work: Workspace, features: Tensor) -> np.ndarray:
     """Codes int16 [T] of normalized features [T, D]."""
     with torch.inference_mode():
-        return work.codec.quantize(features[None])[0][0].numpy().astype(np.int16)
+        return work.codec.quantize(features[None])[0][0].cpu().numpy().astype(np.int16)
 
 
 STAGES = {
@@ -282,3 +283,4 @@ STAGES = {
     "s2mel_distilled": train_s2mel_distilled,
     "export": export_model,
 }
+CPU_STAGES = frozenset({"speech", "fast_speech", "bank", "audio", "fbank"})  # which read and measure sound

@@ -14,6 +14,7 @@ from pipeline.config import ModelConfig
 from pipeline.s2mel.dit import FlowEstimator
 from pipeline.s2mel.flow import swayed
 from pipeline.s2mel.regulator import LengthRegulator, make_latent_projection
+from training.device import place
 from training.features import Arrays
 from training.initialize import initialize
 
@@ -108,13 +109,11 @@ class S2MelStage:
         ].parameters():  # latents add nothing until they are trained with
             nn.init.zeros_(parameter)
         with torch.no_grad():  # the flow's mean velocity is the mean mel: start from it
-            some = torch.cat(
-                [torch.from_numpy(clips[index]["mel"]).float() for index in self.targets[:64]], dim=1
-            )
+            some = torch.cat([place(clips[index]["mel"]).float() for index in self.targets[:64]], dim=1)
             self.module.cfm.estimator.conv2.bias.copy_(some.mean(1))
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
-        given = torch.from_numpy(rng.random(self.options.batch) >= self.options.drop_condition).float()
+        given = place(rng.random(self.options.batch) >= self.options.drop_condition).float()
         path = self.draw(rng, given[:, None, None])
         velocity = self.module.cfm.estimator(path.noisy, path.t, path.prompt, path.condition, path.style)
         return path.errors(velocity, path.velocity)
@@ -128,7 +127,7 @@ class S2MelStage:
         reference = self.crop(rng, references, options.reference_codes)
         embedding = target.embedding
         if target.latents is not None:
-            kept = torch.from_numpy(rng.random(options.batch) >= options.drop_latents).float()[:, None, None]
+            kept = place(rng.random(options.batch) >= options.drop_latents).float()[:, None, None]
             embedding = embedding + kept * module.gpt_layer(target.latents)
         condition = torch.cat(
             [
@@ -137,7 +136,7 @@ class S2MelStage:
             ],
             dim=1,
         )
-        style = torch.from_numpy(np.stack([self.styles[index] for index in references])).float()
+        style = place(np.stack([self.styles[index] for index in references])).float()
         clean = torch.cat([reference.mel, target.mel], dim=-1)
         prompt_frames = reference.mel.shape[-1]
         prompt = clean.clone()
@@ -160,12 +159,10 @@ class S2MelStage:
             start = int(rng.integers(len(clip["codes"]) - codes + 1))
             first = round(start * self.frames_per_code)
             first = min(first, clip["mel"].shape[1] - frames)
-            embeddings.append(
-                self.codebook[torch.from_numpy(clip["codes"][start : start + codes].astype(np.int64))]
-            )
-            mels.append(torch.from_numpy(clip["mel"][:, first : first + frames]).float())
+            embeddings.append(self.codebook[place(clip["codes"][start : start + codes].astype(np.int64))])
+            mels.append(place(clip["mel"][:, first : first + frames]).float())
             if "latents" in clip:
-                latents.append(torch.from_numpy(clip["latents"][start : start + codes]).float())
+                latents.append(place(clip["latents"][start : start + codes]).float())
         return Crops(torch.stack(embeddings), torch.stack(mels), torch.stack(latents) if latents else None)
 
 

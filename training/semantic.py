@@ -16,6 +16,7 @@ from pipeline.conditioning.semantic import SemanticEncoder
 from pipeline.config import SemanticConfig
 from pipeline.text.phones import PHONES, STRESS
 from training.data import Clip, read_wave_at
+from training.device import place
 from training.features import Arrays
 from training.teacher import PAD
 
@@ -149,7 +150,7 @@ class SemanticStage:
             start = int(rng.integers(len(clip["bank"]) - frames + 1))
             banks.append(clip["bank"][start : start + frames])
             phones.append(clip["phones"][start : start + frames])
-        return torch.from_numpy(np.stack(banks)).float(), torch.from_numpy(np.stack(phones)).long()
+        return place(np.stack(banks)).float(), place(np.stack(phones)).long()
 
     def augment(self, bank: Tensor, rng: np.random.Generator) -> Tensor:
         """Noise, a random spectral tilt per clip, and masks along time and frequency."""
@@ -171,7 +172,7 @@ class SemanticStage:
 @torch.inference_mode()
 def hidden_states(model: Wav2Vec2BertModel, bank: np.ndarray) -> Tensor:
     """The features of one whole clip before normalization: [T, M] -> [T, D]."""
-    return model(torch.from_numpy(bank).float()[None]).last_hidden_state[0]
+    return model(place(bank).float()[None]).last_hidden_state[0]
 
 
 @torch.inference_mode()
@@ -186,7 +187,7 @@ def phone_accuracy(module: PhoneRecognizer, clips: Sequence[Arrays]) -> float:
     """Share of frames whose phone is recognized, over whole clips."""
     hits = frames = 0
     for clip in clips:
-        found = module(torch.from_numpy(clip["bank"]).float()[None])[0].argmax(-1).numpy()
+        found = module(place(clip["bank"]).float()[None])[0].argmax(-1).cpu().numpy()
         labelled = clip["phones"] != UNLABELLED
         hits, frames = hits + int((found == clip["phones"])[labelled].sum()), frames + int(labelled.sum())
     return hits / frames

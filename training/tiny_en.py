@@ -12,8 +12,8 @@ import torch
 
 from pipeline.config import ModelConfig
 from pipeline.strict import build, read_yaml
-from training.recipe import STAGES, UNSEEN_SPEAKERS
-from training.workspace import MODEL_CONFIG, Workspace
+from training.recipe import CPU_STAGES, STAGES, UNSEEN_SPEAKERS
+from training.workspace import CONFIGS, MODEL_CONFIG, Workspace
 
 DEFAULT_WORK = Path("runs/tiny-en")
 WORK_VARIABLE = "TINY_EN_WORK"
@@ -39,6 +39,12 @@ def main() -> None:
         help="folder of corpus, caches and checkpoints, several GB (default: %(default)s)",
     )
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--device", default="cpu", help="where the networks are: cpu or cuda (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--settings", type=Path, help="folder of STAGE.yaml files that stand for those of training/configs"
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.stages) - set(STAGES)
     if unknown:
@@ -46,9 +52,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     work = Workspace(
-        arguments.work, build(ModelConfig, read_yaml(MODEL_CONFIG), MODEL_CONFIG.name), UNSEEN_SPEAKERS
+        arguments.work,
+        build(ModelConfig, read_yaml(MODEL_CONFIG), MODEL_CONFIG.name),
+        UNSEEN_SPEAKERS,
+        (CONFIGS,) if arguments.settings is None else (arguments.settings, CONFIGS),
     )
     for name in arguments.stages or STAGES:
+        torch.set_default_device("cpu" if name in CPU_STAGES else arguments.device)
         STAGES[name](work)
 
 

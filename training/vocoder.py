@@ -18,6 +18,7 @@ from pipeline.audio import log_mel
 from pipeline.config import AudioConfig, ModelConfig, VocoderConfig
 from pipeline.vocoder.bigvgan import BigVGAN
 from training.data import Clip, read_wave_at
+from training.device import device_type, place
 from training.features import Arrays
 from training.fused import fuse
 
@@ -65,7 +66,7 @@ def audio_arrays(config: AudioConfig, clip: Clip) -> Arrays:
 
 @functools.cache
 def _filters(size: int, bands: int, rate: int) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(librosa.filters.mel(sr=rate, n_fft=size, n_mels=bands)), torch.hann_window(size)
+    return place(librosa.filters.mel(sr=rate, n_fft=size, n_mels=bands)), torch.hann_window(size)
 
 
 def magnitude(wave: Tensor, size: int, window: Tensor) -> Tensor:
@@ -149,7 +150,7 @@ class VocoderStage:
     def distances(self, made: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         """How far waves [B, T] are from each other, by each measure."""
         rate = self.audio.sample_rate
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(device_type(), enabled=False):
             return {
                 "mel": mel_loss(made, wanted, self.audio),
                 "scales": scales_loss(made, wanted, rate),
@@ -169,10 +170,7 @@ class VocoderStage:
             start = int(rng.integers(clip["mel"].shape[1] - frames + 1))
             mels.append(clip["mel"][:, start : start + frames])
             waves.append(clip["wave"][start * hop : (start + frames) * hop])
-        return (
-            torch.from_numpy(np.stack(mels)).float(),
-            torch.from_numpy(np.stack(waves)).float() / PCM_SCALE,
-        )
+        return (place(np.stack(mels)).float(), place(np.stack(waves)).float() / PCM_SCALE)
 
 
 def load_vocoder(config: VocoderConfig, state: Mapping[str, Tensor]) -> BigVGAN:

@@ -1,7 +1,7 @@
 """The work folder of a recipe: corpus, caches and checkpoints, and what later stages are fed from them."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,16 @@ PARTS = ("speech", "fast_speech")
 class Workspace:
     """Lazily read parts of one work folder; everything is computed at most once and only when asked for."""
 
-    def __init__(self, folder: Path, config: ModelConfig, unseen_speakers: frozenset[str]):
+    def __init__(
+        self,
+        folder: Path,
+        config: ModelConfig,
+        unseen_speakers: frozenset[str],
+        settings_folders: Sequence[Path] = (CONFIGS,),
+    ):
+        """The settings of a stage are in the first of `settings_folders` that has a file of its name."""
         self.folder, self.config, self.unseen_speakers = folder, config, unseen_speakers
+        self.settings_folders = settings_folders
 
     @functools.cached_property
     def clips(self) -> dict[int, data.Clip]:
@@ -51,8 +59,9 @@ class Workspace:
         return self.folder / "runs" / stage
 
     def settings(self, stage: str, options_type: type) -> tuple[loop.RunConfig, object]:
-        """The run and the stage section of `configs/STAGE.yaml`."""
-        path = CONFIGS / f"{stage}.yaml"
+        """The run and the stage section of the stage's configuration."""
+        paths = [folder / f"{stage}.yaml" for folder in self.settings_folders]
+        path = next((path for path in paths if path.exists()), paths[-1])
         return loop.read_run(path), build(options_type, read_yaml(path)["stage"], path.name)
 
     def note(self, stage: str, **values: float) -> None:
@@ -73,7 +82,7 @@ class Workspace:
             banks = self.cache("bank").load(["bank"], range(features.CLIPS_PER_SHARD))
             chosen = [banks[index]["bank"] for index in self.seen(banks)]
             torch.save(semantic.feature_statistics(self.recognizer.model, chosen), path)
-        return torch.load(path, weights_only=True)
+        return torch.load(path, map_location=torch.get_default_device(), weights_only=True)
 
     def normalized(self, bank: np.ndarray) -> Tensor:
         """Normalized semantic features [T, D] of a clip's filter bank."""
