@@ -48,7 +48,13 @@ class DeviceDecoder:
     """Room for `groups` sequences of `slots` beams each, which join and leave between steps."""
 
     def __init__(
-        self, model: UnifiedVoice, groups: int, slots: int, max_codes: int, prompt_rows: int, graphs: bool = True
+        self,
+        model: UnifiedVoice,
+        groups: int,
+        slots: int,
+        max_codes: int,
+        prompt_rows: int,
+        graphs: bool = True,
     ):
         """`max_codes`: the most codes of any sequence; `prompt_rows`: of any prompt, without the start token."""
         self.model, self.config = model, model.config
@@ -112,8 +118,7 @@ class DeviceDecoder:
         for _ in range(steps):
             reach = self.reach()
             self.graphs.run(
-                (groups, reach, width),
-                lambda reach=reach: cycle(self.weights, buffers, state, reach, width),
+                (groups, reach, width), lambda reach=reach: cycle(self.weights, buffers, state, reach, width)
             )
             self.steps += 1
         self.flags.put(torch.stack([self.state.done, self.state.broken]), self.steps)

@@ -19,7 +19,16 @@ from torch.utils._pytree import tree_leaves
 from pipeline.loading import Constants, NoInitialValues
 
 DEVICE = torch.device("cuda", 0)
-WAITING = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "unique", "masked_select", "item", "bincount")
+WAITING = (
+    "_local_scalar_dense",
+    "nonzero",
+    "is_nonzero",
+    "equal",
+    "unique",
+    "masked_select",
+    "item",
+    "bincount",
+)
 ASKING = ("__int__", "__float__", "__bool__", "__index__", "item", "tolist", "numpy", "cpu")
 ASKING += ("nonzero", "masked_select", "unique", "equal")
 MOVING = ("to", "_to_copy", "copy_", "copy")

@@ -134,7 +134,8 @@ def test_company_and_order_of_joining_change_nothing(gpt, beams, seed):
     dice = random.Random(seed)
     kinds = [asked for asked in SEARCHES if asked.num_beams == beams]
     waiting = [
-        (random_prompt(gpt, dice.choice(TEXTS)), dice.choice(kinds), dice.getrandbits(60) | 1) for _ in range(8)
+        (random_prompt(gpt, dice.choice(TEXTS)), dice.choice(kinds), dice.getrandbits(60) | 1)
+        for _ in range(8)
     ]
     wanted = [expected(gpt, *sequence) for sequence in waiting]
     decoder = DeviceDecoder(gpt, 3, beams, LIMIT, 60)
