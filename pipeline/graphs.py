@@ -53,6 +53,10 @@ class Graphs:
             function()
         return graph
 
+    def forget(self, key: Hashable) -> None:
+        """Forget what was recorded under `key`."""
+        self.recorded.pop(key, None)
+
     def clear(self) -> None:
         """Forget every recording and give their memory back."""
         self.recorded.clear()

@@ -6,15 +6,18 @@ Axes: n codes, D GPT width, C mel channels, R reference frames, F target frames,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from pipeline.config import SynthesisConfig
 from pipeline.gpt.decode import Decoded, decode
+from pipeline.gpt.device import DeviceDecoders
 from pipeline.gpt.sampling import SamplingOptions
 from pipeline.model import Model, dtype_of
 from pipeline.s2mel.flow import draw_noise, solve
+from pipeline.s2mel.player import FlowPlayer
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import OnProgress, Watch, no_progress
 from pipeline.voice import Voice
@@ -63,6 +66,16 @@ class Synthesizer:
     def __init__(self, model: Model):
         self.model = model
         self.sample_rate = model.config.audio.sample_rate
+        self.decode, self.solve = partial(decode, model.gpt), partial(solve, model.dit)
+        self.kept: tuple[DeviceDecoders, FlowPlayer] | None = None
+        if model.device.type == "cuda":
+            decoders, flow = self.kept = DeviceDecoders(model.gpt), FlowPlayer(model.dit, model.device)
+            self.decode, self.solve = decoders.decode, flow.solve
+
+    def free(self) -> None:
+        """Give back what is kept on the device between segments: caches, buffers and graphs."""
+        for part in self.kept or ():
+            part.clear()
 
     @torch.inference_mode()
     def segment(self, text: TextSegment, delivery: Delivery, seed: int, watch: Watch) -> SegmentAudio:
@@ -88,8 +101,7 @@ class Synthesizer:
         ids = torch.tensor([text_ids], device=self.model.device)
         latents, emotion = delivery.voice.speaker_latents, delivery.emotion_vector
         prompt = gpt.prompt_inputs(latents.to(dtype), emotion.to(dtype), ids)
-        return decode(
-            gpt,
+        return self.decode(
             prompt,
             sampling_options(options),
             generator,
@@ -114,8 +126,7 @@ class Synthesizer:
         conditions = torch.cat([voice.prompt_condition, condition], dim=1)
         noise = draw_noise(config.audio.n_mels, conditions.shape[1], generator, options.noise_scale)
         dtype = model.dit.dtype
-        return solve(
-            model.dit,
+        return self.solve(
             noise.to(model.device, dtype),
             voice.reference_mel.to(dtype),
             conditions.to(dtype),

@@ -123,7 +123,8 @@ def with_less_memory(
         return synthesizer.segment(text, delivery, seed, watch)
     except torch.OutOfMemoryError:
         logger.warning("out of memory on the device: trying with one beam")
-    free_memory()  # outside the handler, whose traceback holds the tensors
+    synthesizer.free()  # outside the handler, whose traceback holds the tensors
+    free_memory()
     beams = delivery.options.num_beams
     notes.append(
         f"the device had too little memory for {beams} beams, it was made with one"
