@@ -9,7 +9,7 @@ Axes: G groups (sequences), S slots (beams of one), P prompt length, D width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,20 +59,43 @@ class DeviceDecoder:
         """`max_codes`: the most codes of any sequence; `prompt_rows`: of any prompt, without the start token."""
         self.model, self.config = model, model.config
         self.weights = StepWeights.of(model)
-        self.device, dtype = self.weights.tokens.device, self.weights.tokens.dtype
+        self.device = self.weights.tokens.device
         self.slots, self.max_codes, self.prompt_rows = slots, max_codes, prompt_rows
-        capacity = -(-(prompt_rows + 1 + slots * max_codes) // REACH_STEP) * REACH_STEP
-        sizes = (groups, slots, capacity, prompt_rows + 1)
-        self.buffers = StepBuffers.empty(self.config, *sizes, self.device, dtype)
+        self.buffers, self.state = self.tensors(
+            self.config, groups, slots, max_codes, prompt_rows, self.device, self.weights.tokens.dtype
+        )
         self.buffers.rows.zero_()  # rows that are masked are still multiplied, by zero
         self.buffers.logits.zero_()
         self.buffers.mask[..., 0] = 0
-        self.state = SearchState.empty(self.config, groups, slots, max_codes, self.device, dtype)
         self.graphs = Graphs(self.device, graphs)
         self.places: dict[int, Place] = {}
         self.steps = 0
         self.flags = FlagReader(self.device)
         self.ended: dict[int, bool] = {}  # group -> whether it broke
+
+    @staticmethod
+    def tensors(
+        config: GPTConfig,
+        groups: int,
+        slots: int,
+        max_codes: int,
+        prompt_rows: int,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> tuple[StepBuffers, SearchState]:
+        """All the memory that it holds."""
+        capacity = -(-(prompt_rows + 1 + slots * max_codes) // REACH_STEP) * REACH_STEP
+        sizes = (groups, slots, capacity, prompt_rows + 1)
+        buffers = StepBuffers.empty(config, *sizes, device, dtype)
+        return buffers, SearchState.empty(config, groups, slots, max_codes, device, dtype)
+
+    @classmethod
+    def bytes(
+        cls, config: GPTConfig, groups: int, slots: int, max_codes: int, prompt_rows: int, dtype: torch.dtype
+    ) -> int:
+        """What such a decoder's tensors take, counted without making them."""
+        held = cls.tensors(config, groups, slots, max_codes, prompt_rows, torch.device("meta"), dtype)
+        return sum(t.nbytes for t in held_tensors(held))
 
     @property
     def free(self) -> list[int]:
@@ -183,6 +206,18 @@ class DeviceDecoder:
         self.state.done[group] = True
         self.places.pop(group)
         self.ended.pop(group, None)
+
+
+def held_tensors(part: object) -> Iterator[Tensor]:
+    """Every tensor in a structure of tuples and objects with attributes."""
+    if isinstance(part, Tensor):
+        yield part
+    elif isinstance(part, tuple):
+        for inner in part:
+            yield from held_tensors(inner)
+    elif hasattr(part, "__dict__"):
+        for inner in vars(part).values():
+            yield from held_tensors(inner)
 
 
 @torch.inference_mode()
