@@ -248,8 +248,8 @@ def decode_together(
 class DeviceDecoders:
     """One decoder for one sequence at a time per number of beams, kept with its cache and its graphs."""
 
-    def __init__(self, model: UnifiedVoice):
-        self.model = model
+    def __init__(self, model: UnifiedVoice, graphs: bool = True):
+        self.model, self.graphs = model, graphs
         self.kept: dict[int, DeviceDecoder] = {}
 
     def decoder(self, slots: int, max_codes: int) -> DeviceDecoder:
@@ -257,7 +257,7 @@ class DeviceDecoders:
         if found is None or found.max_codes < max_codes:
             self.kept.pop(slots, None)  # its memory first
             rows = longest_prompt(self.model.config)
-            found = self.kept[slots] = DeviceDecoder(self.model, 1, slots, max_codes, rows)
+            found = self.kept[slots] = DeviceDecoder(self.model, 1, slots, max_codes, rows, self.graphs)
         return found
 
     def decode(
