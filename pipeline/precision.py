@@ -54,12 +54,6 @@ def check_precision(name: str) -> str:
     return name
 
 
-def load_dtype(precision: str, checkpoint: str, device: torch.device) -> torch.dtype:
-    """The type a checkpoint's tensors are loaded in: on a GPU the GPT, most of the memory and time, in half."""
-    half = device.type == "cuda" and checkpoint == "gpt" and precision != "exact"
-    return torch.float16 if half else torch.float32
-
-
 def apply_precision(precision: str, checkpoint: str, module: nn.Module, mapped: bool) -> None:
     """Make a module that was just loaded on the CPU what `precision` says, in place. `mapped`: its tensors are those of
     a memory-mapped file or its own, so that what is packed can be given back at once."""

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from pipeline.config import ModelConfig, SynthesisConfig
 from pipeline.gpt.decode import Decoded, decode
+from pipeline.gpt.device import DeviceDecoders
 from pipeline.gpt.sampling import SamplingOptions
 from pipeline.model import Model, dtype_of
 from pipeline.s2mel.flow import draw_noise, solve
+from pipeline.s2mel.player import FlowPlayer
 from pipeline.s2mel.together import FlowRow, batches, padded, solve_together
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import OnProgress, Watch, no_progress
@@ -82,6 +85,16 @@ class Synthesizer:
     def __init__(self, model: Model):
         self.model = model
         self.sample_rate = model.config.audio.sample_rate
+        self.decode, self.solve = partial(decode, model.gpt), partial(solve, model.dit)
+        self.kept: tuple[DeviceDecoders, FlowPlayer] | None = None
+        if model.device.type == "cuda":
+            decoders, flow = self.kept = DeviceDecoders(model.gpt), FlowPlayer(model.dit, model.device)
+            self.decode, self.solve = decoders.decode, flow.solve
+
+    def free(self) -> None:
+        """Give back what is kept on the device between segments: caches, buffers and graphs."""
+        for part in self.kept or ():
+            part.clear()
 
     @torch.inference_mode()
     def segment(self, text: TextSegment, delivery: Delivery, seed: int, watch: Watch) -> SegmentAudio:
@@ -134,8 +147,7 @@ class Synthesizer:
     ) -> Decoded:
         """Mel codes [n] and latents [n, D] of one segment."""
         options = delivery.options
-        return decode(
-            self.model.gpt,
+        return self.decode(
             self.prompt(text_ids, delivery),
             sampling_options(options),
             generator,
@@ -156,8 +168,7 @@ class Synthesizer:
         if frames == 0:
             return voice.reference_mel[..., :0]
         row = self.flow_row(decoded, delivery, generator, frames)
-        return solve(
-            self.model.dit,
+        return self.solve(
             row.noise,
             row.reference_mel,
             row.condition,

@@ -91,14 +91,17 @@ def told(
     )
 
 
-def with_less_memory(make: Callable[[Delivery], Made], delivery: Delivery, notes: list[str]) -> Made:
+def with_less_memory(
+    synthesizer: Synthesizer, make: Callable[[Delivery], Made], delivery: Delivery, notes: list[str]
+) -> Made:
     """`make(delivery)`; when the device's memory does not suffice, it is freed and tried once more with one beam,
     which `notes` tell. Raises ValueError when that fails as well."""
     try:
         return make(delivery)
     except torch.OutOfMemoryError:
         logger.warning("out of memory on the device: trying with one beam")
-    free_memory()  # outside the handler, whose traceback holds the tensors
+    synthesizer.free()  # outside the handler, whose traceback holds the tensors
+    free_memory()
     beams = delivery.options.num_beams
     notes.append(
         f"the device had too little memory for {beams} beams, it was made with one"

@@ -113,6 +113,18 @@ class StepBuffers:
             reading=reading,
         )
 
+    def first(self, groups: int) -> StepBuffers:
+        """Views of the first groups."""
+        rows = groups * self.mask.shape[2]
+        return StepBuffers(
+            *(tensor[:rows] for tensor in (self.tokens, self.positions, self.writes)),
+            mask=self.mask[:groups],
+            rows=self.rows[:, :groups],
+            hidden=self.hidden[:rows],
+            logits=self.logits[:rows],
+            reading=None if self.reading is None else self.reading.first(groups),
+        )
+
     def cache(self, group: int) -> KVCache:
         """The cache of one group, for its prompt."""
         return KVCache(self.rows[:, group])

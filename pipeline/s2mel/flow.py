@@ -28,6 +28,18 @@ def swayed(u: Tensor, sway: float) -> Tensor:
     return u + sway * (torch.cos(math.pi / 2 * u) - 1 + u)
 
 
+def halves(
+    noise: Tensor, reference_mel: Tensor, condition: Tensor, style: Tensor, cfg_rate: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Prompt [B, C, T], condition and style of the conditional half and, where there is guidance, of the null one."""
+    prompt = torch.zeros_like(noise)
+    prompt[..., : reference_mel.shape[-1]] = reference_mel
+    if cfg_rate == 0:
+        return prompt, condition, style
+    prompt, condition, style = (torch.cat([x, torch.zeros_like(x)]) for x in (prompt, condition, style))
+    return prompt, condition, style
+
+
 @torch.inference_mode()
 def solve(
     dit: DiT,
@@ -49,11 +61,8 @@ def solve(
     if steps < 1:
         raise ValueError(f"diffusion_steps is {steps}; allowed: 1 or more")
     reference = reference_mel.shape[-1]
-    prompt = torch.zeros_like(noise)
-    prompt[..., :reference] = reference_mel
     guided = cfg_rate != 0
-    if guided:
-        prompt, condition, style = (torch.cat([x, torch.zeros_like(x)]) for x in (prompt, condition, style))
+    prompt, condition, style = halves(noise, reference_mel, condition, style, cfg_rate)
     static = dit.prepare(prompt, condition, style, needed=reference)
     times = swayed(torch.linspace(0, 1, steps + 1), sway)
     x = noise.clone()

@@ -285,6 +285,7 @@ class Engine:
     def _went_wrong(self, task: Task, error: BaseException) -> None:
         """One more try with one beam where the device had too little memory; else the request ends."""
         if isinstance(error, torch.OutOfMemoryError):
+            self.synthesizer.free()
             free_memory()
             beams, tried = task.delivery.options.num_beams, bool(task.notes or task.pieces)
             if not tried:
