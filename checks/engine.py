@@ -7,7 +7,6 @@ A text of eight segments, spoken one by one and together in turn; codes a second
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import hashlib
 import sys
 import time
@@ -21,9 +20,12 @@ from checks.heads import ShiftedHead
 from pipeline.gpt.batch import BatchDecoder, alike
 from pipeline.gpt.decode import decode
 from pipeline.gpt.sampling import SamplingOptions
+from pipeline.text.prepare import TextSegment
+from service.finish.segment import finish_segment
 from service.request import Request
 from service.service import Service
 from service.settings import Settings
+from service.speak import Spoken, segment_seed
 
 SPEAKER = Path(__file__).resolve().parent.parent / "examples/speaker.wav"
 SENTENCES = (
@@ -82,38 +84,69 @@ def decoding(size: str | None, model: str | None, precision: str, count: int, ru
 
 
 def text(precision: str, runs: int) -> None:
+    """Eight segments by the stages themselves, one after the other on all threads, and by the engine."""
     service = Service(Settings.read(precision=precision))
     service.warm_up()
     request = Request("\n\n".join(SENTENCES), SPEAKER, seed=3)
-    seconds: dict[int, list[float]] = {1: [], 8: []}
-    digests: dict[int, set[str]] = {1: set(), 8: set()}
+    seconds: dict[str, list[float]] = {"one by one": [], "together": []}
+    digests: dict[str, set[str]] = {"one by one": set(), "together": set()}
     for _ in range(runs):
-        for batch in seconds:
-            service.engine.limits = dataclasses.replace(service.engine.limits, segment_batch=batch)
+        for name in seconds:
             prepared = service.prepare(request)
+            segments = [part for part in prepared.script if isinstance(part, TextSegment)]
             start = time.perf_counter()
-            parts = list(service.parts(prepared))
-            seconds[batch].append(time.perf_counter() - start)
-            wave = torch.cat([part.chunk.wave for part in parts])
-            digests[batch].add(hashlib.sha256(wave.numpy().tobytes()).hexdigest()[:12])
+            if name == "together":
+                parts = [part for part in service.parts(prepared) if isinstance(part.spoken, Spoken)]
+                waves = [part.spoken.wave for part in parts]
+            else:
+                made = [
+                    service.synthesizer.segment(
+                        segment, prepared.delivery, segment_seed(3, index), prepared.watch
+                    )
+                    for index, segment in enumerate(segments)
+                ]
+                waves = [finish_segment(audio.wave, service.synthesizer.sample_rate).wave for audio in made]
+            seconds[name].append(time.perf_counter() - start)
+            digests[name].add(hashlib.sha256(torch.cat(waves).numpy().tobytes()).hexdigest()[:12])
             told = {stage: round(value, 2) for stage, value in prepared.watch.stopwatch.seconds.items()}
-            print(f"  {precision}, {batch} together: {seconds[batch][-1]:.2f} s {told}", flush=True)
-    one, many = min(seconds[1]), min(seconds[8])
+            print(f"  {precision}, {name}: {seconds[name][-1]:.2f} s {told}", flush=True)
+    one, many = (min(values) for values in seconds.values())
+    audio = sum(map(len, waves)) / service.synthesizer.sample_rate
     print(
-        f"{service.model.config.name}, {precision}: {len(wave) / service.synthesizer.sample_rate:.1f} s of audio, one by "
-        f"one {one:.2f} s, together {many:.2f} s: {many / one:.2f}; bytes {digests}",
+        f"{service.model.config.name}, {precision}: {audio:.1f} s of audio, one by one {one:.2f} s, together {many:.2f} s: "
+        f"{many / one:.2f}; bytes {digests}",
         flush=True,
     )
+    service.engine.close()
+
+
+def first_audio(precision: str, runs: int) -> None:
+    """Seconds to the first sound of a sentence of 20 words, the voice known."""
+    service = Service(Settings.read(precision=precision))
+    service.warm_up()
+    words = " ".join(" ".join(SENTENCES[:2]).split()[:20])
+    for stream in ("segments", "chunks"):
+        found = []
+        for seed in range(runs + 1):
+            start = time.perf_counter()
+            parts = iter(service.engine.submit(Request(words, SPEAKER, seed=seed), stream))
+            next(part for part in parts if len(part.chunk.wave))
+            found.append(time.perf_counter() - start)
+            list(parts)
+        print(f"{precision}, stream={stream}: first sound after {min(found[1:]):.2f} s", flush=True)
     service.engine.close()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="checks.engine", description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="codes a second at full size, nothing else")
+    parser.add_argument("--first", action="store_true", help="seconds to the first sound, nothing else")
     parser.add_argument("--precision", default="fast")
     parser.add_argument("--runs", type=int, default=2)
     options = parser.parse_args()
-    if options.full:
+    if options.first:
+        first_audio(options.precision, options.runs)
+    elif options.full:
         decoding("full", None, options.precision, 8, options.runs)
     else:
         text(options.precision, options.runs)

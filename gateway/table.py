@@ -15,6 +15,7 @@ from gateway.problem import Problem
 from gateway.speaker import Order
 from gateway.voices import Library
 from pipeline.text.markup import Turn, split_markup
+from pipeline.text.prepare import check_text
 from pipeline.text.turns import as_markup
 from service.fields import checks_of, from_text
 from service.request import Request
@@ -133,6 +134,7 @@ class Reader:
         text = values.pop("text", None)
         if text is None:
             raise RowError("text is missing")
+        check_text(text)
         request = Request(text, Path("speaker"), emotion_audio=Path("x") if emotion else None, **values)
         if request.seed is None:
             request = dataclasses.replace(request, seed=0)

@@ -115,7 +115,7 @@ class Service:
                 Request(
                     WARM_UP_TEXT,
                     path,
-                    denoise=self.references.warms_denoiser,
+                    denoise=self.references.denoiser is not None,
                     emotion_from_text=self.emotions.reader is not None,
                     num_beams=1,
                     diffusion_steps=WARM_UP_STEPS,

@@ -1,12 +1,11 @@
 """The gateway's parts without a server: settings, keys, voices, formats, lost replicas, stale files."""
 
 import asyncio
-import io
 import os
+import subprocess
 
 import numpy as np
 import pytest
-import soundfile
 
 from gateway import scratch
 from gateway.formats import encode
@@ -120,8 +119,11 @@ def test_a_stream_in_pieces_is_the_sound_in_one(format):
     wave = (0.5 * np.sin(np.arange(22050) * 0.1)).astype(np.float32)
     pieces = bytes_of([wave[:1], wave[1:9000], wave[9000:]], format)
     assert pieces == bytes_of([wave], format)
-    samples, rate = soundfile.read(io.BytesIO(pieces))
-    assert abs(len(samples) / rate - 1) < 0.15 and 0.3 < np.abs(samples).max() < 0.7
+    # By ffmpeg, as players do: a stream does not say its length, and libsndfile wants to know it of FLAC and MP3.
+    command = ["ffmpeg", "-v", "error", "-i", "pipe:0", "-f", "f32le", "-ac", "1", "-ar", "22050", "pipe:1"]
+    done = subprocess.run(command, input=pieces, capture_output=True, check=True)
+    samples = np.frombuffer(done.stdout, np.float32)
+    assert abs(len(samples) / 22050 - 1) < 0.15 and 0.3 < np.abs(samples).max() < 0.7
 
 
 def test_a_rate_that_was_asked_for():
@@ -182,8 +184,8 @@ def test_tables_say_the_same_in_every_form(tmp_path):
     import pyarrow.parquet
 
     rows = [
-        {"text": "Hello.", "voice": "rms", "seed": 3},
-        {"text": "Bye.", "speaker": "awb.flac", "speed": 1.5},
+        {"text": "Hello.", "voice": "rms", "seed": 3, "speaker": None, "speed": None},
+        {"text": "Bye.", "voice": None, "seed": None, "speaker": "awb.flac", "speed": 1.5},
     ]
     (tmp_path / "a.jsonl").write_text(
         '{"text": "Hello.", "voice": "rms", "seed": 3}\n\n{"text": "Bye.", "speaker": "awb.flac", "speed": 1.5}\n'

@@ -89,3 +89,15 @@ def test_it_ends_with_what_is_under_way_and_leaves_nothing(gateway):
     assert results and len(results[0]) > 1000
     assert process.wait(120) == 0
     assert not list(Path(folder).glob("indextts-*"))
+
+
+def test_the_configuration_is_one_that_serve_takes():
+    import yaml
+    from ray.serve.schema import ServeDeploySchema
+
+    from gateway.application import NAME
+    from gateway.settings import GatewaySettings
+
+    (told,) = ServeDeploySchema.model_validate(yaml.safe_load((ROOT / "serve.yaml").read_text())).applications
+    assert told.name == NAME and told.import_path == "gateway.application:build"
+    assert GatewaySettings.read(told.args).max_replicas == 4

@@ -18,7 +18,7 @@ def test_nothing_set_and_everything_empty_are_the_defaults():
 def test_what_is_given_comes_before_the_environment():
     environment = {"INDEXTTS_MODEL": "mini", "INDEXTTS_FEATURES": "denoise", "INDEXTTS_LOG_LEVEL": "debug"}
     assert Settings.read(environment, model="tiny-en") == Settings(
-        "tiny-en", ("denoise",), 600.0, "fast", 0, "DEBUG"
+        "tiny-en", ("denoise",), 600.0, "fast", 0, 8, 0, 64, "DEBUG"
     )
     assert Settings.read(environment, model=None).model == "mini"
 
