@@ -80,7 +80,7 @@ def prompt_of(gpt: UnifiedVoice) -> Tensor:
 
 
 @torch.inference_mode()
-def gpt_seconds(directory: Path, config: ModelConfig, beams: int, codes: int, runs: int) -> Seconds:
+def gpt_seconds(models: Mapping[str, UnifiedVoice], beams: int, codes: int, runs: int) -> Seconds:
     """Seconds a code, the prompt's not counted, and the `prompt` itself as "prompt NAME"."""
     options = SamplingOptions(
         do_sample=True,
@@ -94,8 +94,7 @@ def gpt_seconds(directory: Path, config: ModelConfig, beams: int, codes: int, ru
         mel_positions="trained",
     )
     works: dict[str, Work] = {}
-    for name, gpt in load(directory, config, "gpt").items():
-        gpt.mel_head = ShiftedHead(gpt.mel_head, config.gpt.stop_mel_token, NEVER)
+    for name, gpt in models.items():
         prompt = prompt_of(gpt)
         works[f"prompt {name}"] = lambda gpt=gpt, prompt=prompt: prepare(gpt, prompt, beams, codes, "trained")
         works[name] = lambda gpt=gpt, prompt=prompt: decode(
@@ -154,9 +153,13 @@ def stages(
 ) -> dict[str, Seconds]:
     """Seconds by stage: "gpt, N beams" a code, "flow" a step, "vocoder" a second of audio."""
     found = {}
+    models = load(directory, config, "gpt")
+    for gpt in models.values():
+        gpt.mel_head = ShiftedHead(gpt.mel_head, config.gpt.stop_mel_token, NEVER)
     for count in beams:
-        found[f"gpt, {count} beam{'s'[: count > 1]}"] = gpt_seconds(directory, config, count, codes, runs)
-        gc.collect()
+        found[f"gpt, {count} beam{'s'[: count > 1]}"] = gpt_seconds(models, count, codes, runs)
+    del models, gpt
+    gc.collect()
     found["flow"] = flow_seconds(directory, config, frames, runs)
     gc.collect()
     found["vocoder"] = vocoder_seconds(directory, config, frames, runs)

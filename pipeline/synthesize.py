@@ -5,6 +5,7 @@ Axes: n codes, D GPT width, C mel channels, R reference frames, F target frames,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +19,7 @@ from pipeline.gpt.sampling import SamplingOptions
 from pipeline.model import Model, dtype_of
 from pipeline.s2mel.flow import draw_noise, solve
 from pipeline.s2mel.player import FlowPlayer
+from pipeline.s2mel.together import FlowRow, batches, padded, solve_together
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import OnProgress, Watch, no_progress
 from pipeline.voice import Voice
@@ -31,6 +33,15 @@ class Delivery:
     voice: Voice
     emotion_vector: Tensor
     options: SynthesisConfig
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A segment's codes before they are given a length in time; generator: draws what is left to be drawn."""
+
+    decoded: Decoded
+    generator: torch.Generator
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -80,14 +91,44 @@ class Synthesizer:
     @torch.inference_mode()
     def segment(self, text: TextSegment, delivery: Delivery, seed: int, watch: Watch) -> SegmentAudio:
         """Speak one segment; the same arguments give the same wave."""
+        return self.render(self.draft(text, delivery, seed, watch), delivery, watch)
+
+    @torch.inference_mode()
+    def draft(self, text: TextSegment, delivery: Delivery, seed: int, watch: Watch) -> Draft:
+        """The part of `segment` that says what is spoken."""
         generator = torch.Generator().manual_seed(seed)
         with watch.stage("gpt"):
             decoded = self.codes(text.token_ids, delivery, generator, watch.progress)
+        return Draft(decoded, generator, seed)
+
+    @torch.inference_mode()
+    def render(
+        self, draft: Draft, delivery: Delivery, watch: Watch, frames: int | None = None
+    ) -> SegmentAudio:
+        """The part of `segment` that gives it sound, once; frames: its length, None for what the speed makes of it."""
         with watch.stage("s2mel"):
-            mel = self.mel(decoded, delivery, generator, watch.progress)
+            mel = self.mel(draft.decoded, delivery, draft.generator, watch.progress, frames)
         with watch.stage("vocoder"):
             wave = self.wave(mel)
-        return SegmentAudio(wave, len(decoded.codes), decoded.stopped, seed)
+        return SegmentAudio(wave, len(draft.decoded.codes), draft.decoded.stopped, draft.seed)
+
+    def frames(self, decoded: Decoded, speed: float) -> int:
+        """Mel frames of a segment's codes: round-down(frames_per_code · n / speed), so that speed changes the length
+        and not the pitch."""
+        return int(self.model.config.s2mel.regulator.frames_per_code * len(decoded.codes) / speed)
+
+    @torch.inference_mode()
+    def prompt(self, text_ids: list[int], delivery: Delivery) -> Tensor:
+        """What the GPT goes on from [1, P, D]."""
+        gpt, dtype = self.model.gpt, dtype_of(self.model.gpt)
+        ids = torch.tensor([text_ids], device=self.model.device)
+        return gpt.prompt_inputs(
+            delivery.voice.speaker_latents.to(dtype), delivery.emotion_vector.to(dtype), ids
+        )
+
+    def prompt_rows(self, text_ids: list[int]) -> int:
+        """P of `prompt`."""
+        return self.model.gpt.text_rows(0).start + len(text_ids) + 1
 
     def codes(
         self,
@@ -97,12 +138,9 @@ class Synthesizer:
         on_progress: OnProgress = no_progress,
     ) -> Decoded:
         """Mel codes [n] and latents [n, D] of one segment."""
-        gpt, dtype, options = self.model.gpt, dtype_of(self.model.gpt), delivery.options
-        ids = torch.tensor([text_ids], device=self.model.device)
-        latents, emotion = delivery.voice.speaker_latents, delivery.emotion_vector
-        prompt = gpt.prompt_inputs(latents.to(dtype), emotion.to(dtype), ids)
+        options = delivery.options
         return self.decode(
-            prompt,
+            self.prompt(text_ids, delivery),
             sampling_options(options),
             generator,
             lambda step: on_progress("gpt", step, options.max_mel_tokens),
@@ -114,28 +152,90 @@ class Synthesizer:
         delivery: Delivery,
         generator: torch.Generator,
         on_progress: OnProgress = no_progress,
+        frames: int | None = None,
     ) -> Tensor:
-        """Mel [1, C, F] of one segment's codes; F = round-down(frames_per_code · n / speed), so that speed
-        changes the length and not the pitch."""
-        model, config, voice, options = self.model, self.model.config, delivery.voice, delivery.options
-        frames = int(config.s2mel.regulator.frames_per_code * len(decoded.codes) / options.speed)
+        """Mel [1, C, F] of one segment's codes; frames: F, None for what the speed makes of them."""
+        voice, options = delivery.voice, delivery.options
+        frames = self.frames(decoded, options.speed) if frames is None else frames
         if frames == 0:
             return voice.reference_mel[..., :0]
-        latents = model.latent_projection(decoded.latents[None].to(dtype_of(model.latent_projection)))
-        condition = model.regulator(model.codec.vq2emb(decoded.codes[None]) + latents, frames)
-        conditions = torch.cat([voice.prompt_condition, condition], dim=1)
-        noise = draw_noise(config.audio.n_mels, conditions.shape[1], generator, options.noise_scale)
-        dtype = model.dit.dtype
+        row = self.flow_row(decoded, delivery, generator, frames)
         return self.solve(
-            noise.to(model.device, dtype),
-            voice.reference_mel.to(dtype),
-            conditions.to(dtype),
-            voice.style.to(dtype),
+            row.noise,
+            row.reference_mel,
+            row.condition,
+            row.style,
             options.diffusion_steps,
             options.cfg_rate,
             options.time_sway,
             lambda step: on_progress("s2mel", step, options.diffusion_steps),
         )
+
+    def condition(self, decoded: Decoded, frames: int) -> Tensor:
+        """What the flow is to say [1, frames, content_dim]."""
+        model = self.model
+        latents = model.latent_projection(decoded.latents[None].to(dtype_of(model.latent_projection)))
+        return model.regulator(model.codec.vq2emb(decoded.codes[None]) + latents, frames)
+
+    def flow_row(
+        self, decoded: Decoded, delivery: Delivery, generator: torch.Generator, frames: int
+    ) -> FlowRow:
+        """What the flow takes of a segment of `frames` mel frames."""
+        model, voice = self.model, delivery.voice
+        condition = torch.cat([voice.prompt_condition, self.condition(decoded, frames)], dim=1)
+        channels, scale = model.config.audio.n_mels, delivery.options.noise_scale
+        noise = draw_noise(channels, condition.shape[1], generator, scale)
+        dtype = model.dit.dtype
+        return FlowRow(
+            noise.to(model.device, dtype),
+            voice.reference_mel.to(dtype),
+            condition.to(dtype),
+            voice.style.to(dtype),
+        )
+
+    @torch.inference_mode()
+    def render_together(
+        self,
+        drafts: Sequence[Draft],
+        deliveries: Sequence[Delivery],
+        most: int,
+        on_progress: OnProgress = no_progress,
+    ) -> list[SegmentAudio]:
+        """`render` for several segments whose flow has the same steps, guidance and sway, in batches of similar length
+        and at most `most`: the values of each alone but for rounding."""
+        frames = [
+            self.frames(draft.decoded, delivery.options.speed)
+            for draft, delivery in zip(drafts, deliveries, strict=True)
+        ]
+        waves: dict[int, Tensor] = {place: torch.zeros(0) for place, count in enumerate(frames) if not count}
+        rows = {
+            place: self.flow_row(drafts[place].decoded, deliveries[place], drafts[place].generator, count)
+            for place, count in enumerate(frames)
+            if count
+        }
+        places, options = list(rows), deliveries[0].options
+        for batch in batches([rows[place].length for place in places], most):
+            batch = [places[index] for index in batch]
+            mels = solve_together(
+                self.model.dit,
+                [rows[place] for place in batch],
+                options.diffusion_steps,
+                options.cfg_rate,
+                options.time_sway,
+                lambda step: on_progress("s2mel", step, options.diffusion_steps),
+            )
+            waves |= zip(batch, self.waves(mels), strict=True)
+        return [
+            SegmentAudio(waves[place], len(draft.decoded.codes), draft.decoded.stopped, draft.seed)
+            for place, draft in enumerate(drafts)
+        ]
+
+    def waves(self, mels: Sequence[Tensor]) -> list[Tensor]:
+        """Mels [1, C, F] of different F, none of them 0 -> waves [T] on the CPU."""
+        lengths, hop = [mel.shape[-1] for mel in mels], self.model.config.audio.hop_length
+        together = padded(mels, max(lengths), 2).to(dtype_of(self.model.vocoder))
+        found = self.model.vocoder(together, lengths).float().cpu()
+        return [row[: length * hop] for row, length in zip(found, lengths, strict=True)]
 
     def wave(self, mel: Tensor) -> Tensor:
         """Mel [1, C, F] -> wave [T] on the CPU."""

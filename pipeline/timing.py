@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,12 +17,25 @@ def no_progress(stage: str, step: int, of: int) -> None:
     """Progress that nobody waits for."""
 
 
+def both(first: OnProgress, second: OnProgress) -> OnProgress:
+    """Tells two that wait."""
+    if second is no_progress:
+        return first
+
+    def tell(stage: str, step: int, of: int) -> None:
+        first(stage, step, of)
+        second(stage, step, of)
+
+    return tell
+
+
 class Stopwatch:
     """Adds up wall-clock seconds by stage name; on a GPU it waits for the stage's work to end."""
 
     def __init__(self, device: torch.device):
         self.device = device
         self.seconds: dict[str, float] = {}
+        self._lock = threading.Lock()  # parts of a request may be made by several threads
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -31,7 +45,12 @@ class Stopwatch:
         finally:
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+            self.add(stage, time.perf_counter() - start)
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Seconds that were measured elsewhere."""
+        with self._lock:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,26 +18,30 @@ import torch
 from enhance.denoise import Denoiser, denoiser_available
 from pipeline.audio import write_wav
 from pipeline.conditioning.emotion_text import EmotionReader
+from pipeline.config import SynthesisConfig
 from pipeline.deterministic import tone
 from pipeline.model import load_model
 from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.text.glossary import Glossary
 from pipeline.text.normalize import TextNormalizer
+from pipeline.text.prepare import TextSegment
 from pipeline.text.script import prepare_script
 from pipeline.text.tokenize import Tokenizer
-from pipeline.timing import Stopwatch, Watch
+from pipeline.text.turns import as_markup
+from pipeline.timing import OnProgress, Stopwatch, Watch, both, no_progress
 from service.budget import Budget
+from service.cast import cast_of, emotion_of, speaker_of
 from service.catalog import locate
 from service.emotion import Emotions
-from service.finish.join import Joiner
+from service.engine.engine import Engine
+from service.engine.limits import Limits, cache_bytes
 from service.health import Health
 from service.imports import ALL, Imports
-from service.prepared import Part, Prepared
-from service.reference import References
+from service.prepared import Part, Prepared, Role, role_of
+from service.reference import Reference, References
 from service.request import Request
 from service.result import Result, write_result
 from service.settings import Settings
-from service.speak import Spoken, speak
 from service.threads import set_threads
 
 logger = logging.getLogger(__name__)
@@ -53,7 +59,8 @@ class Service:
         """`packages`: to import meanwhile; fewer where it is known what will be asked."""
         self.settings = settings or Settings.read()
         imports = Imports(packages)
-        set_threads(self.settings.threads)
+        self.threads = set_threads(self.settings.threads)
+        self._preparing = threading.Lock()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         features = self.settings.features
         start = time.perf_counter()
@@ -73,6 +80,12 @@ class Service:
         self.references = References(self.model, denoiser)
         self.emotions = Emotions(self.model, self.references, reader)
         self.health = Health(device)
+        limits = Limits(
+            self.settings.segment_batch,
+            cache_bytes(device, self.settings.cache_mb),
+            self.settings.max_waiting,
+        )
+        self.engine = Engine(self.synthesizer, self.prepare, self.health, limits)
         imports.wait()
         self.setup = {
             "setup.seconds": round(time.perf_counter() - start, 2),
@@ -115,30 +128,41 @@ class Service:
         """Whether the last synthesis worked and the device answers."""
         return self.health.good()
 
-    def run(self, request: Request, folder: Path) -> Result:
-        """Speak `request` into a file in `folder`, which is the caller's to empty.
+    def run(self, request: Request, folder: Path, on_progress: OnProgress = no_progress) -> Result:
+        """Speak `request` into a file in `folder`, which is the caller's to empty; on_progress is called before every
+        step and may raise to end it.
 
         Raises ValueError, in one line, for anything the caller can put right."""
         with self.health.watching():
-            prepared = self.prepare(request)
-            parts = list(self.parts(prepared))
-            return write_result(folder, self.model, prepared, parts, self.setup)
+            prepared = self.prepare(request, on_progress)
+            return self.write(folder, prepared, list(self.parts(prepared)))
 
-    def stream(self, request: Request, folder: Path) -> Iterator[Path]:
+    def write(self, folder: Path, prepared: Prepared, parts: Sequence[Part]) -> Result:
+        """The files of a request all of whose parts are there."""
+        return write_result(folder, self.model, prepared, parts, self.setup)
+
+    def stream(self, request: Request, folder: Path, stream: str = "segments") -> Iterator[Path]:
         """Speak `request` as WAV files in `folder`, one per segment as soon as it is done; their samples one
-        after another are those of `run`'s file. Raises as `run` does."""
+        after another are those of `run`'s file. With `stream` "chunks" also of segments that are still being made.
+        Raises as `run` does."""
         with self.health.watching():
-            for index, part in enumerate(self.parts(self.prepare(request))):
+            for index, part in enumerate(self.parts(self.prepare(request), stream)):
                 if len(part.chunk.wave):
                     path = folder / f"{index:04d}.wav"
                     write_wav(path, part.chunk.wave, self.synthesizer.sample_rate)
                     yield path
 
-    def prepare(self, request: Request) -> Prepared:
-        """Everything before the first segment."""
+    def prepare(self, request: Request, on_progress: OnProgress = no_progress) -> Prepared:
+        """Everything before the first segment; one request at a time, whatever thread asks."""
         started = time.perf_counter()
-        watch = Watch(Stopwatch(self.model.device), Budget(self.settings.time_limit))
+        with self._preparing:
+            torch.set_num_threads(self.threads)  # of this thread: others may compute on fewer
+            return self._prepare(request, on_progress, started)
+
+    def _prepare(self, request: Request, on_progress: OnProgress, started: float) -> Prepared:
+        watch = Watch(Stopwatch(self.model.device), both(Budget(self.settings.time_limit), on_progress))
         request = request.checked()
+        request = dataclasses.replace(request, text=as_markup(request.text))
         options = request.synthesis(self.model.config.synthesis)
         with watch.stage("text"):
             normalizer = TextNormalizer(self.glossary.merged(request.terms()))
@@ -150,13 +174,23 @@ class Service:
                 max_segment_tokens=min(options.segment_tokens, self.model.config.gpt.max_text_tokens),
                 quick_start_tokens=request.quick_start_tokens,
             )
+        roles = dict.fromkeys(role_of(part) for part in script if isinstance(part, TextSegment))
+        with cast_of(request) as request:
+            cast = {role: self.played(request, role, options, watch) for role in roles}
+        reference, delivery = next(iter(cast.values()))
+        return Prepared(request, script, reference, delivery, watch, started, cast)
+
+    def played(
+        self, request: Request, role: Role, options: SynthesisConfig, watch: Watch
+    ) -> tuple[Reference, Delivery]:
+        """Who speaks a role of the script, and how."""
+        voice, emotion = role
         with watch.stage("voice"):
-            reference = self.references.speaker(request.speaker, request.reference_options(), watch.progress)
+            speaker = speaker_of(request, voice)
+            reference = self.references.speaker(speaker, request.reference_options(), watch.progress)
         with watch.stage("emotion"):
-            emotion = self.emotions.vector(request, reference.voice, watch.progress)
-        return Prepared(
-            request, script, reference, Delivery(reference.voice, emotion, options), watch, started
-        )
+            vector = self.emotions.vector(emotion_of(request, emotion), reference.voice, watch.progress)
+        return reference, Delivery(reference.voice, vector, options)
 
     def language(self, asked: str) -> str:
         """How to read a text: as asked, if the model speaks that; its only language where it has one."""
@@ -167,12 +201,6 @@ class Service:
             )
         return spoken[0] if len(spoken) == 1 else asked
 
-    def parts(self, prepared: Prepared) -> Iterator[Part]:
-        """Every part of the result, as it is done."""
-        joiner = Joiner(self.synthesizer.sample_rate, prepared.delivery.options.segment_silence_ms / 1000)
-        for part in speak(
-            self.synthesizer, prepared.script, prepared.delivery, prepared.request.seed, prepared.watch
-        ):
-            if isinstance(part, Spoken):
-                self.health.heard(part.finite)
-            yield Part(joiner.add(part.wave if isinstance(part, Spoken) else part.seconds), part)
+    def parts(self, prepared: Prepared, stream: str = "segments") -> Iterator[Part]:
+        """Every part of the result, in order, as it is done."""
+        return iter(self.engine.speak(prepared, stream))

@@ -46,6 +46,15 @@ def test_a_row_does_not_depend_on_its_neighbours(kernel, generator):
     assert relative(layer.rows(loud)[:1], layer.rows(x)[:1]) < 1e-6
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+@torch.inference_mode()
+def test_a_row_does_not_depend_on_their_number(kernel, generator):
+    layer = kernel(torch.randn(128, 1280, generator=generator), None)
+    x = torch.randn(9, 1280, generator=generator)
+    for count in range(1, 9):
+        assert torch.equal(layer.rows(x[:count]), layer.rows(x)[:count]), count
+
+
 @torch.inference_mode()
 def test_weights_may_be_stored_either_way_round(generator):
     module = nn.Sequential(Conv1D(48, 96), nn.Linear(96, 48))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import predict
 from tests.conftest import ROOT
 
 # Top to bottom: a floor imports only floors below it.
@@ -154,6 +155,15 @@ def test_the_streaming_image_differs_in_its_predictor_alone(cog_build):
     stream = yaml.safe_load((ROOT / "cog.stream.yaml").read_text())
     assert stream.pop("predict") == "predict.py:StreamingPredictor"
     assert stream == {key: value for key, value in cog_build.items() if key != "predict"}
+
+
+def test_the_concurrent_image_differs_in_its_predictor_alone(cog_build):
+    concurrent = yaml.safe_load((ROOT / "cog.concurrent.yaml").read_text())
+    assert concurrent.pop("predict") == "predict.py:ConcurrentPredictor"
+    assert concurrent.pop("concurrency") == {
+        "max": predict.ConcurrentPredictor.predict.__cog_concurrent_max__
+    }
+    assert concurrent == {key: value for key, value in cog_build.items() if key != "predict"}
 
 
 def test_cog_installs_what_is_listed_without_dependencies(cog_build):

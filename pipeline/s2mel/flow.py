@@ -63,7 +63,7 @@ def solve(
     reference = reference_mel.shape[-1]
     guided = cfg_rate != 0
     prompt, condition, style = halves(noise, reference_mel, condition, style, cfg_rate)
-    static = dit.prepare(prompt, condition, style)
+    static = dit.prepare(prompt, condition, style, needed=reference)
     times = swayed(torch.linspace(0, 1, steps + 1), sway)
     x = noise.clone()
     x[..., :reference] = 0

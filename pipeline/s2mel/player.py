@@ -105,7 +105,7 @@ class FlowPlayer:
         self.states.move_to_end(key)
         for field in fields(Static):
             value = getattr(static, field.name)
-            if value is not None:
+            if isinstance(value, Tensor):
                 getattr(found.static, field.name).copy_(value)
         return found
 
@@ -115,8 +115,8 @@ class FlowPlayer:
         self.graphs.clear()
 
 
-def _clone(value: Tensor | None) -> Tensor | None:
-    return None if value is None else value.clone()
+def _clone(value: object) -> object:
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def pinned(values: Tensor, device: torch.device) -> Tensor:
