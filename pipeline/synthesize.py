@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pipeline.config import SynthesisConfig
+from pipeline.config import ModelConfig, SynthesisConfig
 from pipeline.gpt.decode import Decoded, decode
 from pipeline.gpt.device import DeviceDecoders
 from pipeline.gpt.sampling import SamplingOptions
@@ -69,6 +69,14 @@ def sampling_options(options: SynthesisConfig) -> SamplingOptions:
         max_codes=options.max_mel_tokens,
         mel_positions=options.mel_positions,
     )
+
+
+def prompt_frames(config: ModelConfig, voice: Voice) -> int:
+    """How many frames of the voice's mel the flow continues."""
+    frames, seconds = voice.reference_mel.shape[-1], config.s2mel.prompt_seconds
+    if seconds is None:
+        return frames
+    return min(frames, round(seconds * config.audio.sample_rate / config.audio.hop_length))
 
 
 class Synthesizer:
@@ -182,13 +190,14 @@ class Synthesizer:
     ) -> FlowRow:
         """What the flow takes of a segment of `frames` mel frames."""
         model, voice = self.model, delivery.voice
-        condition = torch.cat([voice.prompt_condition, self.condition(decoded, frames)], dim=1)
+        shown = prompt_frames(model.config, voice)
+        condition = torch.cat([voice.prompt_condition[:, :shown], self.condition(decoded, frames)], dim=1)
         channels, scale = model.config.audio.n_mels, delivery.options.noise_scale
         noise = draw_noise(channels, condition.shape[1], generator, scale)
         dtype = model.dit.dtype
         return FlowRow(
             noise.to(model.device, dtype),
-            voice.reference_mel.to(dtype),
+            voice.reference_mel[..., :shown].to(dtype),
             condition.to(dtype),
             voice.style.to(dtype),
         )

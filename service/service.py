@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from enhance.denoise import Denoiser, denoiser_available
+from enhance.denoise import load_denoiser
 from pipeline.audio import write_wav
 from pipeline.conditioning.emotion_text import EmotionReader
 from pipeline.config import SynthesisConfig
@@ -26,7 +26,7 @@ from pipeline.text.glossary import Glossary
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.prepare import TextSegment
 from pipeline.text.script import prepare_script
-from pipeline.text.tokenize import Tokenizer
+from pipeline.text.tokenizers import PHONES, make_tokenizer
 from pipeline.text.turns import as_markup
 from pipeline.timing import OnProgress, Stopwatch, Watch, both, no_progress
 from service.budget import Budget
@@ -67,15 +67,14 @@ class Service:
         with locate(self.settings.model, features) as source:
             logger.info("model %s: %s", source.config.name, source.config.description)
             self.model = load_model(source.directory, source.config, device, self.settings.precision)
-            self.tokenizer = Tokenizer(source.directory / "bpe.model")
+            self.tokenizer = make_tokenizer(source.config.text, source.directory)
             glossary = source.directory / "glossary.yaml"
             self.glossary = Glossary.from_file(glossary) if glossary.is_file() else Glossary()
-            has_denoiser = "denoise" in features and denoiser_available(source.directory)
-            denoiser = Denoiser(source.directory, device) if has_denoiser else None
+            name = source.config.reference.denoiser
+            denoiser = load_denoiser(name, source.directory, device) if "denoise" in features else None
             has_reader = "emotion_text" in features and EmotionReader.available(source.directory)
             reader = EmotionReader(source.directory, source.config.emotion, device) if has_reader else None
         self.check_vocabulary()
-        TextNormalizer().warm_up()
         self.synthesizer = Synthesizer(self.model)
         self.references = References(self.model, denoiser)
         self.emotions = Emotions(self.model, self.references, reader)
@@ -101,11 +100,14 @@ class Service:
     def check_vocabulary(self) -> None:
         pieces, room = self.tokenizer.vocabulary_size, self.model.config.gpt.number_text_tokens
         if pieces > room:
-            raise ValueError(f"bpe.model has {pieces} pieces; the GPT has text embeddings for {room}")
+            raise ValueError(
+                f"the text has {pieces} different tokens; the GPT has text embeddings for {room}"
+            )
 
     def warm_up(self) -> None:
         """One short request through everything that is loaded, which leaves nothing behind: so that the first
-        request pays for no first use."""
+        request pays for no first use, and imports nothing."""
+        TextNormalizer().warm_up()
         with tempfile.TemporaryDirectory(prefix="indextts-") as folder:
             path = Path(folder) / "warm-up.wav"
             write_wav(path, tone("warm-up", WARM_UP_SECONDS, WARM_UP_RATE)[0], WARM_UP_RATE)
@@ -165,7 +167,9 @@ class Service:
         request = dataclasses.replace(request, text=as_markup(request.text))
         options = request.synthesis(self.model.config.synthesis)
         with watch.stage("text"):
-            normalizer = TextNormalizer(self.glossary.merged(request.terms()))
+            normalizer = TextNormalizer(
+                self.glossary.merged(request.terms()), phones=self.model.config.text == PHONES
+            )
             script = prepare_script(
                 request.text,
                 normalizer,

@@ -48,7 +48,7 @@ def _threads(text: str) -> int:
     return int(text)
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
+def whole(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not (text.isascii() and text.isdecimal()) or not low <= int(text) <= high:
             raise ValueError(f"is '{text[:40]}'; allowed: {low} to {high}")
@@ -71,6 +71,7 @@ def variable(
     return dataclasses.field(metadata=told)
 
 
+@dataclass(frozen=True)
 class FromEnvironment:
     """A frozen dataclass whose fields are each a `variable`."""
 
@@ -129,17 +130,17 @@ class Settings(FromEnvironment):
     segment_batch: int = variable(
         "INDEXTTS_SEGMENT_BATCH",
         "8",
-        _whole(1, 256),
+        whole(1, 256),
         "Segments, of one text or of several requests, spoken together.",
     )
     cache_mb: int = variable(
         "INDEXTTS_CACHE_MB",
         "0",
-        _whole(0, 2**20),
+        whole(0, 2**20),
         "Megabytes for the caches of the segments being decoded; 0: half of what is free at the start.",
     )
     max_waiting: int = variable(
-        "INDEXTTS_MAX_WAITING", "64", _whole(1, 100_000), "Requests that may wait for their turn."
+        "INDEXTTS_MAX_WAITING", "64", whole(1, 100_000), "Requests that may wait for their turn."
     )
     log_level: str = variable(
         "INDEXTTS_LOG_LEVEL", "INFO", _level, f"Least level of the log: {', '.join(LOG_LEVELS)}."

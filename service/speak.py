@@ -30,7 +30,7 @@ SHOWN_TAIL_SECONDS = 0.05  # shorter cuts off a tail are not worth a word
 class Spoken:
     """One segment of the result: its text as spoken and as written, the voice that its markup asked for, finished wave [T], number of codes, the seed that makes it
     again as the first segment of a request, whether it ended by itself, whether the model's samples were finite,
-    and what is wrong with it."""
+    what is wrong with it, and its pieces."""
 
     text: str
     wave: Tensor
@@ -41,6 +41,7 @@ class Spoken:
     warnings: tuple[str, ...]
     written: str = ""
     voice: str | None = None
+    pieces: str = ""
 
 
 def segment_seed(seed: int, index: int, attempt: int = 0) -> int:
@@ -77,7 +78,16 @@ def told(
     """A segment and what is to be said of it."""
     warnings = tuple(f"segment {index + 1}: {line}" for line in dict.fromkeys(lines))
     return Spoken(
-        text.text, wave, audio.codes, audio.seed, audio.stopped, finite, warnings, text.written, text.voice
+        text.text,
+        wave,
+        audio.codes,
+        audio.seed,
+        audio.stopped,
+        finite,
+        warnings,
+        text.written,
+        text.voice,
+        text.pieces,
     )
 
 

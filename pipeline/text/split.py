@@ -3,7 +3,7 @@
 from pipeline.text.tokenize import WORD_START
 
 # A segment may end after one of these pieces, and after the closing quotes that follow it.
-_MARKS = frozenset(".!?…,-") | frozenset(WORD_START + mark for mark in ".!?…,-")
+_MARKS = frozenset(".!?…,-—") | frozenset(WORD_START + mark for mark in ".!?…,-")
 _CLOSING_QUOTE = "'"  # one that opens starts a word
 # A segment this short is a crumb where a cut by length made it: it is spoken badly.
 _CRUMB_TOKENS = 2
