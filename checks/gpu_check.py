@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib.util
 import json
 import sys
 import time
@@ -28,6 +27,7 @@ from pipeline.memory_plan import GIB, plan
 from pipeline.precision import DEFAULT_PRECISION, PRECISIONS
 from pipeline.published import VOCODER, apply_main_config
 from pipeline.strict import build, read_yaml, to_dict
+from pipeline.vocoder.fused import triton_kernel
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests/golden"
@@ -58,7 +58,7 @@ def about(device: torch.device) -> dict[str, object]:
         properties = torch.cuda.get_device_properties(device)
         told |= {"gpu": properties.name, "memory GiB": round(properties.total_memory / GIB, 1)}
         told |= {"cuda": torch.version.cuda, "capability": f"{properties.major}.{properties.minor}"}
-    return told | {"triton": importlib.util.find_spec("triton") is not None}
+    return told | {"triton": triton_kernel() is not None}
 
 
 class Report:

@@ -100,8 +100,7 @@ def with_less_memory(
         return make(delivery)
     except torch.OutOfMemoryError:
         logger.warning("out of memory on the device: trying with one beam")
-    synthesizer.free()  # outside the handler, whose traceback holds the tensors
-    free_memory()
+    free_memory()  # outside the handler, whose traceback holds the tensors
     beams = delivery.options.num_beams
     notes.append(
         f"the device had too little memory for {beams} beams, it was made with one"

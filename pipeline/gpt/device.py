@@ -9,6 +9,7 @@ Axes: G groups (sequences), S slots (beams of one), P prompt length, D width.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -201,6 +202,23 @@ class DeviceDecoder:
             latents = latent_pass(self.model, place.prompt, codes)
         return Decoded(codes, latents, stopped)
 
+    def asked(self, group: int) -> int:
+        """Codes that were asked for of a group's sequence: no fewer than it has."""
+        place = self.places[group]
+        return min(self.steps - place.joined, place.limit)
+
+    @torch.inference_mode()
+    def so_far(self, group: int) -> Decoded:
+        """The codes that a group without beams has by now; waits for the device."""
+        state, place = self.state, self.places[group]
+        done = bool(state.done[group])
+        length = int(state.finished_step[group, 0]) + 1 if done else int(state.count[group])
+        codes = state.tokens[group, :length, 0].clone()
+        latents = state.hidden[group, :length, 0].clone()
+        if place.options.mel_positions != "trained" and len(codes):
+            latents = latent_pass(self.model, place.prompt, codes)
+        return Decoded(codes, latents, False)
+
     def leave(self, group: int) -> None:
         """Give up a group's sequence, ended or not."""
         self.state.done[group] = True
@@ -251,6 +269,7 @@ class DeviceDecoders:
     def __init__(self, model: UnifiedVoice, graphs: bool = True):
         self.model, self.graphs = model, graphs
         self.kept: dict[int, DeviceDecoder] = {}
+        self.lock = threading.Lock()  # its buffers are those of one caller at a time
 
     def decoder(self, slots: int, max_codes: int) -> DeviceDecoder:
         found = self.kept.get(slots)
@@ -268,12 +287,15 @@ class DeviceDecoders:
         on_step: OnStep = lambda step: None,
     ) -> Decoded:
         """What `pipeline.gpt.decode.decode` does."""
-        decoder = self.decoder(options.num_beams, min(options.max_codes, self.model.config.max_mel_tokens))
-        return decode_together(decoder, [prompt], [options], [draw_key(generator)], on_step)[0]
+        with self.lock:
+            limit = min(options.max_codes, self.model.config.max_mel_tokens)
+            decoder = self.decoder(options.num_beams, limit)
+            return decode_together(decoder, [prompt], [options], [draw_key(generator)], on_step)[0]
 
     def clear(self) -> None:
         """Give all of it back."""
-        self.kept.clear()
+        with self.lock:
+            self.kept.clear()
 
 
 def longest_prompt(config: GPTConfig) -> int:

@@ -5,6 +5,7 @@ Axes: B the halves of guidance (1 without), C mel channels, R reference frames, 
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -52,6 +53,7 @@ class FlowPlayer:
         self.dit, self.device = dit, device
         self.graphs = Graphs(device, graphs)
         self.states: OrderedDict[tuple[int, int], StepState] = OrderedDict()
+        self.lock = threading.Lock()  # the buffers are those of one caller at a time
 
     @torch.inference_mode()
     def solve(
@@ -69,21 +71,22 @@ class FlowPlayer:
         MAX_STEPS steps."""
         if not 1 <= steps <= MAX_STEPS:
             raise ValueError(f"diffusion_steps is {steps}; allowed: 1 to {MAX_STEPS}")
-        reference = reference_mel.shape[-1]
-        static = self.dit.prepare(*halves(noise, reference_mel, condition, style, cfg_rate))
-        state = self.state(noise, static)
-        state.x.copy_(noise)
-        state.reference[:reference], state.reference[reference:] = True, False
-        state.x.masked_fill_(state.reference, 0)
-        times = swayed(torch.linspace(0, 1, steps + 1), sway)
-        state.times[: steps + 1].copy_(pinned(times, self.device), non_blocking=True)
-        state.index.zero_()
-        state.rate.fill_(cfg_rate)
-        key = len(static.merged), noise.shape[-1]
-        for step in range(steps):
-            on_step(step)
-            self.graphs.run(key, lambda: euler(self.dit, state))
-        return state.x[..., reference:].clone()
+        with self.lock:
+            reference = reference_mel.shape[-1]
+            static = self.dit.prepare(*halves(noise, reference_mel, condition, style, cfg_rate))
+            state = self.state(noise, static)
+            state.x.copy_(noise)
+            state.reference[:reference], state.reference[reference:] = True, False
+            state.x.masked_fill_(state.reference, 0)
+            times = swayed(torch.linspace(0, 1, steps + 1), sway)
+            state.times[: steps + 1].copy_(pinned(times, self.device), non_blocking=True)
+            state.index.zero_()
+            state.rate.fill_(cfg_rate)
+            key = len(static.merged), noise.shape[-1]
+            for step in range(steps):
+                on_step(step)
+                self.graphs.run(key, lambda: euler(self.dit, state))
+            return state.x[..., reference:].clone()
 
     def state(self, noise: Tensor, static: Static) -> StepState:
         """The buffers for this length, with `static` in them."""
@@ -105,18 +108,19 @@ class FlowPlayer:
         self.states.move_to_end(key)
         for field in fields(Static):
             value = getattr(static, field.name)
-            if value is not None:
+            if isinstance(value, Tensor):
                 getattr(found.static, field.name).copy_(value)
         return found
 
     def clear(self) -> None:
         """Give buffers and graphs back."""
-        self.states.clear()
-        self.graphs.clear()
+        with self.lock:
+            self.states.clear()
+            self.graphs.clear()
 
 
-def _clone(value: Tensor | None) -> Tensor | None:
-    return None if value is None else value.clone()
+def _clone(value: object) -> object:
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def pinned(values: Tensor, device: torch.device) -> Tensor:

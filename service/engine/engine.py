@@ -18,6 +18,7 @@ import torch
 
 from pipeline.gpt.batch import BatchDecoder
 from pipeline.gpt.decode import Decoded, Sequence
+from pipeline.gpt.device_batch import DeviceBatch
 from pipeline.pieces import Pieces
 from pipeline.synthesize import Draft, Synthesizer, sampling_options
 from service.budget import SEGMENT
@@ -38,6 +39,14 @@ IDLE_SECONDS = 0.5  # between looks at requests that do not move
 Prepare = Callable[[Request], Prepared]
 
 
+def decoder_for(synthesizer: Synthesizer, limits: Limits) -> BatchDecoder | DeviceBatch:
+    """What decodes many sequences on the model's device."""
+    gpt = synthesizer.model.gpt
+    if synthesizer.model.device.type == "cuda":
+        return DeviceBatch(gpt, limits.segment_batch, limits.cache_bytes)
+    return BatchDecoder(gpt)
+
+
 class EngineFull(Exception):
     """So many requests wait that another is refused."""
 
@@ -45,7 +54,7 @@ class EngineFull(Exception):
 class Engine:
     def __init__(self, synthesizer: Synthesizer, prepare: Prepare, health: Health, limits: Limits):
         self.synthesizer, self.prepare, self.health, self.limits = synthesizer, prepare, health, limits
-        self.decoder = BatchDecoder(synthesizer.model.gpt)
+        self.decoder = decoder_for(synthesizer, limits)
         self.voicing = Voicing(synthesizer)
         self._changed = threading.Condition()
         self._requests: deque[tuple[Job, Request]] = deque()

@@ -8,6 +8,7 @@ from pipeline.config import load_config
 from pipeline.gpt.device import DeviceDecoder, held_tensors, longest_prompt
 from pipeline.gpt.many import decode_many
 from pipeline.memory_plan import GIB, module_bytes, plan, sequence_bytes, weight_bytes
+from pipeline.model import MODULES
 from pipeline.precision import PRECISIONS
 from tests.gpt.conftest import random_prompt
 from tests.gpt.test_device import TEXTS, options
@@ -15,30 +16,26 @@ from tests.gpt.test_device import TEXTS, options
 CPU = torch.device("cpu")
 
 
-def modules(model):
-    return (
-        model.semantic.model, model.codec, model.speaker, model.gpt, model.latent_projection, model.regulator,
-        model.dit, model.vocoder,
-    )  # fmt: skip
-
-
-def test_weights_are_those_of_the_loaded_model(mini_model):
-    real = sum(module_bytes(module) for module in modules(mini_model))
+def test_weights_are_those_of_real_modules(mini_model):
+    config = mini_model.config
+    real = sum(module_bytes(make(config)) for make in MODULES.values())
     tables = (
         mini_model.speaker_matrix,
         mini_model.emotion_matrix,
         mini_model.semantic.mean,
         mini_model.semantic.std,
     )
-    assert weight_bytes(mini_model.config, "exact") == real + sum(t.nbytes for t in tables)
+    assert weight_bytes(config, "exact") == real + sum(t.nbytes for t in tables)
 
 
 def test_half_and_int8_take_what_they_should(mini_model):
-    """Of the bytes that a precision changes, half or a quarter is left."""
-    exact, fast, smallest = (weight_bytes(mini_model.config, precision) for precision in PRECISIONS)
-    halved = module_bytes(mini_model.gpt) + module_bytes(mini_model.semantic.model)
-    assert exact - fast > 0.45 * halved - 4 * sum(p.numel() for p in mini_model.dit.parameters())
-    blocks = sum(layer.weight.numel() for _, _, layer in gpu.linears(mini_model.gpt.gpt))
+    """`fast` halves GPT, w2v-bert and the flow's products; `smallest` halves the GPT's blocks again."""
+    config = mini_model.config
+    exact, fast, smallest = (weight_bytes(config, precision) for precision in PRECISIONS)
+    halved = sum(module_bytes(MODULES[name, ""](config)) for name in gpu.HALF)
+    flow = module_bytes(MODULES["s2mel", "cfm"](config))
+    assert halved / 2 < exact - fast < (halved + flow) / 2
+    blocks = sum(layer.weight.numel() for _, _, layer in gpu.linears(MODULES["gpt", ""](config).gpt))
     assert fast - smallest == pytest.approx(blocks, rel=0.05)
 
 
