@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -103,9 +104,7 @@ def plan(
     for attempt in range(ATTEMPTS):
         notes: list[str] = []
         chosen = segment_seed(seed, index, attempt)
-        draft = with_less_memory(
-            lambda asked, chosen=chosen: synthesizer.draft(text, asked, chosen, watch), delivery, notes
-        )
+        draft = with_less_memory(partial(synthesizer.draft, text, seed=chosen, watch=watch), delivery, notes)
         natural = synthesizer.frames(draft.decoded, speed=1.0)
         problems = [] if draft.decoded.stopped else [UNENDED]
         wrong = length_problem(natural * hop / rate, len(text.token_ids), 1.0, limits_of(synthesizer))

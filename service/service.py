@@ -75,7 +75,6 @@ class Service:
             has_reader = "emotion_text" in features and EmotionReader.available(source.directory)
             reader = EmotionReader(source.directory, source.config.emotion, device) if has_reader else None
         self.check_vocabulary()
-        TextNormalizer().warm_up()
         self.synthesizer = Synthesizer(self.model)
         self.references = References(self.model, denoiser)
         self.emotions = Emotions(self.model, self.references, reader)
@@ -105,7 +104,8 @@ class Service:
 
     def warm_up(self) -> None:
         """One short request through everything that is loaded, which leaves nothing behind: so that the first
-        request pays for no first use."""
+        request pays for no first use, and imports nothing."""
+        TextNormalizer().warm_up()
         with tempfile.TemporaryDirectory(prefix="indextts-") as folder:
             path = Path(folder) / "warm-up.wav"
             write_wav(path, tone("warm-up", WARM_UP_SECONDS, WARM_UP_RATE)[0], WARM_UP_RATE)

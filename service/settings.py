@@ -71,6 +71,7 @@ def variable(
     return dataclasses.field(metadata=told)
 
 
+@dataclass(frozen=True)
 class FromEnvironment:
     """A frozen dataclass whose fields are each a `variable`."""
 

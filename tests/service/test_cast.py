@@ -84,7 +84,7 @@ def test_voices_can_be_given_by_name_and_as_turns(service, clips, tmp_path):
     plain = [{"voice": "ben", "text": "One."}, {"voice": "anna", "text": "Two."}]
     other = Request(json.dumps(plain), clips["anna"], voices=clips, receipt=True, **QUICK)
     assert (
-        not (run(service, other, tmp_path / "calm")[1].shape == wave.shape)
+        run(service, other, tmp_path / "calm")[1].shape != wave.shape
         or (run(service, other, tmp_path / "calm-again")[1] != wave).any()
     )
 
@@ -164,6 +164,8 @@ def test_damage_and_bombs_are_refused(tmp_path, clips, monkeypatch):
         ):
             pass
     monkeypatch.setattr(cast, "MAX_VOICE_BYTES", 100)
-    with pytest.raises(ValueError, match="voice 'anna' has .* bytes; allowed: at most 100"):
-        with cast_of(Request("x", tmp_path / "voices")):
-            pass
+    with (
+        pytest.raises(ValueError, match="voice 'anna' has .* bytes; allowed: at most 100"),
+        cast_of(Request("x", tmp_path / "voices")),
+    ):
+        pass

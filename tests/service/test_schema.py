@@ -1,7 +1,6 @@
 """The committed schema: fresh, complete, in Cog's form, and what the real server holds requests to."""
 
 import dataclasses
-import importlib.util
 import inspect
 import json
 import re
@@ -16,6 +15,7 @@ from predict import ConcurrentPredictor, Inputs, Predictor, StreamingPredictor
 from service.engine.job import STREAMS
 from service.fields import Choice, Number
 from service.request import Request
+from tests.commands import load_command
 from tests.conftest import ROOT
 from tests.service.server import data_uri
 
@@ -40,10 +40,7 @@ class Lists(BaseRunner):
 
 @pytest.fixture(scope="module")
 def command():
-    spec = importlib.util.spec_from_file_location("schema_command", ROOT / "script/lib/schema_command.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_command("schema")
 
 
 @pytest.fixture(scope="module")
