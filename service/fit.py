@@ -104,7 +104,9 @@ def plan(
     for attempt in range(ATTEMPTS):
         notes: list[str] = []
         chosen = segment_seed(seed, index, attempt)
-        draft = with_less_memory(partial(synthesizer.draft, text, seed=chosen, watch=watch), delivery, notes)
+        draft = with_less_memory(
+            synthesizer, partial(synthesizer.draft, text, seed=chosen, watch=watch), delivery, notes
+        )
         natural = synthesizer.frames(draft.decoded, speed=1.0)
         problems = [] if draft.decoded.stopped else [UNENDED]
         wrong = length_problem(natural * hop / rate, len(text.token_ids), 1.0, limits_of(synthesizer))
@@ -119,7 +121,10 @@ def render(synthesizer: Synthesizer, planned: Planned, index: int, watch: Watch,
     """The sound of a planned segment, `length` samples: noise that is cut off its end becomes silence."""
     rate, text, notes = synthesizer.sample_rate, planned.text, list(planned.notes)
     audio = with_less_memory(
-        lambda asked: synthesizer.render(planned.draft, asked, watch, planned.frames), planned.delivery, notes
+        synthesizer,
+        lambda asked: synthesizer.render(planned.draft, asked, watch, planned.frames),
+        planned.delivery,
+        notes,
     )
     speed = planned.natural / max(1, planned.frames)
     heard = check_segment(

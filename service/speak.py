@@ -91,7 +91,9 @@ def told(
     )
 
 
-def with_less_memory(make: Callable[[Delivery], Made], delivery: Delivery, notes: list[str]) -> Made:
+def with_less_memory(
+    synthesizer: Synthesizer, make: Callable[[Delivery], Made], delivery: Delivery, notes: list[str]
+) -> Made:
     """`make(delivery)`; when the device's memory does not suffice, it is freed and tried once more with one beam,
     which `notes` tell. Raises ValueError when that fails as well."""
     try:

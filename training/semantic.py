@@ -76,7 +76,7 @@ def input_arrays(extractor: SemanticEncoder, clip: Clip) -> Arrays:
     bank, mask = extractor.input_features(read_wave_at(clip.path, extractor.rate))
     bank = bank[0, : int(mask.sum())].numpy().astype(np.float16)
     labels = (
-        frame_labels(clip.phones, len(bank), extractor.extract.stride)
+        frame_labels(clip.phones, len(bank), extractor.config.stride)
         if clip.phones
         else np.full(len(bank), UNLABELLED, dtype=np.uint8)
     )

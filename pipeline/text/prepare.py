@@ -83,7 +83,7 @@ def prepare_text(
                 written = without_annotations(written)
             told = max(told, last)
             segments.append(
-                TextSegment(part_text, tokenizer.ids(part), unknown, written, signs, "".join(part))
+                TextSegment(part_text, tokenizer.ids(part), unknown, written, signs, pieces="".join(part))
             )
             unknown = 0
     if unknown or lost:

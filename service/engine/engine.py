@@ -20,11 +20,11 @@ from pipeline.gpt.batch import BatchDecoder
 from pipeline.gpt.decode import Decoded, Sequence
 from pipeline.gpt.device_batch import DeviceBatch
 from pipeline.pieces import Pieces
-from pipeline.synthesize import Draft, Synthesizer, sampling_options
+from pipeline.synthesize import Draft, SegmentAudio, Synthesizer, sampling_options
 from service.budget import SEGMENT
 from service.engine.job import Cancelled, Job
 from service.engine.limits import Limits
-from service.engine.tasks import Task, Work, next_work
+from service.engine.tasks import Drafted, Task, Work, next_work
 from service.engine.voicing import Voicing
 from service.fit import speak_in
 from service.health import Health
@@ -60,7 +60,7 @@ class Engine:
         self._requests: deque[tuple[Job, Request]] = deque()
         self._works: dict[Job, Work] = {}
         self._here: dict[Sequence, tuple[Task, torch.Generator]] = {}
-        self._to_voice: deque[Callable[[], None]] = deque()
+        self._to_voice: deque[Drafted | Callable[[], None]] = deque()
         self._cache_bytes = 0
         self._served = 0
         self._threads: list[threading.Thread] = []
@@ -278,7 +278,9 @@ class Engine:
                 self._feed(task, sequence.decoded, last=True)
             else:
                 draft = Draft(sequence.decoded, generator, task.seed)
-                self._hand_over(partial(self._voice, task, draft))
+                with self._changed:
+                    self._to_voice.append(Drafted(task, draft))
+                    self._changed.notify_all()
 
     def _left(self, sequence: Sequence) -> tuple[Task, torch.Generator]:
         self.decoder.leave(sequence)
@@ -323,11 +325,6 @@ class Engine:
 
     # --- voicing -----------------------------------------------------------------------------
 
-    def _hand_over(self, work: Callable[[], None]) -> None:
-        with self._changed:
-            self._to_voice.append(work)
-            self._changed.notify_all()
-
     def _voice_loop(self) -> None:
         while True:
             with self._changed:
@@ -336,23 +333,45 @@ class Engine:
                 if self._closed:
                     return
                 work = self._to_voice.popleft()
-            work()
+                several = [work, *self._companions(work)] if isinstance(work, Drafted) else []
+            if several:
+                self._voice(several)
+            else:
+                work()
 
-    def _voice(self, task: Task, draft: Draft) -> None:
-        if task.work.job.ended:
-            return
-        try:
-            spoken = self.voicing.render(task, draft)
-        except Exception as e:
-            self._went_wrong(task, e)
-            return
-        if spoken is None:
-            self._again(task)
-            return
-        with self._changed:
-            task.work.active -= 1
-            self._tell(task.work, task.work.finished(task, spoken))
-            self._changed.notify_all()
+    def _companions(self, first: Drafted) -> list[Drafted]:
+        """Under the lock: segments that wait as well and that the flow makes in one batch with `first`."""
+        found = [w for w in self._to_voice if isinstance(w, Drafted) and w.goes_with(first)]
+        found = found[: self.voicing.most - 1]
+        for drafted in found:
+            self._to_voice.remove(drafted)
+        return found
+
+    def _voice(self, several: list[Drafted]) -> None:
+        audios: list[SegmentAudio | None] = [None] * len(several)
+        if len(several) > 1:
+            states = [drafted.draft.generator.get_state() for drafted in several]
+            try:
+                audios = self.voicing.render_together(several)
+            except Exception:  # of one of them, or too little memory for all: each by itself tells whose
+                for drafted, state in zip(several, states, strict=True):
+                    drafted.draft.generator.set_state(state)
+        for drafted, audio in zip(several, audios, strict=True):
+            task = drafted.task
+            if task.work.job.ended:
+                continue
+            try:
+                spoken = self.voicing.finish(task, audio or self.voicing.render(drafted))
+            except Exception as e:
+                self._went_wrong(task, e)
+                continue
+            if spoken is None:
+                self._again(task)
+                continue
+            with self._changed:
+                task.work.active -= 1
+                self._tell(task.work, task.work.finished(task, spoken))
+                self._changed.notify_all()
 
     def _feed(self, task: Task, decoded: Decoded, last: bool) -> None:
         """Codes to be spoken in pieces, by whichever thread speaks this segment."""

@@ -11,13 +11,16 @@ from torch import Tensor
 
 from pipeline.gpt.decode import Decoded
 from pipeline.pieces import Pieces
-from pipeline.synthesize import Delivery, SegmentAudio
+from pipeline.synthesize import Delivery, Draft, SegmentAudio
 from pipeline.text.markup import Pause
 from pipeline.text.prepare import TextSegment
-from service.engine.job import Job
+from pipeline.timing import Watch, both
+from service.engine.job import Cancelled, Job
 from service.finish.join import Joiner
 from service.prepared import Part, Piece, Prepared
 from service.speak import Spoken, segment_seed
+
+FLOW_OPTIONS = ("diffusion_steps", "cfg_rate", "time_sway")  # the same for all of a batch
 
 
 @dataclass
@@ -44,11 +47,26 @@ class Task:
         self.delivery = dataclasses.replace(self.delivery, options=options)
 
 
+@dataclass(frozen=True)
+class Drafted:
+    """A segment whose codes are there."""
+
+    task: Task
+    draft: Draft
+
+    def goes_with(self, other: Drafted) -> bool:
+        """Whether the flow can make both in one batch."""
+        one, two = (each.task.delivery.options for each in (self, other))
+        return all(getattr(one, name) == getattr(two, name) for name in FLOW_OPTIONS)
+
+
 class Work:
     """What is still to be done of one request, and what is done but not yet its turn. Used under the engine's lock."""
 
     def __init__(self, job: Job, prepared: Prepared, rate: int):
-        self.job, self.prepared, self.chunks = job, prepared, job.stream == "chunks"
+        watch = Watch(prepared.watch.stopwatch, both(self.check, prepared.watch.progress))
+        self.job, self.chunks = job, job.stream == "chunks"
+        self.prepared = dataclasses.replace(prepared, watch=watch)
         self.joiner = Joiner(rate, prepared.delivery.options.segment_silence_ms / 1000)
         self.segments = [part for part in prepared.script if isinstance(part, TextSegment)]
         self.waiting = deque(
@@ -61,6 +79,11 @@ class Work:
         self.active = 0  # segments that are being made
         self.told = 0  # segments handed out
         self.served = 0  # when one of its segments was last begun, by the engine's count
+
+    def check(self, stage: str, step: int, of: int) -> None:
+        """Before every step of the work: none is done for a request that has ended."""
+        if self.job.ended:
+            raise Cancelled("the request has ended")
 
     @property
     def ahead(self) -> int:

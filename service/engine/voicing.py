@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
 from pipeline.gpt.decode import Decoded
-from pipeline.synthesize import Draft, SegmentAudio, Synthesizer
-from service.engine.tasks import Task
+from pipeline.synthesize import SegmentAudio, Synthesizer
+from service.engine.tasks import Drafted, Task
 from service.finish.checks import UNENDED, check_segment, length_problem
 from service.finish.segment import Finished, finish_segment
 from service.finish.shape import PEAK_CEILING, fade_ends
 from service.speak import ATTEMPTS, Spoken, limits_of, notes_of, told
 
 logger = logging.getLogger(__name__)
+
+BATCH = 16  # segments in one batch of the flow
 
 
 class Voicing:
@@ -33,6 +37,7 @@ class Voicing:
         model = synthesizer.model
         self.side_by_side = model.precision != "exact" and model.device.type == "cpu"
         self.workers = self.threads if model.device.type == "cpu" else 1
+        self.most = 1 if model.device.type == "cpu" else BATCH  # a CPU is busy with one
         self._all = threading.Lock()  # held by who computes on all threads
 
     def narrow(self, task: Task) -> bool:
@@ -59,12 +64,36 @@ class Voicing:
         lines = [*problems, *task.notes, *notes_of(task.text, Finished(wave, 0.0))]
         return told(task.text, wave, audio, finite, task.index, lines)
 
-    def render(self, task: Task, draft: Draft) -> Spoken | None:
-        """The finished segment; None when it is to be made again with another seed."""
-        watch, narrow = task.work.prepared.watch, self.narrow(task)
+    def render(self, drafted: Drafted) -> SegmentAudio:
+        """The sound of one segment."""
+        task, narrow = drafted.task, self.narrow(drafted.task)
         with nullcontext() if narrow else self._all:
             torch.set_num_threads(1 if narrow else self.threads)
-            audio = self.synthesizer.render(draft, task.delivery, watch)
+            return self.synthesizer.render(drafted.draft, task.delivery, task.work.prepared.watch)
+
+    def render_together(self, several: Sequence[Drafted]) -> list[SegmentAudio]:
+        """The sound of segments that go together, in one batch of the flow and of the vocoder. The time of their requests
+        has their share of it."""
+        watches = [drafted.task.work.prepared.watch for drafted in several]
+
+        def progress(stage: str, step: int, of: int) -> None:
+            for watch in watches:
+                watch.progress(stage, step, of)
+
+        start = time.perf_counter()
+        audios = self.synthesizer.render_together(
+            [drafted.draft for drafted in several],
+            [drafted.task.delivery for drafted in several],
+            self.most,
+            progress,
+        )
+        for watch in watches:
+            watch.stopwatch.add("s2mel", (time.perf_counter() - start) / len(several))
+        return audios
+
+    def finish(self, task: Task, audio: SegmentAudio) -> Spoken | None:
+        """The finished segment; None when it is to be made again with another seed."""
+        watch = task.work.prepared.watch
         problems = check_segment(
             audio.wave,
             self.synthesizer.sample_rate,

@@ -217,6 +217,33 @@ def test_a_poisoned_request_fails_alone_and_health_knows(mini_model, prepare, vo
         assert engine.health.works
 
 
+def test_voiced_in_batches_each_is_as_it_is_alone(mini_model, prepare):
+    """As on a GPU; one of the batch is cancelled and one has no time left."""
+    with engine_of(mini_model) as engine:
+        expected = [waves(engine.speak(prepare(TEXTS, seed)))[0] for seed in range(2)]
+    with engine_of(mini_model, segment_batch=8) as engine:
+        engine.voicing.most, gate, sizes = 4, threading.Event(), []
+        together = engine.voicing.render_together
+
+        def counted(several):
+            sizes.append(len(several))
+            return together(several)
+
+        engine.voicing.render_together = counted
+        engine._to_voice.append(lambda: gate.wait(PATIENCE))
+        jobs = [engine.speak(prepare(TEXTS, seed)) for seed in range(2)]
+        budget = Budget(600)
+        late = engine.speak(prepare(TEXTS[:1], 5, budget))
+        until(lambda: engine.counts()["to_voice"] >= 8)
+        budget.seconds = 0
+        gate.set()
+        for job, wanted in zip(jobs, expected, strict=True):
+            assert (waves(job)[0] - wanted).abs().max() < 2e-5
+        with pytest.raises(TimeLimitError):
+            list(late)
+    assert max(sizes) == 4
+
+
 def test_a_coroutine_reads_and_leaves(mini_model, prepare):
     async def read(job):
         return [part async for part in job]

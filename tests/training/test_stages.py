@@ -4,11 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from pipeline.gpt.decode import decode, latent_pass
 from pipeline.gpt.sampling import SamplingOptions
-from training import codec, discriminators, gpt, loop, plots, s2mel, semantic, speaker, vocoder
+from training import codec, data, discriminators, gpt, loop, plots, s2mel, semantic, speaker, vocoder
 from training.teacher import PAD
 
 RUN = loop.RunConfig(
@@ -369,3 +370,15 @@ def test_guidance_is_taught_into_the_flow(small_config, clips, speaker_of, tmp_p
     assert far() < 0.5 * untaught
     for key, value in state.items():
         assert key.startswith("cfm.") or torch.equal(value, teacher[key]), key
+
+
+def test_a_clip_has_a_label_for_every_frame(small_config, tmp_path):
+    """Of half a second of one phone and half a second of silence."""
+    rate = small_config.reference.sample_rate
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(rate), rate)
+    clip = data.Clip(tmp_path / "a.wav", "ah", "a", (("ɑ", 0.5), (PAD, 1.0)))
+    arrays = semantic.input_arrays(semantic.make_extractor(small_config.semantic, rate), clip)
+    frames = int(1 / (semantic.BANK_SECONDS * small_config.semantic.stride))
+    assert len(arrays["bank"]) == len(arrays["phones"]) and abs(len(arrays["phones"]) - frames) <= 1
+    voiced = arrays["phones"] == semantic.LABELS.index("ɑ")
+    assert voiced.mean() == pytest.approx(0.5, abs=0.05) and voiced[0] and not voiced[-1]
