@@ -55,6 +55,9 @@ class GPUInt8Linear(nn.Module):
         super().__init__()
         wide = weight.float()
         scales = wide.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / INT8_MAX
+        self.weight: Tensor
+        self.scales: Tensor
+        self.bias: Tensor | None
         self.register_buffer("weight", (wide / scales[:, None]).round().to(torch.int8).contiguous())
         self.register_buffer("scales", scales.to(weight.dtype))
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
@@ -72,9 +75,10 @@ def apply_precision(precision: str, module: nn.Module) -> None:
     """Make a module that was just loaded in `load_dtype` what `precision` says, in place."""
     if isinstance(module, UnifiedVoice) and precision == "smallest":
         for parent, name, layer in linears(module.gpt):
-            setattr(parent, name, GPUInt8Linear(matrix(layer), layer.bias))
+            bias = layer.bias if isinstance(layer.bias, Tensor) else None
+            setattr(parent, name, GPUInt8Linear(matrix(layer), bias))
     elif isinstance(module, BigVGAN):
         if fuse(module):
             logger.info("vocoder: fused activation")
-    elif isinstance(getattr(module, "estimator", None), DiT) and precision != "exact":
-        module.estimator.compute_in(torch.bfloat16)
+    elif isinstance(dit := getattr(module, "estimator", None), DiT) and precision != "exact":
+        dit.compute_in(torch.bfloat16)

@@ -80,9 +80,9 @@ class FlagReader:
 
     def __init__(self, device: torch.device, behind: int = 1):
         self.device, self.behind = device, behind
-        self.waiting: list[tuple[torch.cuda.Event | None, torch.Tensor, object]] = []
+        self.waiting: list[tuple[torch.cuda.Event | None, torch.Tensor, int]] = []
 
-    def put(self, values: torch.Tensor, tag: object) -> None:
+    def put(self, values: torch.Tensor, tag: int) -> None:
         if self.device.type == "cuda":
             host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
             host.copy_(values, non_blocking=True)
@@ -92,7 +92,7 @@ class FlagReader:
         else:
             self.waiting.append((None, values.clone(), tag))
 
-    def get(self) -> tuple[torch.Tensor, object] | None:
+    def get(self) -> tuple[torch.Tensor, int] | None:
         """(values, tag) of the newest copy that is here; None where none is, nor has to be waited for."""
         newest = None
         while self.waiting:

@@ -5,7 +5,7 @@ Axes: n codes, D GPT width, C mel channels, R reference frames, F target frames,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -85,7 +85,8 @@ class Synthesizer:
     def __init__(self, model: Model):
         self.model = model
         self.sample_rate = model.config.audio.sample_rate
-        self.decode, self.solve = partial(decode, model.gpt), partial(solve, model.dit)
+        self.decode: Callable[..., Decoded] = partial(decode, model.gpt)
+        self.solve: Callable[..., Tensor] = partial(solve, model.dit)
         self.kept: tuple[DeviceDecoders, FlowPlayer] | None = None
         if model.device.type == "cuda":
             decoders, flow = self.kept = DeviceDecoders(model.gpt), FlowPlayer(model.dit, model.device)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -141,9 +142,8 @@ class DeviceDecoder:
         buffers, state, width = self.buffers.first(groups), self.state.first(groups), self.width()
         for _ in range(steps):
             reach = self.reach()
-            self.graphs.run(
-                (groups, reach, width), lambda reach=reach: cycle(self.weights, buffers, state, reach, width)
-            )
+            function = partial(cycle, self.weights, buffers, state, reach, width)
+            self.graphs.run((groups, reach, width), function)
             self.steps += 1
         self.flags.put(torch.stack([self.state.done, self.state.broken]), self.steps)
 

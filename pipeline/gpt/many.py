@@ -37,7 +37,9 @@ def decode_many(
     """Every prompt [1, P, D] decoded with `options`; when the device's memory does not suffice, half as many at once.
 
     The codes are the same in batches of any size. Raises torch.OutOfMemoryError when not even one fits."""
-    batch, found, warnings = len(prompts), [], []
+    batch, warnings = len(prompts), list[str]()
+    found: list[Decoded] = []
+    decoder: DeviceDecoder | None
     limit = min(options.max_codes, model.config.max_mel_tokens)
     longest = max(prompt.shape[1] for prompt in prompts)
     while len(found) < len(prompts):

@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -95,10 +96,12 @@ class FlowPlayer:
         if found is None:
             while len(self.states) >= MAX_LENGTHS:
                 self.graphs.forget(self.states.popitem(last=False)[0])
-            copied = {f.name: _clone(getattr(static, f.name)) for f in fields(Static)}
+            tensors: dict[str, Any] = {
+                f.name: v.clone() for f in fields(Static) if isinstance(v := getattr(static, f.name), Tensor)
+            }
             found = self.states[key] = StepState(
                 torch.empty_like(noise),
-                Static(**copied),
+                replace(static, **tensors),
                 torch.zeros(noise.shape[-1], dtype=torch.bool, device=noise.device),
                 torch.zeros(MAX_STEPS + 1, device=noise.device, dtype=noise.dtype),
                 torch.zeros(1, dtype=torch.long, device=noise.device),
@@ -117,10 +120,6 @@ class FlowPlayer:
         with self.lock:
             self.states.clear()
             self.graphs.clear()
-
-
-def _clone(value: object) -> object:
-    return value.clone() if isinstance(value, Tensor) else value
 
 
 def pinned(values: Tensor, device: torch.device) -> Tensor:
