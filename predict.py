@@ -20,6 +20,7 @@ from cog import BaseRunner, Input, Path
 
 from service.imports import ALL, NEEDED
 from service.request import Request
+from service.result import Result
 from service.service import Service
 from service.settings import Settings
 from service.workspace import KEPT_SECONDS, Inbox, Workspace, Workspaces
@@ -229,6 +230,12 @@ class _Served(BaseRunner):
             raise ValueError("speaker is missing; give a file of 5 to 15 s of speech")
         return Request(**values | files)
 
+    def answer(self, result: Result) -> Path:
+        """The file of a result; what there is to tell of it goes into the metrics."""
+        for name, value in result.metrics.items():
+            self.record_metric(name, value)
+        return Path(result.path)
+
 
 class Predictor(_Served):
     def predict(
@@ -270,9 +277,7 @@ class Predictor(_Served):
         request = self.request(locals())
         with self.workspace.fresh() as folder:
             result = self.service.run(request, folder)
-        for name, value in result.metrics.items():
-            self.record_metric(name, value)
-        return Path(result.path)
+        return self.answer(result)
 
 
 class ConcurrentPredictor(_Served):
@@ -326,9 +331,7 @@ class ConcurrentPredictor(_Served):
         parts = [part async for part in job]
         with self.workspaces.fresh() as folder:
             result = await asyncio.to_thread(self.service.write, folder, job.prepared, parts)
-        for name, value in result.metrics.items():
-            self.record_metric(name, value)
-        return Path(result.path)
+        return self.answer(result)
 
 
 class StreamingPredictor(_Served):

@@ -13,17 +13,14 @@ import base64
 import concurrent.futures
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import requests
 
-from checks.server import free_port
+from gateway.local import running
 from service.request import Request
 from service.service import Service
 from service.settings import Settings
@@ -34,39 +31,6 @@ QUICK = {"max_mel_tokens": 60, "diffusion_steps": 1, "num_beams": 1}
 START_SECONDS = 300
 CLIENTS = 6
 TIMING = "timing."
-
-
-@contextmanager
-def gateway(replicas: int, model: str) -> Iterator[str]:
-    """The URL of a gateway that takes requests."""
-    port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "gateway.run",
-        "--port",
-        str(port),
-        "--replicas",
-        str(replicas),
-        "--model",
-        model,
-    ]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url, until = f"http://127.0.0.1:{port}", time.monotonic() + START_SECONDS
-    try:
-        while True:
-            try:
-                if requests.get(f"{url}/ready", timeout=5).json()["speakers"] == replicas:
-                    break
-            except requests.RequestException:
-                pass
-            if process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError("the gateway did not start; script/gateway says why")
-            time.sleep(0.2)
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def staged(metrics: dict[str, object]) -> float:
@@ -136,7 +100,11 @@ def main(arguments: list[str] | None = None) -> int:
     report: dict[str, object] = {"model": options.model, "requests": options.requests}
     rates = []
     for replicas in (1, 2):
-        with gateway(replicas, options.model) as url:
+        arguments = ("--replicas", str(replicas), "--model", options.model)
+        with running(*arguments, speakers=replicas, start_seconds=START_SECONDS, folder=ROOT, quiet=True) as (
+            _,
+            url,
+        ):
             if replicas == 1:
                 pairs = [(directly(service, n), over_http(url, n)) for n in range(options.requests + 3)][3:]
             rates.append(rate(url, options.seconds))

@@ -18,19 +18,9 @@ import threading
 import time
 from pathlib import Path
 
+from checks.chaos import TEXTS, VOICES
+
 ROOT = Path(__file__).resolve().parent.parent
-WORDS = (
-    "Hello.",
-    "Good day.",
-    "Thank you.",
-    "Not now.",
-    "Come in.",
-    "Well done.",
-    "See you.",
-    "I know.",
-    "Go on.",
-)
-VOICES = ("speaker", "rms", "awb", "kal16")
 CHEAP = ("diffusion_steps=1", "max_mel_tokens=60", "num_beams=1")
 STORE_BYTES = 100 * 2**20
 SECONDS = 3000
@@ -65,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         table, folder = Path(temporary) / "rows.jsonl", Path(temporary) / "out"
         rows = [
-            {"text": WORDS[n % len(WORDS)], "voice": VOICES[n % len(VOICES)], "seed": n}
+            {"text": TEXTS[n % len(TEXTS)], "voice": VOICES[n % len(VOICES)], "seed": n}
             for n in range(options.rows)
         ]
         table.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -12,16 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from checks.golden import module_dtype, with_precision
 from checks.heads import ShiftedHead
-from pipeline import gpu
-from pipeline.checkpoints import CHECKPOINTS
 from pipeline.config import ModelConfig
-from pipeline.deterministic import SPREAD, deterministic_state, published_shapes
+from pipeline.deterministic import SPREAD
 from pipeline.gpt.device import DeviceDecoders
 from pipeline.gpt.sampling import SamplingOptions
-from pipeline.loading import Constants, NoInitialValues, State, is_constant, load_module
+from pipeline.loading import Constants, NoInitialValues, is_constant
 from pipeline.model import MODULES
-from pipeline.precision import apply_precision
 from pipeline.s2mel.player import FlowPlayer
 
 NEVER = -1e4  # shift of the stop token's logit
@@ -59,31 +57,7 @@ def random_module(
     for part in module.modules():
         if isinstance(part, Constants):
             part.init_constants(device)
-    return finish(module.eval().requires_grad_(False), checkpoint, device, precision)
-
-
-def golden_module(
-    config: ModelConfig, checkpoint: str, section: str, device: torch.device, precision: str
-) -> nn.Module:
-    """A module with the golden values' weights, through the loader."""
-    make, rule = MODULES[checkpoint, section], CHECKPOINTS[checkpoint].sections[section]
-    with torch.device("meta"):
-        shapes = {key: tuple(t.shape) for key, t in make(config).state_dict().items()}
-    state = State(deterministic_state(published_shapes(shapes, rule.weight_norm)), checkpoint, rule, own=True)
-    dtype = module_dtype(checkpoint, device, precision)
-    return finish(load_module(lambda: make(config), state, device, dtype), checkpoint, device, precision)
-
-
-def module_dtype(checkpoint: str, device: torch.device, precision: str) -> torch.dtype:
-    return gpu.load_dtype(precision, checkpoint) if device.type == "cuda" else torch.float32
-
-
-def finish(module: nn.Module, checkpoint: str, device: torch.device, precision: str) -> nn.Module:
-    if device.type == "cuda":
-        gpu.apply_precision(precision, module)
-    else:
-        apply_precision(precision, checkpoint, module, mapped=False)
-    return module
+    return with_precision(module.eval().requires_grad_(False), checkpoint, device, precision)
 
 
 @dataclass(frozen=True)

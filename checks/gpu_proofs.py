@@ -3,7 +3,6 @@ wait, flat memory, cancel, out of memory, determinism."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from checks.gpu_model import Speaker, golden_module
+from checks.golden import golden_module, relative, search_options
+from checks.gpu_model import Speaker
 from checks.heads import ShiftedHead
 from pipeline import gpu
 from pipeline.conditioning.emotion import blend
@@ -21,7 +21,6 @@ from pipeline.deterministic import noise
 from pipeline.gpt.decode import latent_pass, prepare
 from pipeline.gpt.device import CHECK_EVERY, DeviceDecoder, DeviceDecoders, OverflowInGPT, decode_together
 from pipeline.gpt.many import decode_many
-from pipeline.gpt.sampling import SamplingOptions
 from pipeline.s2mel.player import FlowPlayer
 
 PASS, FAIL, UNVERIFIED = "PASS", "FAIL", "UNVERIFIED"
@@ -45,14 +44,6 @@ def judged(name: str, good: bool, value: str, limit: str = "") -> Line:
     return Line(name, PASS if good else FAIL, value, limit)
 
 
-def relative(ours: Tensor, wanted: Tensor | np.ndarray) -> float:
-    wanted = torch.as_tensor(wanted).double().cpu().flatten()
-    ours = ours.double().cpu().flatten()
-    if ours.shape != wanted.shape:
-        return math.inf
-    return float((ours - wanted).norm() / wanted.norm().clamp(min=1e-30))
-
-
 @torch.inference_mode()
 def golden_stages(
     config: ModelConfig, device: torch.device, precision: str, golden: dict[str, np.ndarray]
@@ -60,7 +51,7 @@ def golden_stages(
     """(name, value) of the golden arrays of size mini, each stage on the device, fed by the one before it."""
 
     def module(checkpoint: str, section: str = "") -> torch.nn.Module:
-        return golden_module(config, checkpoint, section, device, precision)
+        return golden_module(config, precision, checkpoint, section, device)
 
     def given(name: str) -> Tensor:
         return torch.from_numpy(golden[name]).to(device)
@@ -114,17 +105,7 @@ def searches(
             continue
         bias = STOP_BIAS if name.startswith("stop.") else 0.0
         gpt.mel_head = ShiftedHead(head, config.gpt.stop_mel_token, bias)
-        options = SamplingOptions(
-            do_sample=False,
-            temperature=1.0,
-            top_k=0,
-            top_p=1.0,
-            num_beams=3 if "beam3" in name else 1,
-            repetition_penalty=1.0 if "no_penalty" in name else 10.0,
-            length_penalty=1.0 if "length_penalty_1" in name else 0.0,
-            max_codes=limit,
-            mel_positions="trained" if "trained_positions" in name else "published",
-        )
+        options = search_options(name, limit)
         decoded = DeviceDecoders(gpt).decode(prompt, options, torch.Generator())
         stop = decoded.codes.new_full((int(decoded.stopped),), config.gpt.stop_mel_token)
         yield name, torch.cat([decoded.codes, stop])[None]

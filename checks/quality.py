@@ -36,6 +36,7 @@ from checks import figures, judges, material, pictures, teacher
 from checks.figures import Case
 from checks.material import Reference, Sentence
 from checks.words import compare
+from pipeline.files import write_whole
 from pipeline.strict import to_dict
 from service.catalog import embedded_directory
 from service.request import Request
@@ -90,9 +91,7 @@ def model_files_digest(name: str) -> str:
 
 def write_json(path: Path, content: object) -> None:
     """Whole or not at all: a stopped run leaves no half file."""
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(content, indent=1))
-    partial.replace(path)
+    write_whole(path, json.dumps(content, indent=1).encode())
 
 
 def start(model: str | None) -> None:

@@ -25,6 +25,7 @@ from gateway.join import join
 from gateway.settings import GatewaySettings
 from gateway.table import Reader, Row, RowError, read_rows
 from gateway.voices import Library
+from pipeline.files import write_whole
 from pipeline.strict import ConfigError
 from service.settings import Settings
 
@@ -43,11 +44,8 @@ class Manifest:
 
     def begin(self) -> None:
         """Raises OSError when it cannot be written."""
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(
-            "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self.lines.values())
-        )
-        os.replace(partial, self.path)
+        lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in self.lines.values())
+        write_whole(self.path, "".join(lines).encode())
         self.file = self.path.open("a", encoding="utf-8")
 
     def add(self, index: int, **told: object) -> None:
@@ -145,16 +143,6 @@ class Progress:
             )
 
 
-def write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def run(options: argparse.Namespace) -> int:
     gateway = GatewaySettings.read(voices=options.voices)
     resources, settings = start(options, gateway)
@@ -173,8 +161,8 @@ def run(options: argparse.Namespace) -> int:
                 manifest.add(row.index, status="failed", name=row.name, error=item["error"])
                 continue
             told = json.loads(item["receipt"])
-            write(folder / row.file, item["audio"])
-            write(folder / f"{row.name}.json", item["receipt"].encode())
+            write_whole(folder / row.file, item["audio"])
+            write_whole(folder / f"{row.name}.json", item["receipt"].encode())
             manifest.add(
                 status="done", name=row.name, file=row.file, seconds=told["audio_seconds"], seed=told["seed"],
                 warnings=told["warnings"], **place_of(row),

@@ -14,7 +14,7 @@ from pipeline.text.prepare import TextSegment
 from service.prepared import Part
 from service.reference import ReferenceOptions
 from service.request import Request
-from service.result import Result, streamed_metrics, write_result
+from service.result import Result, streamed_metrics
 from service.service import Service
 
 
@@ -53,10 +53,7 @@ class Door:
         job = self.service.engine.submit(request)
         async with contextlib.aclosing(aiter(job)) as made:
             parts = [part async for part in made]
-        service = self.service
-        return await asyncio.to_thread(
-            write_result, folder, service.model, job.prepared, parts, service.setup
-        )
+        return await asyncio.to_thread(self.service.write, folder, job.prepared, parts)
 
     async def inspect(self, path: Path) -> dict[str, object]:
         """What can be said of a clip or voice file, which is then known. Raises ValueError."""

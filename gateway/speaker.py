@@ -16,6 +16,7 @@ import soundfile
 from gateway.door import Door, Finished
 from gateway.formats import encode
 from gateway.voices import VoiceRecord
+from pipeline.files import write_whole
 from service.budget import TimeLimitError
 from service.request import Request
 
@@ -124,9 +125,7 @@ class Speaker:
         """The file of a voice, fetched once."""
         path = Path(self.folder.name) / record.sha256
         if not path.is_file():
-            partial = path.with_suffix(".partial")
-            partial.write_bytes(record.read())
-            partial.rename(path)
+            write_whole(path, record.read())
         return path
 
     async def know(self, record: VoiceRecord) -> None:

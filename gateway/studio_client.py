@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 
 import gradio as gr
 import requests
 
-from gateway.front import free_port
+from gateway.local import running
 
-START_SECONDS, ANSWER_SECONDS = 600.0, 1200.0
+ANSWER_SECONDS = 1200.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,27 +68,5 @@ def told(answer: requests.Response) -> requests.Response:
 @contextlib.contextmanager
 def started(model: str | None) -> Iterator[Server]:
     """A gateway of one's own, for as long as the page is open."""
-    port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "gateway.run",
-        "--port",
-        str(port),
-        *(["--model", model] if model else []),
-    ]
-    process = subprocess.Popen(command)
-    server = Server(f"http://127.0.0.1:{port}")
-    try:
-        until = time.monotonic() + START_SECONDS
-        while True:
-            with contextlib.suppress(requests.RequestException):
-                if requests.get(f"{server.url}/ready", timeout=5).ok:
-                    break
-            if process.poll() is not None or time.monotonic() > until:
-                raise ValueError("the gateway did not start; script/gateway says why")
-            time.sleep(0.5)
-        yield server
-    finally:
-        process.terminate()
-        process.wait()
+    with running(*(["--model", model] if model else [])) as (_, url):
+        yield Server(url)

@@ -6,7 +6,7 @@ Axes: n codes, D GPT width, C mel channels, R reference frames, F target frames,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -33,6 +33,9 @@ class Delivery:
     voice: Voice
     emotion_vector: Tensor
     options: SynthesisConfig
+
+    def with_one_beam(self) -> Delivery:
+        return replace(self, options=replace(self.options, num_beams=1))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
@@ -22,15 +21,19 @@ logger = logging.getLogger(__name__)
 Made = TypeVar("Made")
 
 ATTEMPTS = 2
+TOO_LITTLE_MEMORY = (
+    "the device has too little memory for this request; lower segment_tokens, max_mel_tokens or num_beams, or use a "
+    "shorter reference"
+)
 MAX_SHOWN_SIGNS = 40  # characters of signs that are not read, in a warning
 SHOWN_TAIL_SECONDS = 0.05  # shorter cuts off a tail are not worth a word
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """One segment of the result: its text as spoken and as written, the voice that its markup asked for, finished wave [T], number of codes, the seed that makes it
-    again as the first segment of a request, whether it ended by itself, whether the model's samples were finite,
-    what is wrong with it, and its pieces."""
+    """One segment of the result: its text as spoken and as written, the voice that its markup asked for, finished wave
+    [T], number of codes, the seed that makes it again as the first segment of a request, whether it ended by itself,
+    whether the model's samples were finite, what is wrong with it, and its pieces."""
 
     text: str
     wave: Tensor
@@ -99,24 +102,25 @@ def with_less_memory(
     try:
         return make(delivery)
     except torch.OutOfMemoryError:
-        logger.warning("out of memory on the device: trying with one beam")
-    free_memory()  # outside the handler, whose traceback holds the tensors
-    beams = delivery.options.num_beams
-    notes.append(
-        f"the device had too little memory for {beams} beams, it was made with one"
-        if beams > 1
-        else "the device ran out of memory, it was made at the second try"
-    )
-    one_beam = dataclasses.replace(delivery.options, num_beams=1)
+        pass
+    free_memory(synthesizer)  # outside the handler, whose traceback holds the tensors
+    notes.append(trying_with_one_beam(delivery.options.num_beams))
     try:
-        return make(dataclasses.replace(delivery, options=one_beam))
+        return make(delivery.with_one_beam())
     except torch.OutOfMemoryError as e:
-        raise ValueError(
-            "the device has too little memory for this request; lower segment_tokens, max_mel_tokens or "
-            "num_beams, or use a shorter reference"
-        ) from e
+        raise ValueError(TOO_LITTLE_MEMORY) from e
 
 
-def free_memory() -> None:
+def trying_with_one_beam(beams: int) -> str:
+    """What is to be told of a segment that is made with one beam, for want of memory with `beams`; the log says so now."""
+    logger.warning("out of memory on the device: trying with one beam")
+    if beams > 1:
+        return f"the device had too little memory for {beams} beams, it was made with one"
+    return "the device ran out of memory, it was made at the second try"
+
+
+def free_memory(synthesizer: Synthesizer) -> None:
+    """Give the device what is kept between segments."""
+    synthesizer.free()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,6 +1,7 @@
 """A segment spoken in pieces: nothing lost, nothing twice, no click, and the segments' order kept."""
 
 import dataclasses
+from itertools import pairwise
 
 import pytest
 import torch
@@ -90,7 +91,7 @@ def test_pieces_of_a_script_come_in_order_and_fit(spoken):
     assert kinds[0] is Piece and kinds[-1] is Spoken and kinds.count(Spoken) == 2 and Pause in kinds
     order = [part.spoken.text for part in parts if isinstance(part.spoken, (Piece, Spoken))]
     assert order == sorted(order)
-    for before, after in zip(parts, parts[1:], strict=False):
+    for before, after in pairwise(parts):
         assert after.chunk.start == before.chunk.end  # the pause is one of its own
     samples = sum(len(part.chunk.wave) for part in parts)
     assert samples == parts[-1].chunk.end == 2 * int(1.72 * 90) * 256 + round(0.1 * 22050)
@@ -107,7 +108,7 @@ def test_a_segment_begins_and_ends_at_zero_and_nowhere_else(spoken):
 def test_a_gap_between_segments_and_none_between_pieces(spoken):
     parts = spoken(script=TEXTS)
     gap = round(0.2 * 22050)
-    starts = [part.chunk.start - before.chunk.end for before, part in zip(parts, parts[1:], strict=False)]
+    starts = [part.chunk.start - before.chunk.end for before, part in pairwise(parts)]
     assert starts.count(gap) == 1 and starts.count(0) == len(starts) - 1
 
 

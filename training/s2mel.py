@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.config import ModelConfig
 from pipeline.s2mel.dit import FlowEstimator
-from pipeline.s2mel.flow import swayed
+from pipeline.s2mel.flow import guided, swayed
 from pipeline.s2mel.regulator import LengthRegulator, make_latent_projection
 from training.device import place
 from training.features import Arrays
@@ -201,8 +201,8 @@ class DistillationStage(S2MelStage):
         told = (path.prompt, path.condition, path.style)
         with torch.no_grad():
             both = (torch.cat([x, torch.zeros_like(x)]) for x in told)
-            conditional, null = self.teacher(path.noisy.repeat(2, 1, 1), path.t.repeat(2), *both).chunk(2)
-            wanted = (1 + self.guidance) * conditional.float() - self.guidance * null.float()
+            velocity = self.teacher(path.noisy.repeat(2, 1, 1), path.t.repeat(2), *both)
+            wanted = guided(velocity.float(), self.guidance)
         return path.errors(self.module.cfm.estimator(path.noisy, path.t, *told), wanted)
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from pipeline.graphs import Graphs
 from pipeline.s2mel.dit import DiT, Static
-from pipeline.s2mel.flow import halves, swayed
+from pipeline.s2mel.flow import guided, halves, swayed
 
 MAX_STEPS = 256
 MAX_LENGTHS = 16  # whose buffers and graphs are kept
@@ -40,8 +41,7 @@ def euler(dit: DiT, state: StepState) -> None:
     now, then = state.times[state.index], state.times[state.index + 1]
     velocity = dit.velocity(state.x.expand(batch, -1, -1), now.expand(batch), state.static)
     if batch > 1:
-        conditional, null = velocity.chunk(2)
-        velocity = (1 + state.rate) * conditional - state.rate * null
+        velocity = guided(velocity, state.rate)
     state.x.add_((then - now) * velocity)
     state.x.masked_fill_(state.reference, 0)
     state.index.add_(1)
@@ -74,7 +74,8 @@ class FlowPlayer:
             raise ValueError(f"diffusion_steps is {steps}; allowed: 1 to {MAX_STEPS}")
         with self.lock:
             reference = reference_mel.shape[-1]
-            static = self.dit.prepare(*halves(noise, reference_mel, condition, style, cfg_rate))
+            prompt = F.pad(reference_mel.to(noise), (0, noise.shape[-1] - reference))
+            static = self.dit.prepare(*halves(prompt, condition, style, cfg_rate))
             state = self.state(noise, static)
             state.x.copy_(noise)
             state.reference[:reference], state.reference[reference:] = True, False

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.s2mel.dit import DiT
-from pipeline.s2mel.flow import swayed
+from pipeline.s2mel.flow import guided, halves, swayed
 
 MOST_PADDING = 0.15  # of a batch
 
@@ -82,20 +82,17 @@ def solve_together(
     target = torch.ones_like(x)
     for row, reference in enumerate(references):
         target[row, :, :reference] = 0
-    guided = cfg_rate != 0
-    if guided:
-        prompt, condition, style = (torch.cat([y, torch.zeros_like(y)]) for y in (prompt, condition, style))
-        lengths = lengths.repeat(2)
+    prompt, condition, style = halves(prompt, condition, style, cfg_rate)
+    lengths = lengths.repeat(len(prompt) // len(rows))
     static = dit.prepare(prompt, condition, style, needed=min(references), lengths=lengths)
     times = swayed(torch.linspace(0, 1, steps + 1), sway)
     x = x * target
     for step in range(steps):
         on_step(step)
         t = times[step].to(x.device, x.dtype).expand(len(lengths))
-        velocity = dit.velocity(torch.cat([x, x]) if guided else x, t, static)
-        if guided:
-            conditional, null = velocity.chunk(2)
-            velocity = (1 + cfg_rate) * conditional - cfg_rate * null
+        velocity = dit.velocity(x.repeat(len(lengths) // len(rows), 1, 1), t, static)
+        if cfg_rate != 0:
+            velocity = guided(velocity, cfg_rate)
         x = (x + float(times[step + 1] - times[step]) * velocity) * target
     return [
         x[place : place + 1, :, reference : row.length]

@@ -30,7 +30,7 @@ from service.fit import speak_in
 from service.health import Health
 from service.prepared import Part, Prepared
 from service.request import Request
-from service.speak import Spoken, free_memory
+from service.speak import TOO_LITTLE_MEMORY, Spoken, free_memory, trying_with_one_beam
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ class Engine:
         work = Work(job, prepared, self.synthesizer.sample_rate)
         for task in work.waiting:
             if work.chunks:
-                task.with_one_beam()
+                task.delivery = task.delivery.with_one_beam()
             needed = self._bytes(task)
             if needed > self.limits.cache_bytes:
                 raise ValueError(
@@ -296,24 +296,13 @@ class Engine:
     def _went_wrong(self, task: Task, error: BaseException) -> None:
         """One more try with one beam where the device had too little memory; else the request ends."""
         if isinstance(error, torch.OutOfMemoryError):
-            self.synthesizer.free()
-            free_memory()
-            beams, tried = task.delivery.options.num_beams, bool(task.notes or task.pieces)
-            if not tried:
-                logger.warning("out of memory on the device: trying with one beam")
-                task.notes.append(
-                    f"the device had too little memory for {beams} beams, it was made with one"
-                    if beams > 1
-                    else "the device ran out of memory, it was made at the second try"
-                )
-                task.with_one_beam()
+            free_memory(self.synthesizer)
+            if not task.notes and task.pieces is None:
+                task.notes.append(trying_with_one_beam(task.delivery.options.num_beams))
+                task.delivery = task.delivery.with_one_beam()
                 self._again(task)
                 return
-            message = (
-                "the device has too little memory for this request; lower segment_tokens, max_mel_tokens or "
-            )
-            message += "num_beams, or use a shorter reference"
-            error, cause = ValueError(message), error
+            error, cause = ValueError(TOO_LITTLE_MEMORY), error
             error.__cause__ = cause
         self._fail(task.work.job, error)
 

@@ -42,10 +42,6 @@ class Task:
     def seed(self) -> int:
         return segment_seed(self.work.prepared.request.seed, self.index, len(self.attempts))
 
-    def with_one_beam(self) -> None:
-        options = dataclasses.replace(self.delivery.options, num_beams=1)
-        self.delivery = dataclasses.replace(self.delivery, options=options)
-
 
 @dataclass(frozen=True)
 class Drafted:

@@ -14,7 +14,7 @@ from torch import Tensor
 from pipeline.gpt.decode import Decoded
 from pipeline.synthesize import SegmentAudio, Synthesizer
 from service.engine.tasks import Drafted, Task
-from service.finish.checks import UNENDED, check_segment, length_problem
+from service.finish.checks import check_segment, length_problems
 from service.finish.segment import Finished, finish_segment
 from service.finish.shape import PEAK_CEILING, fade_ends
 from service.speak import ATTEMPTS, Spoken, limits_of, notes_of, told
@@ -55,11 +55,13 @@ class Voicing:
         if not last:
             return wave
         seconds = self.synthesizer.frames(decoded, task.delivery.options.speed) * task.pieces.hop / rate
-        problem = length_problem(
-            seconds, len(task.text.token_ids), task.delivery.options.speed, limits_of(self.synthesizer)
+        problems = length_problems(
+            seconds,
+            len(task.text.token_ids),
+            decoded.stopped,
+            task.delivery.options.speed,
+            limits_of(self.synthesizer),
         )
-        problems = [] if decoded.stopped else [UNENDED]
-        problems += [problem] if problem else []
         audio = SegmentAudio(wave, len(decoded.codes), decoded.stopped, task.seed)
         lines = [*problems, *task.notes, *notes_of(task.text, Finished(wave, 0.0))]
         return told(task.text, wave, audio, finite, task.index, lines)

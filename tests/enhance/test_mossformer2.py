@@ -6,6 +6,7 @@ set so that the mask is 1 everywhere, what comes out must be what went in.
 
 import socket
 from argparse import Namespace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -153,7 +154,7 @@ def test_windows_cover_everything_once_faded(length):
     bounds = list(windows(length, 100, 10))
     assert bounds[0][0] == 0 and bounds[-1][1] == length
     assert all(end - start <= 100 for start, end in bounds)
-    assert all(second[0] == first[1] - 10 for first, second in zip(bounds, bounds[1:], strict=False))
+    assert all(second[0] == first[1] - 10 for first, second in pairwise(bounds))
     total = torch.zeros(length)
     for start, end in bounds:
         total[start:end] += crossfade(end - start, 10 if start else 0, 10 if end < length else 0)

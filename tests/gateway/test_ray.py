@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -13,7 +11,7 @@ import pytest
 import requests
 
 from checks.chaos import speakers
-from checks.server import free_port
+from gateway.local import running
 from tests.conftest import ROOT
 from tests.gateway.conftest import QUICK
 
@@ -24,33 +22,13 @@ START_SECONDS = 500
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory):
     """(process, URL, its temporary folder)."""
-    folder, port = tmp_path_factory.mktemp("gateway"), free_port()
+    folder = tmp_path_factory.mktemp("gateway")
     environment = os.environ | {"TMPDIR": str(folder), "INDEXTTS_VOICES": str(folder / "voices")}
-    command = [
-        sys.executable,
-        "-m",
-        "gateway.run",
-        "--port",
-        str(port),
-        "--replicas",
-        "2",
-        "--model",
-        "tiny-en",
-    ]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)
-    url, until = f"http://127.0.0.1:{port}", time.monotonic() + START_SECONDS
-    while True:
-        assert process.poll() is None and time.monotonic() < until
-        try:
-            if requests.get(f"{url}/ready", timeout=5).json()["speakers"] == 2:
-                break
-        except requests.RequestException:
-            pass
-        time.sleep(0.5)
-    yield process, url, folder
-    if process.poll() is None:
-        process.terminate()
-    process.wait(120)
+    arguments = ("--replicas", "2", "--model", "tiny-en")
+    with running(
+        *arguments, speakers=2, start_seconds=START_SECONDS, environment=environment, folder=ROOT
+    ) as (process, url):
+        yield process, url, folder
 
 
 def speak(url: str, text: str) -> bytes:

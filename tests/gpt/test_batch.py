@@ -1,6 +1,7 @@
 """Sequences in one batch: each gets the codes it has alone, whoever else is there."""
 
 import dataclasses
+from functools import partial
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from pipeline.config import AlignmentConfig
 from pipeline.gpt.batch import BatchDecoder, alike
 from pipeline.gpt.decode import NonFiniteError, decode
 from pipeline.gpt.sampling import SamplingOptions
-from tests.gpt.conftest import random_prompt
+from tests.gpt.conftest import random_prompt, sampling
 
 
 @pytest.fixture(scope="module")
@@ -25,19 +26,7 @@ def gpt(mini_model):
     gpt.config, gpt.mel_head = config, head
 
 
-def options(**changes) -> SamplingOptions:
-    values = dict(
-        do_sample=True,
-        temperature=1.0,
-        top_k=30,
-        top_p=0.9,
-        num_beams=1,
-        repetition_penalty=10.0,
-        length_penalty=0.0,
-        max_codes=20,
-        mel_positions="trained",
-    )
-    return SamplingOptions(**(values | changes))
+options = partial(sampling, max_codes=20)
 
 
 @dataclasses.dataclass(frozen=True)

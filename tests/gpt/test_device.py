@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from checks.golden import golden_module
 from checks.heads import ShiftedHead
-from checks.parity import SIZES, golden_config, make
+from checks.parity import SIZES, golden_config
 from pipeline.conditioning.emotion import blend
 from pipeline.deterministic import noise
 from pipeline.gpt import decode as reference
@@ -97,7 +98,7 @@ def test_codes_are_those_of_the_plain_search(gpt, asked):
 def test_golden_codes(monkeypatch):
     size = SIZES["mini"]
     config = golden_config(size, GOLDEN)
-    gpt, found = make(config, "exact", "gpt"), 0
+    gpt, found = golden_module(config, "exact", "gpt"), 0
     with np.load(GOLDEN / "mini_public.npz") as golden:
         ids = torch.from_numpy(golden["gpt.text_ids"]).long()
         features = noise("public.spk", 1, size.semantic_frames, config.semantic.hidden_size)
