@@ -37,7 +37,7 @@ class Emotions:
         else:
             return voice.emotion_vector
         scaled = [request.emotion_alpha * weight for weight in temper(weights, config)]
-        generator = torch.Generator().manual_seed(request.seed) if request.emotion_random else None
+        generator = torch.Generator().manual_seed(request.seed or 0) if request.emotion_random else None
         return from_weights(
             scaled,
             voice.emotion_vector,
