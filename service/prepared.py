@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.convert import Source
 from pipeline.synthesize import Delivery
 from pipeline.text.markup import Pause
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import Watch
+from service.conversion import Converted
 from service.finish.join import Chunk
 from service.reference import Reference
 from service.request import Request
@@ -17,10 +19,11 @@ from service.speak import Spoken
 
 @dataclass(frozen=True)
 class Prepared:
-    """A request ready to be spoken; started: by time.perf_counter."""
+    """A request ready to be spoken: a script, or a source to say again; started: by time.perf_counter."""
 
     request: Request
     script: Sequence[TextSegment | Pause]
+    source: Source | None
     reference: Reference
     delivery: Delivery
     watch: Watch
@@ -32,4 +35,4 @@ class Part:
     """A stretch of the result: its samples and what was spoken in it, or the pause it is."""
 
     chunk: Chunk
-    spoken: Spoken | Pause
+    spoken: Spoken | Converted | Pause

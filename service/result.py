@@ -13,6 +13,7 @@ import torch
 from pipeline.model import Model
 from pipeline.voice_file import SUFFIX, write_voice
 from service.audio_output.encode import encode
+from service.conversion import Converted
 from service.prepared import Part, Prepared
 from service.receipt import Receipt, SegmentReceipt, to_json, to_srt, to_vtt
 from service.reference import Reference
@@ -42,7 +43,7 @@ def write_result(
     wave = torch.cat([part.chunk.wave for part in parts])
     segments = segment_receipts(parts, rate)
     if not any(segment.codes for segment in segments):
-        raise ValueError("the model made no sound of this text; try another seed or another reference")
+        raise ValueError("the model made no sound of this; try another seed or another reference")
     with prepared.watch.stopwatch("encode"):
         audio = encode(
             wave,
@@ -59,6 +60,13 @@ def write_result(
 
 
 def segment_receipts(parts: Sequence[Part], rate: int) -> tuple[SegmentReceipt, ...]:
+    """One a segment of a text; one for all of what was said again, which only its whole makes again."""
+    converted = [(part.chunk, part.spoken) for part in parts if isinstance(part.spoken, Converted)]
+    if converted:
+        (first, said), (last, _) = converted[0], converted[-1]
+        warnings = tuple(dict.fromkeys(line for _, part in converted for line in part.warnings))
+        codes = sum(part.codes for _, part in converted)
+        return (SegmentReceipt(0, "", first.start / rate, last.end / rate, codes, said.seed, warnings),)
     spoken = [(part.chunk, part.spoken) for part in parts if isinstance(part.spoken, Spoken)]
     return tuple(
         SegmentReceipt(

@@ -16,16 +16,21 @@ import torch
 from enhance.denoise import Denoiser, denoiser_available
 from pipeline.audio import write_wav
 from pipeline.conditioning.emotion_text import EmotionReader
+from pipeline.convert import Source
 from pipeline.deterministic import tone
 from pipeline.model import load_model
+from pipeline.config import SynthesisConfig
 from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.text.glossary import Glossary
+from pipeline.text.markup import Pause
 from pipeline.text.normalize import TextNormalizer
+from pipeline.text.prepare import TextSegment
 from pipeline.text.script import prepare_script
 from pipeline.text.tokenize import Tokenizer
 from pipeline.timing import Stopwatch, Watch
 from service.budget import Budget
 from service.catalog import locate
+from service.conversion import convert, read_source
 from service.emotion import Emotions
 from service.finish.join import Joiner
 from service.health import Health
@@ -35,7 +40,7 @@ from service.reference import References
 from service.request import Request
 from service.result import Result, write_result
 from service.settings import Settings
-from service.speak import Spoken, speak
+from service.speak import speak
 from service.threads import set_threads
 
 logger = logging.getLogger(__name__)
@@ -140,22 +145,30 @@ class Service:
         watch = Watch(Stopwatch(self.model.device), Budget(self.settings.time_limit))
         request = request.checked()
         options = request.synthesis(self.model.config.synthesis)
-        with watch.stage("text"):
-            normalizer = TextNormalizer(self.glossary.merged(request.terms()))
-            script = prepare_script(
-                request.text,
-                normalizer,
-                self.tokenizer,
-                language=self.language(request.language),
-                max_segment_tokens=min(options.segment_tokens, self.model.config.gpt.max_text_tokens),
-                quick_start_tokens=request.quick_start_tokens,
-            )
+        script: list[TextSegment | Pause] = []
+        source: Source | None = None
+        if request.source_audio is None:
+            with watch.stage("text"):
+                script = self.script(request, options)
+        else:
+            with watch.stage("source"):
+                source = read_source(self.model, request.source_audio, options.speed)
         with watch.stage("voice"):
             reference = self.references.speaker(request.speaker, request.reference_options(), watch.progress)
         with watch.stage("emotion"):
             emotion = self.emotions.vector(request, reference.voice, watch.progress)
-        return Prepared(
-            request, script, reference, Delivery(reference.voice, emotion, options), watch, started
+        delivery = Delivery(reference.voice, emotion, options)
+        return Prepared(request, script, source, reference, delivery, watch, started)
+
+    def script(self, request: Request, options: SynthesisConfig) -> list[TextSegment | Pause]:
+        """What of a request's text is spoken in one go, and its pauses."""
+        return prepare_script(
+            request.text,
+            TextNormalizer(self.glossary.merged(request.terms())),
+            self.tokenizer,
+            language=self.language(request.language),
+            max_segment_tokens=min(options.segment_tokens, self.model.config.gpt.max_text_tokens),
+            quick_start_tokens=request.quick_start_tokens,
         )
 
     def language(self, asked: str) -> str:
@@ -169,10 +182,20 @@ class Service:
 
     def parts(self, prepared: Prepared) -> Iterator[Part]:
         """Every part of the result, as it is done."""
-        joiner = Joiner(self.synthesizer.sample_rate, prepared.delivery.options.segment_silence_ms / 1000)
-        for part in speak(
-            self.synthesizer, prepared.script, prepared.delivery, prepared.request.seed, prepared.watch
-        ):
-            if isinstance(part, Spoken):
+        if prepared.source is not None:
+            spoken = convert(self.model, prepared.source, prepared.delivery, prepared.request.seed, prepared.watch)
+            gap = 0.0
+        else:
+            spoken = speak(
+                self.synthesizer,
+                prepared.script,
+                prepared.delivery,
+                prepared.request.seed,
+                prepared.watch,
+            )
+            gap = prepared.delivery.options.segment_silence_ms / 1000
+        joiner = Joiner(self.synthesizer.sample_rate, gap)
+        for part in spoken:
+            if not isinstance(part, Pause):
                 self.health.heard(part.finite)
-            yield Part(joiner.add(part.wave if isinstance(part, Spoken) else part.seconds), part)
+            yield Part(joiner.add(part.seconds if isinstance(part, Pause) else part.wave), part)
