@@ -26,7 +26,7 @@ from service.workspace import Inbox, Workspace
 TEMPORARY = os.path.realpath(tempfile.gettempdir())  # where Cog puts the files it is sent
 QUICK_START_TOKENS = 60  # of a stream: its first segment is kept short, so that sound comes early
 
-FILES = ("speaker", "source_audio", "emotion_audio")
+FILES = ("speaker", "source_audio", "adapter", "emotion_audio")
 
 
 class Inputs:
@@ -42,6 +42,10 @@ class Inputs:
     source_audio = Input(
         default=None,
         description="Instead of text: speech to say again in the speaker's voice, with its own timing. At most 10 minutes.",
+    )
+    adapter = Input(
+        default=None,
+        description="What a training gave back (train.py): its archive, or the adapter.safetensors in it.",
     )
     emotion_audio = Input(
         default=None, description="Emotion from a clip of speech. Give at most one source of emotion."
@@ -231,6 +235,7 @@ class Predictor(_Served):
         text: Optional[str] = Inputs.text,
         speaker: Path = Inputs.speaker,
         source_audio: Optional[Path] = Inputs.source_audio,
+        adapter: Optional[Path] = Inputs.adapter,
         emotion_audio: Optional[Path] = Inputs.emotion_audio,
         emotion_vector: Optional[str] = Inputs.emotion_vector,
         emotion_text: Optional[str] = Inputs.emotion_text,
@@ -279,6 +284,7 @@ class StreamingPredictor(_Served):
         text: Optional[str] = Inputs.text,
         speaker: Path = Inputs.speaker,
         source_audio: Optional[Path] = Inputs.source_audio,
+        adapter: Optional[Path] = Inputs.adapter,
         emotion_audio: Optional[Path] = Inputs.emotion_audio,
         emotion_vector: Optional[str] = Inputs.emotion_vector,
         emotion_text: Optional[str] = Inputs.emotion_text,

@@ -135,7 +135,13 @@ def speak_source(
 
 @torch.inference_mode()
 def span_mel(
-    model: Model, source: Source, span: Span, noise: Tensor, voice: Voice, options: SynthesisConfig, watch: Watch
+    model: Model,
+    source: Source,
+    span: Span,
+    noise: Tensor,
+    voice: Voice,
+    options: SynthesisConfig,
+    watch: Watch,
 ) -> Tensor:
     """Mel [1, C, last − first] of a span, on the CPU; noise [1, C, last − first]."""
     codes = source.codes[:, span.start : span.end]

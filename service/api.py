@@ -18,7 +18,7 @@ from service.settings import Settings
 
 # Inputs that shape a whole file: a stream has none.
 WHOLE_FILE = {"output_format", "sample_rate", "loudness", "return_voice", "receipt", "subtitles"}
-FILES = ("speaker", "emotion_audio", "source_audio")
+FILES = ("speaker", "emotion_audio", "source_audio", "adapter")
 INPUTS = tuple(field.name for field in dataclasses.fields(Request))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.convert import Source
+from pipeline.model import Model
 from pipeline.synthesize import Delivery
 from pipeline.text.markup import Pause
 from pipeline.text.prepare import TextSegment
@@ -19,11 +20,13 @@ from service.speak import Spoken
 
 @dataclass(frozen=True)
 class Prepared:
-    """A request ready to be spoken: a script, or a source to say again; started: by time.perf_counter."""
+    """A request ready to be spoken: a script, or a source to say again; model: the
+    service's, with the request's adapter; started: by time.perf_counter."""
 
     request: Request
     script: Sequence[TextSegment | Pause]
     source: Source | None
+    model: Model
     reference: Reference
     delivery: Delivery
     watch: Watch

@@ -43,6 +43,7 @@ class Request:
     text: str | None
     speaker: Path
     source_audio: Path | None = None
+    adapter: Path | None = None
     emotion_audio: Path | None = None
     emotion_vector: str | None = words()
     emotion_text: str | None = words()
@@ -96,7 +97,9 @@ class Request:
     def check_conversion(self) -> None:
         """Nothing is given that speech which is said again does not take."""
         if self.text is not None and str(self.text).strip():
-            raise ValueError("text and source_audio are given; give what to say or speech to say again, not both")
+            raise ValueError(
+                "text and source_audio are given; give what to say or speech to say again, not both"
+            )
         emotions = [name for name in EMOTION_SOURCES if getattr(self, name)]
         if emotions:
             raise ValueError(

@@ -108,6 +108,7 @@ def make_receipt(
         audio_seconds=round(seconds, 3),
         real_time_factor=round(elapsed / seconds, 3),
         warnings=warnings,
+        adapter=model.adapter,
     )
 
 
@@ -140,6 +141,8 @@ def metrics_of(receipt: Receipt, reference: Reference) -> dict[str, object]:
         "precision": receipt.precision,
         "warnings": list(receipt.warnings),
     }
+    if receipt.adapter:
+        metrics["adapter"] = receipt.adapter
     if reference.report is not None:
         metrics |= {f"reference.{name}": value for name, value in reference.report.metrics().items()}
     return metrics

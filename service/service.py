@@ -28,6 +28,7 @@ from pipeline.text.prepare import TextSegment
 from pipeline.text.script import prepare_script
 from pipeline.text.tokenize import Tokenizer
 from pipeline.timing import Stopwatch, Watch
+from service.adapters import Adapters
 from service.budget import Budget
 from service.catalog import locate
 from service.conversion import convert, read_source
@@ -76,6 +77,7 @@ class Service:
         TextNormalizer().warm_up()
         self.synthesizer = Synthesizer(self.model)
         self.references = References(self.model, denoiser)
+        self.adapters = Adapters(self.model)
         self.emotions = Emotions(self.model, self.references, reader)
         self.health = Health(device)
         imports.wait()
@@ -127,7 +129,7 @@ class Service:
         with self.health.watching():
             prepared = self.prepare(request)
             parts = list(self.parts(prepared))
-            return write_result(folder, self.model, prepared, parts, self.setup)
+            return write_result(folder, prepared.model, prepared, parts, self.setup)
 
     def stream(self, request: Request, folder: Path) -> Iterator[Path]:
         """Speak `request` as WAV files in `folder`, one per segment as soon as it is done; their samples one
@@ -145,6 +147,8 @@ class Service:
         watch = Watch(Stopwatch(self.model.device), Budget(self.settings.time_limit))
         request = request.checked()
         options = request.synthesis(self.model.config.synthesis)
+        with watch.stage("adapter"):
+            model = self.adapters.apply(request.adapter)
         script: list[TextSegment | Pause] = []
         source: Source | None = None
         if request.source_audio is None:
@@ -152,13 +156,13 @@ class Service:
                 script = self.script(request, options)
         else:
             with watch.stage("source"):
-                source = read_source(self.model, request.source_audio, options.speed)
+                source = read_source(model, request.source_audio, options.speed)
         with watch.stage("voice"):
             reference = self.references.speaker(request.speaker, request.reference_options(), watch.progress)
         with watch.stage("emotion"):
             emotion = self.emotions.vector(request, reference.voice, watch.progress)
         delivery = Delivery(reference.voice, emotion, options)
-        return Prepared(request, script, source, reference, delivery, watch, started)
+        return Prepared(request, script, source, model, reference, delivery, watch, started)
 
     def script(self, request: Request, options: SynthesisConfig) -> list[TextSegment | Pause]:
         """What of a request's text is spoken in one go, and its pauses."""
@@ -182,18 +186,18 @@ class Service:
 
     def parts(self, prepared: Prepared) -> Iterator[Part]:
         """Every part of the result, as it is done."""
+        model, delivery, seed, watch = (
+            prepared.model,
+            prepared.delivery,
+            prepared.request.seed,
+            prepared.watch,
+        )
         if prepared.source is not None:
-            spoken = convert(self.model, prepared.source, prepared.delivery, prepared.request.seed, prepared.watch)
-            gap = 0.0
+            spoken, gap = convert(model, prepared.source, delivery, seed, watch), 0.0
         else:
-            spoken = speak(
-                self.synthesizer,
-                prepared.script,
-                prepared.delivery,
-                prepared.request.seed,
-                prepared.watch,
-            )
-            gap = prepared.delivery.options.segment_silence_ms / 1000
+            synthesizer = self.synthesizer if model is self.model else Synthesizer(model)
+            spoken = speak(synthesizer, prepared.script, delivery, seed, watch)
+            gap = delivery.options.segment_silence_ms / 1000
         joiner = Joiner(self.synthesizer.sample_rate, gap)
         for part in spoken:
             if not isinstance(part, Pause):

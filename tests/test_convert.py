@@ -30,12 +30,7 @@ def say_again(model, source, voice, options, seed=0):
     return list(convert.speak_source(model, source, voice, options, seed, watch))
 
 
-@given(
-    st.integers(1, 40_000),
-    st.floats(0.5, 4.0),
-    st.integers(2, 600),
-    st.floats(0.0, 0.5),
-)
+@given(st.integers(1, 40_000), st.floats(0.5, 4.0), st.integers(2, 600), st.floats(0.0, 0.5))
 def test_spans_cover_everything_and_overlap(codes, per_code, window, share):
     overlap = int(share * window)
     frames = max(1, round(codes * per_code))
@@ -95,7 +90,9 @@ def test_windows_join_to_what_one_vocoding_of_the_whole_mel_gives(mini_model, vo
 def test_a_sample_depends_on_no_frame_beyond_the_vocoders_reach(mini_model):
     margin = convert.reach(mini_model.config.vocoder)
     hop = mini_model.config.audio.hop_length
-    mel = torch.randn(1, mini_model.config.audio.n_mels, 2 * margin + 9, generator=torch.Generator().manual_seed(1))
+    mel = torch.randn(
+        1, mini_model.config.audio.n_mels, 2 * margin + 9, generator=torch.Generator().manual_seed(1)
+    )
     changed = mel.clone()
     changed[..., 0] += 3
     with torch.inference_mode():
@@ -106,9 +103,7 @@ def test_a_sample_depends_on_no_frame_beyond_the_vocoders_reach(mini_model):
 
 def test_the_seed_decides(mini_model, voice, options):
     source = convert.make_source(mini_model, tone("source", 1.0, RATE), RATE)
-    one, again, other = (
-        torch.cat(say_again(mini_model, source, voice, options, seed)) for seed in (1, 1, 2)
-    )
+    one, again, other = (torch.cat(say_again(mini_model, source, voice, options, seed)) for seed in (1, 1, 2))
     assert torch.equal(one, again) and not torch.equal(one, other)
 
 

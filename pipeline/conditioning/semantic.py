@@ -16,7 +16,10 @@ from pipeline.config import SemanticConfig
 
 FULL_SCALE = 2.0**15  # the filter bank is that of 16-bit samples
 VARIANCE_FLOOR = 1e-7
-BANK_SECONDS, BANK_WINDOW_SECONDS = 0.01, 0.025  # of Kaldi's filter bank, `stride` frames of which make a code
+BANK_SECONDS, BANK_WINDOW_SECONDS = (
+    0.01,
+    0.025,
+)  # of Kaldi's filter bank, `stride` frames of which make a code
 
 
 class SemanticEncoder(nn.Module):
