@@ -56,7 +56,9 @@ def read_urls(text: str, limits: FetchLimits = FetchLimits()) -> list[str]:
     urls = list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
     for number, url in enumerate(urls, 1):
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise ValueError(f"wav_urls: entry {number} is '{redact(url)[:80]}'; allowed: http(s) URLs, one a line")
+            raise ValueError(
+                f"wav_urls: entry {number} is '{redact(url)[:80]}'; allowed: http(s) URLs, one a line"
+            )
     if not 1 <= len(urls) <= limits.count:
         raise ValueError(f"wav_urls lists {len(urls):,} URLs; allowed: 1 to {limits.count:,}")
     return urls
@@ -139,4 +141,6 @@ def fetch_one(client: Client, url: str, path: Path, total: Total, stop: threadin
 def file_name(index: int, url: str) -> str:
     """A file name of a URL: its number, and of its last part what is harmless."""
     last = urlsplit(url).path.rpartition("/")[2][-60:]
-    return f"{index:05d}." + ("".join(sign if sign.isalnum() or sign in ".-_" else "_" for sign in last) or "wav")
+    return f"{index:05d}." + (
+        "".join(sign if sign.isalnum() or sign in ".-_" else "_" for sign in last) or "wav"
+    )

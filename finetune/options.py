@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,10 +46,16 @@ class Options:
             given = "both are given" if checked.dataset else "neither is given"
             raise ValueError(f"give one of dataset and wav_urls; {given}")
         if checked.steps is not None and checked.epochs is not None:
-            raise ValueError(f"steps {checked.steps} and epochs {checked.epochs:g} are given; give one of them")
+            raise ValueError(
+                f"steps {checked.steps} and epochs {checked.epochs:g} are given; give one of them"
+            )
         if not (checked.train_gpt or checked.train_s2mel):
             raise ValueError("train_gpt and train_s2mel are false; at least one must be true")
         return checked
+
+    def passes(self) -> int:
+        """How many passes a step has, of `batch_seconds` / passes of audio each."""
+        return max(1, math.ceil(self.batch_seconds / MICRO_SECONDS))
 
     def rate(self) -> float:
         """The learning rate: as asked, or the method's own."""

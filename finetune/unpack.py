@@ -67,7 +67,14 @@ def unpack(archive: Path, folder: Path, limits: Limits = Limits()) -> list[str]:
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             written += write(path, source, member, limits, limits.bytes - written)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+    ) as e:
         raise ArchiveError(f"the archive is damaged: {' '.join(str(e).split())[:120]}") from e
     except (FileExistsError, NotADirectoryError) as e:
         raise ArchiveError("the archive uses one name for a file and a folder") from e
@@ -110,7 +117,9 @@ def safe_name(name: str, limits: Limits) -> str:
     if path.is_absolute() or ".." in parts or drive or not parts:
         raise ArchiveError(f"the archive has a file that leads out of it: {shown(name)}")
     if len(name) > limits.name_characters or any(ord(sign) < ord(" ") for sign in name):
-        raise ArchiveError(f"the archive has a file whose name is too long or has control signs: {shown(name)}")
+        raise ArchiveError(
+            f"the archive has a file whose name is too long or has control signs: {shown(name)}"
+        )
     return "/".join(parts)
 
 

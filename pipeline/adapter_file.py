@@ -32,6 +32,7 @@ LENGTH_BYTES = 8  # a safetensors file starts with the length of its JSON header
 MAX_RANK = 256
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 FLOAT_BYTES = 4
+SHOWN = 3  # keys in a message
 
 
 class AdapterError(ValueError):
@@ -49,7 +50,7 @@ class AdapterInfo:
 
 
 def write_adapter(path: Path, adapter: Adapter, model: Model) -> None:
-    """Write `adapter`, trained for `model`. The same tensors give the same bytes."""
+    """Write `adapter`, trained for `model`."""
     ranks = {len(value) for key, value in adapter.tensors.items() if key.endswith(DOWN)}
     metadata = {
         "format": FORMAT,
@@ -162,9 +163,9 @@ def check_tensors(tensors: Mapping[str, Tensor], info: AdapterInfo, config: Mode
         raise AdapterError("the adapter holds no tensors")
     wanted = lora_shapes(tensors, info, config) if info.method == "lora" else full_shapes(tensors, config)
     if unknown := sorted(set(tensors) - set(wanted)):
-        raise AdapterError(f"the adapter holds what {info.method} does not change: {listing(unknown)}")
+        raise AdapterError(f"the adapter holds what {info.method} does not change: {listing(unknown[:SHOWN])}")
     if missing := sorted(set(wanted) - set(tensors)):
-        raise AdapterError(f"the adapter lacks {listing(missing)}")
+        raise AdapterError(f"the adapter lacks {listing(missing[:SHOWN])}")
     for key, shape in wanted.items():
         tensor = tensors[key]
         if tuple(tensor.shape) != tuple(shape):

@@ -55,8 +55,11 @@ class Service:
     """One model, ready to speak. Raises ConfigError, WeightsError or CheckpointError when it cannot be had
     or loaded."""
 
-    def __init__(self, settings: Settings | None = None, packages: Sequence[str] = ALL):
-        """`packages`: to import meanwhile; fewer where it is known what will be asked."""
+    def __init__(
+        self, settings: Settings | None = None, packages: Sequence[str] = ALL, packed: bool = True
+    ):
+        """`packages`: to import meanwhile; fewer where it is known what will be asked. Not `packed`: with plain
+        modules, which can be trained."""
         self.settings = settings or Settings.read()
         imports = Imports(packages)
         set_threads(self.settings.threads)
@@ -65,7 +68,9 @@ class Service:
         start = time.perf_counter()
         with locate(self.settings.model, features) as source:
             logger.info("model %s: %s", source.config.name, source.config.description)
-            self.model = load_model(source.directory, source.config, device, self.settings.precision)
+            self.model = load_model(
+                source.directory, source.config, device, self.settings.precision, packed=packed
+            )
             self.tokenizer = Tokenizer(source.directory / "bpe.model")
             glossary = source.directory / "glossary.yaml"
             self.glossary = Glossary.from_file(glossary) if glossary.is_file() else Glossary()

@@ -163,14 +163,11 @@ def file(mini_model, tmp_path):
     return path
 
 
-def test_a_file_is_read_as_it_was_written_and_has_the_same_bytes_each_time(mini_model, file, tmp_path):
+def test_a_file_is_read_as_it_was_written(mini_model, file):
     read = read_adapter(file, mini_model)
     wanted = lora(mini_model)
     assert read.method == "lora" and read.tensors.keys() == wanted.tensors.keys()
     assert all(torch.equal(read.tensors[key], value) for key, value in wanted.tensors.items())
-    again = tmp_path / "again"
-    write_adapter(again, wanted, mini_model)
-    assert again.read_bytes() == file.read_bytes()
 
 
 def test_an_archive_of_a_training_is_one(mini_model, file, tmp_path):

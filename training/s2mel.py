@@ -58,6 +58,32 @@ class Crops:
     latents: Tensor | None = None
 
 
+def flow_error(
+    estimator: nn.Module,
+    reference: Tensor,
+    target: Tensor,
+    condition: Tensor,
+    style: Tensor,
+    given: Tensor,
+    noise: Tensor,
+    times: Tensor,
+    time_sway: float,
+) -> tuple[Tensor, Tensor]:
+    """What the velocity of target frames lacks [B, C, F], and the times [B] it was taken at.
+
+    reference [B, C, R], target [B, C, F], condition [B, R + F, content], style [B, S], noise [B, C, R + F]; given [B]:
+    1, or 0 where prompt, condition and style are dropped; times [B] in 0 to 1, bent by `time_sway`."""
+    clean = torch.cat([reference, target], dim=-1)
+    frames, given = reference.shape[-1], given[:, None, None]
+    prompt = clean.clone()
+    prompt[..., frames:] = 0
+    t = swayed(times, time_sway)
+    noisy = t[:, None, None] * clean + (1 - t[:, None, None]) * noise
+    noisy[..., :frames] = 0
+    velocity = estimator(noisy, t, prompt * given, condition * given, style * given[:, 0])
+    return (velocity.float() - (clean - noise))[..., frames:], t
+
+
 class S2MelStage:
     """Flow matching on the target; `clips` hold `mel` [C, F], `codes` [n] and, if trained with them, `latents` [n, D]."""
 
@@ -114,17 +140,19 @@ class S2MelStage:
             dim=1,
         )
         style = torch.from_numpy(np.stack([self.styles[index] for index in references])).float()
-        clean = torch.cat([reference.mel, target.mel], dim=-1)
-        given = torch.from_numpy(rng.random(options.batch) >= options.drop_condition).float()[:, None, None]
-        prompt_frames = reference.mel.shape[-1]
-        prompt = clean.clone()
-        prompt[..., prompt_frames:] = 0
-        noise = torch.randn_like(clean)
-        t = swayed(torch.rand(options.batch), options.time_sway)
-        noisy = t[:, None, None] * clean + (1 - t[:, None, None]) * noise
-        noisy[..., :prompt_frames] = 0
-        velocity = module.cfm.estimator(noisy, t, prompt * given, condition * given, style * given[:, 0])
-        error = (velocity.float() - (clean - noise))[..., prompt_frames:]
+        given = torch.from_numpy(rng.random(options.batch) >= options.drop_condition).float()
+        noise = torch.randn_like(torch.cat([reference.mel, target.mel], dim=-1))
+        error, t = flow_error(
+            module.cfm.estimator,
+            reference.mel,
+            target.mel,
+            condition,
+            style,
+            given,
+            noise,
+            torch.rand(options.batch),
+            options.time_sway,
+        )
         return {
             "loss": error.square().mean(),
             "late": (error.square().mean((1, 2)) * (t > 0.5)).sum() / (t > 0.5).sum().clamp(min=1),
