@@ -65,7 +65,7 @@ def long_silences(wave: Tensor, rate: int, least_seconds: float) -> list[tuple[f
         return []
     contour = opened(levels)[:end]
     heard = torch.nonzero(contour > max(SILENCE_DB, loud_level(contour) - SPEECH_RANGE_DB))[:, 0].tolist()
-    gaps = zip([-1, *heard], [*heard, end])
+    gaps = zip([-1, *heard], [*heard, end], strict=False)
     return [
         ((before + 1) * FRAME_SECONDS, after * FRAME_SECONDS)
         for before, after in gaps

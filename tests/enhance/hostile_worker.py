@@ -5,6 +5,7 @@ Its peak memory is the process's own, set back before each file, plus that of th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
@@ -32,10 +33,8 @@ def children() -> list[int]:
     """Those that run another program: until then a child shows its parent's memory as its own."""
     found = []
     for task in Path("/proc/self/task").iterdir():
-        try:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             found += map(int, (task / "children").read_text().split())
-        except (FileNotFoundError, ProcessLookupError):
-            pass
     return [pid for pid in found if program(pid) not in (None, program("self"))]
 
 

@@ -1,5 +1,6 @@
 """Pauses in a text: what is markup, what stays text, what is refused, and that none of it takes long."""
 
+import contextlib
 import re
 import time
 
@@ -153,10 +154,8 @@ def test_limits_are_reached():
 def test_bombs_take_linear_time(pattern, lead):
     text = (lead + pattern * 1_000_000)[:1_000_000]
     start = time.process_time()
-    try:
+    with contextlib.suppress(ValueError):
         parse_markup(text)
-    except ValueError:
-        pass
     assert time.process_time() - start < 5  # measured: up to 0.2 s
 
 
@@ -175,7 +174,9 @@ def test_any_text_keeps_its_words_and_order(pieces):
         assert "pause" in str(error)
         return
     assert all(part.seconds > 0 for part in parts if isinstance(part, Pause))
-    assert not any(isinstance(a, Pause) and isinstance(b, Pause) for a, b in zip(parts, parts[1:]))
+    assert not any(
+        isinstance(a, Pause) and isinstance(b, Pause) for a, b in zip(parts, parts[1:], strict=False)
+    )
     speeches = [part.text for part in parts if isinstance(part, Speech)]
     assert all(speech and speech == speech.strip() and "\n\n" not in speech for speech in speeches)
     bare = re.sub(r"\[ *pause *(: *(1s|20ms) *)?\]", "", text)

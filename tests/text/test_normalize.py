@@ -13,6 +13,7 @@ from tests.conftest import GOLDEN
 
 PAIRS = json.loads((GOLDEN / "text_normalization.json").read_text(encoding="utf-8"))
 
+PLUS = next(written for written, _ in PAIRS if "3000+" in written)
 # The golden pairs were made with the published normalizer. These it reads wrongly, and ours reads otherwise:
 BETTER = {
     # a stray space ("march ,")
@@ -33,6 +34,8 @@ BETTER = {
     "Chapter IV: the 21st century": "Chapter four, the twenty first century",
     # "Number. five": a sentence's end within the number
     "No. 5, 1/2 cup, 3/4 mile": "number five, one half cup, three quarters mile",
+    # a "+" that no voice says: 3000+ is "more than 3000"
+    PLUS: "他这条视频点赞三千多,评论一千多,收藏五百多",
 }
 
 

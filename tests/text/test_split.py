@@ -117,7 +117,10 @@ def test_a_cut_by_length_leaves_no_crumb(pieces, max_tokens):
 def test_neighbours_do_not_both_fit(pieces, max_tokens):
     segments = split_segments(pieces, max_tokens)
     # an even cut may leave room on either side, but never so much that three segments fit in one
-    assert all(len(a) + len(b) + len(c) > max_tokens for a, b, c in zip(segments, segments[1:], segments[2:]))
+    assert all(
+        len(a) + len(b) + len(c) > max_tokens
+        for a, b, c in zip(segments, segments[1:], segments[2:], strict=False)
+    )
 
 
 @pytest.mark.parametrize(("max_tokens", "quick_start_tokens"), [(0, 0), (-5, 0), (120, -1)])
