@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import distributed
 
-from finetune.losses import Losses
 from finetune.loop import Outcome, Run, train
+from finetune.losses import Losses
 from finetune.trainable import Trained
 
 WAIT = timedelta(hours=6)  # the others wait while the first prepares the data

@@ -24,7 +24,7 @@ from finetune.distributed import Processes
 from finetune.export import Export, write_archive
 from finetune.features import Example, extract, feature_path, write
 from finetune.fetch import fetch_all, read_urls
-from finetune.loop import Outcome, Run, train
+from finetune.loop import Outcome, Run
 from finetune.losses import FlowLosses, GPTLosses, gpt_latents
 from finetune.options import DEFAULT_STEPS, Options
 from finetune.trainable import Trained, save_memory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import stat
 import tarfile
 import zipfile
@@ -95,18 +95,15 @@ def members(archive: Path) -> Iterator[tuple[Member, IO[bytes]]]:
                 with opened.open(entry) as source:
                     yield Member(entry.filename, entry.file_size, entry.compress_size, regular), source
         return
-    try:
-        opened_tar = tarfile.open(archive)
-    except tarfile.ReadError as e:
-        raise ArchiveError("the dataset is no ZIP or TAR file") from e
-    with opened_tar as tar:
+    if not tarfile.is_tarfile(archive):
+        raise ArchiveError("the dataset is no ZIP or TAR file")
+    with tarfile.open(archive) as tar:
         packed = archive.stat().st_size
         for info in tar:
             if info.isdir():
                 continue
-            source = tar.extractfile(info) if info.isreg() and not info.issparse() else None
-            regular = source is not None
-            yield Member(info.name, info.size, packed, regular), source or open(os.devnull, "rb")
+            content = tar.extractfile(info) if info.isreg() and not info.issparse() else None
+            yield Member(info.name, info.size, packed, content is not None), content or io.BytesIO()
 
 
 def safe_name(name: str, limits: Limits) -> str:

@@ -21,6 +21,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -123,7 +124,7 @@ def full_parameters(config: ModelConfig, parts: Iterable[str]) -> dict[str, torc
 
 def adapted(model: Model, adapter: Adapter) -> Model:
     """`model` with `adapter`, whose tensors were checked (`pipeline.adapter_file`); `model` itself stays as it is."""
-    changed = {}
+    changed: dict[str, Any] = {}
     for part, module in parts_of(model).items():
         own = {
             key.removeprefix(f"{part}."): value.to(model.device, torch.float32)
@@ -142,7 +143,8 @@ def with_branches(module: nn.Module, tensors: Mapping[str, Tensor], blank: nn.Mo
     def change(name: str, layer: nn.Module) -> nn.Module | None:
         if name not in layers:
             return None
-        dtype = torch.float32 if isinstance(layer, PackedLinear) else layer.weight.dtype
+        weight = None if isinstance(layer, PackedLinear) else layer.get_parameter("weight")
+        dtype = torch.float32 if weight is None else weight.dtype
         return LowRank(layer, *(tensors[f"{name}.{which}"].to(dtype) for which in (DOWN, UP))).eval()
 
     return twin(module, change)
@@ -162,7 +164,7 @@ def with_parameters(module: nn.Module, tensors: Mapping[str, Tensor], blank: nn.
             return type(layer)(weight, own.get("bias"))
         changed = shallow(layer)
         for key, value in own.items():
-            old = changed._parameters[key]
+            old = layer.get_parameter(key)
             changed._parameters[key] = nn.Parameter(value.to(old.dtype), requires_grad=False)
         return changed
 
@@ -195,7 +197,7 @@ def twins(
 def shallow(module: nn.Module) -> nn.Module:
     """A copy that holds the same tensors and parts in dictionaries of its own."""
     same = copy.copy(module)
-    same._parameters, same._buffers, same._modules = (
-        dict(held) for held in (module._parameters, module._buffers, module._modules)
-    )
+    same._parameters = dict(module._parameters)
+    same._buffers = dict(module._buffers)
+    same._modules = dict(module._modules)
     return same

@@ -163,7 +163,9 @@ def check_tensors(tensors: Mapping[str, Tensor], info: AdapterInfo, config: Mode
         raise AdapterError("the adapter holds no tensors")
     wanted = lora_shapes(tensors, info, config) if info.method == "lora" else full_shapes(tensors, config)
     if unknown := sorted(set(tensors) - set(wanted)):
-        raise AdapterError(f"the adapter holds what {info.method} does not change: {listing(unknown[:SHOWN])}")
+        raise AdapterError(
+            f"the adapter holds what {info.method} does not change: {listing(unknown[:SHOWN])}"
+        )
     if missing := sorted(set(wanted) - set(tensors)):
         raise AdapterError(f"the adapter lacks {listing(missing[:SHOWN])}")
     for key, shape in wanted.items():

@@ -16,10 +16,10 @@ import torch
 from enhance.denoise import Denoiser, denoiser_available
 from pipeline.audio import write_wav
 from pipeline.conditioning.emotion_text import EmotionReader
+from pipeline.config import SynthesisConfig
 from pipeline.convert import Source
 from pipeline.deterministic import tone
 from pipeline.model import load_model
-from pipeline.config import SynthesisConfig
 from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.text.glossary import Glossary
 from pipeline.text.markup import Pause
@@ -55,9 +55,7 @@ class Service:
     """One model, ready to speak. Raises ConfigError, WeightsError or CheckpointError when it cannot be had
     or loaded."""
 
-    def __init__(
-        self, settings: Settings | None = None, packages: Sequence[str] = ALL, packed: bool = True
-    ):
+    def __init__(self, settings: Settings | None = None, packages: Sequence[str] = ALL, packed: bool = True):
         """`packages`: to import meanwhile; fewer where it is known what will be asked. Not `packed`: with plain
         modules, which can be trained."""
         self.settings = settings or Settings.read()

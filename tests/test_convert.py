@@ -37,7 +37,7 @@ def test_spans_cover_everything_and_overlap(codes, per_code, window, share):
     spans = convert.make_spans(codes, frames, window, overlap)
     assert (spans[0].start, spans[0].first) == (0, 0)
     assert (spans[-1].end, spans[-1].last) == (codes, frames)
-    for one, two in zip(spans, spans[1:]):
+    for one, two in zip(spans, spans[1:], strict=False):
         assert one.start < two.start and one.end - two.start == overlap
         assert two.first <= one.last
     assert all(span.end - span.start <= window + 1 for span in spans)

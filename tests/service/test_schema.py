@@ -237,6 +237,4 @@ def test_the_server_rejects_what_the_schema_does_not_allow(server, change, messa
 def test_the_server_names_every_missing_input(server):
     answer = server.predict()
     assert answer["status"] == "http_422"
-    assert {p["loc"][-1]: p["msg"] for p in answer["error"]} == {
-        "speaker": "Field required",
-    }
+    assert {p["loc"][-1]: p["msg"] for p in answer["error"]} == {"speaker": "Field required"}
