@@ -34,7 +34,7 @@ def training_table(source: Source, runs: int) -> list[str]:
     ]
     for part, kind in (("gpt", GPTLosses), ("dit", FlowLosses)):
         trained = Trained(model, "lora", [part], 0)
-        save_memory(trained.model)
+        save_memory(trained)
         seconds = min(step_seconds(trained, kind(trained.model, examples), runs, device))
         count = sum(value.numel() for value in trained.parameters())
         lines.append(f"| {part} | {seconds:.2f} | {peak_bytes(device) / MEGABYTE:.0f} | {count:,} |")
@@ -43,7 +43,7 @@ def training_table(source: Source, runs: int) -> list[str]:
 
 def random_examples(config: ModelConfig) -> list[Example]:
     generator = torch.Generator().manual_seed(0)
-    codes = int(CODES_PER_SECOND * CLIP_SECONDS)
+    codes = min(int(CODES_PER_SECOND * CLIP_SECONDS), config.gpt.max_mel_tokens)
     frames = int(config.s2mel.regulator.frames_per_code * codes)
     tokens = min(int(TOKENS_PER_SECOND * CLIP_SECONDS), config.gpt.max_text_tokens)
     gpt = config.gpt

@@ -50,8 +50,12 @@ def main(folder: Path) -> int:
         if getattr(e, "errno", None) != errno.ENOSPC and "No space left" not in str(e):
             raise
         outcome = {"error": "the disk is full; free some space and send the same request: it goes on"}
+    if "error" in outcome:
+        logger.error("%s", outcome["error"])
     if processes.is_first:
-        (folder / OUTCOME).write_text(json.dumps(outcome), "utf-8")
+        partial = folder / f".{OUTCOME}"
+        partial.write_text(json.dumps(outcome), "utf-8")
+        os.replace(partial, folder / OUTCOME)
     return int("error" in outcome)
 
 

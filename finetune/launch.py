@@ -7,6 +7,7 @@ the same request goes on from there.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import logging
@@ -49,6 +50,15 @@ def train(options: Options, output: Path, processes: int = 1, say: Callable[[str
     """Train and put the archive at `output`; `say` gets every line of the log. Goes on where the same request was
     ended before. Raises TrainingError, and ValueError for options that are none."""
     options = options.checked()
+    try:
+        return _train(options, output, processes, say)
+    except OSError as e:
+        if e.errno != errno.ENOSPC:
+            raise
+        raise TrainingError(f"the disk is full ({work_folder()}); free some space and send it again") from e
+
+
+def _train(options: Options, output: Path, processes: int, say: Callable[[str], None]) -> Path:
     folder = work_folder() / key_of(options)
     folder.mkdir(parents=True, exist_ok=True)
     os.utime(folder)

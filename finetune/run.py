@@ -174,7 +174,7 @@ def train_s2mel(
 
 def make_trained(work: Work, parts: list[str]) -> Trained:
     trained = Trained(work.service.model, work.options.method, parts, work.options.seed)
-    save_memory(trained.model)
+    save_memory(trained)
     return trained
 
 

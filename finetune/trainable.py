@@ -53,9 +53,8 @@ def first_lora(base: Model, parts: Sequence[str], generator: torch.Generator) ->
     """Down random, up zero: at first the model is its base."""
     tensors = {}
     for layer, (inputs, outputs) in lora_layers(base.config, parts).items():
-        rank = min(RANK, inputs, outputs)
-        tensors[f"{layer}.{DOWN}"] = torch.randn(rank, inputs, generator=generator) * inputs**-0.5
-        tensors[f"{layer}.{UP}"] = torch.zeros(outputs, rank)
+        tensors[f"{layer}.{DOWN}"] = torch.randn(RANK, inputs, generator=generator) * inputs**-0.5
+        tensors[f"{layer}.{UP}"] = torch.zeros(outputs, RANK)
     return tensors
 
 
@@ -65,9 +64,12 @@ def first_full(base: Model, parts: Sequence[str]) -> dict[str, Tensor]:
     return {key: held[key].detach().float().clone() for key in shapes}
 
 
-def save_memory(model: Model) -> None:
+def save_memory(trained: Trained) -> None:
     """Let a large model compute a block's activations again on the way back rather than keep them."""
+    model = trained.model
     if model.config.gpt.model_dim < CHECKPOINTING_WIDTH:
         return
-    for block in [*model.gpt.gpt.h, *model.dit.transformer.layers]:
-        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+    blocks = {"gpt": model.gpt.gpt.h, "dit": model.dit.transformer.layers}
+    for part in {name.partition(".")[0] for name in trained.names} & set(blocks):
+        for block in blocks[part]:  # its own: all that leads to a trained layer was copied
+            block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)

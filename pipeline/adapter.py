@@ -197,7 +197,7 @@ def twins(
 def shallow(module: nn.Module) -> nn.Module:
     """A copy that holds the same tensors and parts in dictionaries of its own."""
     same = copy.copy(module)
-    same._parameters = dict(module._parameters)
-    same._buffers = dict(module._buffers)
-    same._modules = dict(module._modules)
+    for name, held in module.__dict__.items():
+        if isinstance(held, dict):  # parameters, buffers, parts and hooks
+            same.__dict__[name] = copy.copy(held)
     return same

@@ -137,6 +137,14 @@ def test_an_adapter_of_zeros_changes_no_value(model):
         assert torch.equal(ours, theirs)
 
 
+def test_a_hook_on_an_adapted_layer_is_not_on_its_base(mini_directory):
+    plain = load_model(mini_directory, load_config("mini"), precision="exact", packed=False)
+    shapes = full_parameters(plain.config, ("gpt",))
+    changed = adapted(plain, Adapter("full", {key: torch.zeros(shape) for key, shape in shapes.items()}))
+    changed.gpt.gpt.h[0].attn.c_attn.register_forward_hook(lambda *_: None)
+    assert not plain.gpt.gpt.h[0].attn.c_attn._forward_hooks
+
+
 def test_what_is_not_adapted_is_shared(model):
     changed = adapted(model, lora(model, parts=("gpt",)))
     assert changed.dit is model.dit and changed.vocoder is model.vocoder
