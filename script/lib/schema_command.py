@@ -254,7 +254,7 @@ def as_training(document: dict) -> dict:
 def as_prediction(document: dict) -> dict:
     """A trainer's document with the names that a predictor's has, where they are compared."""
     schemas, paths = document["components"]["schemas"], document["paths"]
-    if "TrainingInput" not in schemas:
+    if "/predictions" in paths:
         return document
     named = {f"Training{name}": name for name in ("Input", "Output")}
     return {
