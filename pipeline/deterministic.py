@@ -22,7 +22,7 @@ from torch import Tensor
 
 from pipeline.checkpoints import BARE_TENSOR, CHECKPOINTS
 from pipeline.config import ModelConfig
-from pipeline.loading import is_constant
+from pipeline.loading import NoInitialValues, is_constant
 from pipeline.published import SEMANTIC, VOCODER, to_published
 
 QUIET = {"conv_post.weight_g": 0.02}  # keeps most of a random vocoder's output inside [-1, 1]
@@ -90,7 +90,7 @@ def section_states(config: ModelConfig) -> dict[str, dict[str, dict[str, Tensor]
 
     states: dict[str, dict[str, dict[str, Tensor]]] = {}
     for (checkpoint, section), make in MODULES.items():
-        with torch.device("meta"):
+        with torch.device("meta"), NoInitialValues():
             shapes = {key: tuple(t.shape) for key, t in make(config).state_dict().items()}
         weight_norm = CHECKPOINTS[checkpoint].sections[section].weight_norm
         states.setdefault(checkpoint, {})[section] = deterministic_state(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import tempfile
 import time
@@ -27,21 +28,24 @@ from pipeline.text.normalize import TextNormalizer
 from pipeline.text.prepare import TextSegment
 from pipeline.text.script import prepare_script
 from pipeline.text.tokenize import Tokenizer
-from pipeline.timing import Stopwatch, Watch
+from pipeline.text.turns import as_markup
+from pipeline.timing import OnProgress, Stopwatch, Watch, both, no_progress
 from service.adapters import Adapters
 from service.budget import Budget
+from service.cast import cast_of, emotion_of, speaker_of
 from service.catalog import locate
-from service.conversion import convert, read_source
+from service.conversion import Converted, convert, read_source
 from service.emotion import Emotions
 from service.finish.join import Joiner
+from service.fit import speak_in
 from service.health import Health
 from service.imports import ALL, Imports
-from service.prepared import Part, Prepared
-from service.reference import References
+from service.prepared import Part, Prepared, Role, role_of
+from service.reference import Reference, References
 from service.request import Request
 from service.result import Result, write_result
 from service.settings import Settings
-from service.speak import speak
+from service.speak import Spoken, speak
 from service.threads import set_threads
 
 logger = logging.getLogger(__name__)
@@ -77,7 +81,6 @@ class Service:
             has_reader = "emotion_text" in features and EmotionReader.available(source.directory)
             reader = EmotionReader(source.directory, source.config.emotion, device) if has_reader else None
         self.check_vocabulary()
-        TextNormalizer().warm_up()
         self.synthesizer = Synthesizer(self.model)
         self.references = References(self.model, denoiser)
         self.adapters = Adapters(self.model)
@@ -102,7 +105,8 @@ class Service:
 
     def warm_up(self) -> None:
         """One short request through everything that is loaded, which leaves nothing behind: so that the first
-        request pays for no first use."""
+        request pays for no first use, and imports nothing."""
+        TextNormalizer().warm_up()
         with tempfile.TemporaryDirectory(prefix="indextts-") as folder:
             path = Path(folder) / "warm-up.wav"
             write_wav(path, tone("warm-up", WARM_UP_SECONDS, WARM_UP_RATE)[0], WARM_UP_RATE)
@@ -125,12 +129,13 @@ class Service:
         """Whether the last synthesis worked and the device answers."""
         return self.health.good()
 
-    def run(self, request: Request, folder: Path) -> Result:
-        """Speak `request` into a file in `folder`, which is the caller's to empty.
+    def run(self, request: Request, folder: Path, on_progress: OnProgress = no_progress) -> Result:
+        """Speak `request` into a file in `folder`, which is the caller's to empty; on_progress is called before every
+        step and may raise to end it.
 
         Raises ValueError, in one line, for anything the caller can put right."""
         with self.health.watching():
-            prepared = self.prepare(request)
+            prepared = self.prepare(request, on_progress)
             parts = list(self.parts(prepared))
             return write_result(folder, prepared.model, prepared, parts, self.setup)
 
@@ -144,28 +149,30 @@ class Service:
                     write_wav(path, part.chunk.wave, self.synthesizer.sample_rate)
                     yield path
 
-    def prepare(self, request: Request) -> Prepared:
+    def prepare(self, request: Request, on_progress: OnProgress = no_progress) -> Prepared:
         """Everything before the first segment."""
         started = time.perf_counter()
-        watch = Watch(Stopwatch(self.model.device), Budget(self.settings.time_limit))
+        watch = Watch(Stopwatch(self.model.device), both(Budget(self.settings.time_limit), on_progress))
         request = request.checked()
+        if request.source_audio is None:
+            request = dataclasses.replace(request, text=as_markup(request.text))
         options = request.synthesis(self.model.config.synthesis)
         with watch.stage("adapter"):
             model = self.adapters.apply(request.adapter)
         script: list[TextSegment | Pause] = []
         source: Source | None = None
-        if request.source_audio is None:
-            with watch.stage("text"):
-                script = self.script(request, options)
-        else:
+        roles: dict[Role, None] = {(None, None): None}
+        if request.source_audio is not None:
             with watch.stage("source"):
                 source = read_source(model, request.source_audio, options.speed)
-        with watch.stage("voice"):
-            reference = self.references.speaker(request.speaker, request.reference_options(), watch.progress)
-        with watch.stage("emotion"):
-            emotion = self.emotions.vector(request, reference.voice, watch.progress)
-        delivery = Delivery(reference.voice, emotion, options)
-        return Prepared(request, script, source, model, reference, delivery, watch, started)
+        else:
+            with watch.stage("text"):
+                script = self.script(request, options)
+            roles = dict.fromkeys(role_of(part) for part in script if isinstance(part, TextSegment))
+        with cast_of(request) as request:
+            cast = {role: self.played(request, role, options, watch) for role in roles}
+        reference, delivery = next(iter(cast.values()))
+        return Prepared(request, script, source, model, reference, delivery, watch, started, cast)
 
     def script(self, request: Request, options: SynthesisConfig) -> list[TextSegment | Pause]:
         """What of a request's text is spoken in one go, and its pauses."""
@@ -178,6 +185,18 @@ class Service:
             quick_start_tokens=request.quick_start_tokens,
         )
 
+    def played(
+        self, request: Request, role: Role, options: SynthesisConfig, watch: Watch
+    ) -> tuple[Reference, Delivery]:
+        """Who speaks a role of the script, and how."""
+        voice, emotion = role
+        with watch.stage("voice"):
+            speaker = speaker_of(request, voice)
+            reference = self.references.speaker(speaker, request.reference_options(), watch.progress)
+        with watch.stage("emotion"):
+            vector = self.emotions.vector(emotion_of(request, emotion), reference.voice, watch.progress)
+        return reference, Delivery(reference.voice, vector, options)
+
     def language(self, asked: str) -> str:
         """How to read a text: as asked, if the model speaks that; its only language where it has one."""
         spoken = self.model.config.languages
@@ -189,20 +208,19 @@ class Service:
 
     def parts(self, prepared: Prepared) -> Iterator[Part]:
         """Every part of the result, as it is done."""
-        model, delivery, seed, watch = (
-            prepared.model,
-            prepared.delivery,
-            prepared.request.seed,
-            prepared.watch,
-        )
-        if prepared.source is not None:
-            spoken, gap = convert(model, prepared.source, delivery, seed, watch), 0.0
-        else:
-            synthesizer = self.synthesizer if model is self.model else Synthesizer(model)
-            spoken = speak(synthesizer, prepared.script, delivery, seed, watch)
-            gap = delivery.options.segment_silence_ms / 1000
+        gap = 0.0 if prepared.source else prepared.delivery.options.segment_silence_ms / 1000
         joiner = Joiner(self.synthesizer.sample_rate, gap)
-        for part in spoken:
+        for part in self.spoken(prepared, gap):
             if not isinstance(part, Pause):
                 self.health.heard(part.finite)
             yield Part(joiner.add(part.seconds if isinstance(part, Pause) else part.wave), part)
+
+    def spoken(self, prepared: Prepared, gap: float) -> Iterator[Spoken | Converted | Pause]:
+        """What is said and waited, in order; gap: seconds between two segments of a text."""
+        model, seed, watch = prepared.model, prepared.request.seed, prepared.watch
+        if prepared.source is not None:
+            return convert(model, prepared.source, prepared.delivery, seed, watch)
+        synthesizer = self.synthesizer if model is self.model else Synthesizer(model)
+        said = (synthesizer, prepared.script, prepared.delivery_of, seed, watch)
+        duration = prepared.request.duration
+        return speak(*said) if duration is None else speak_in(*said, duration, gap)

@@ -24,7 +24,8 @@ def parse_weights(text: str, config: EmotionConfig) -> list[float]:
 
     Raises ValueError naming what is wrong and the emotions there are."""
     parts = [part.strip() for part in text.replace(";", ",").strip("[] \t\n").split(",") if part.strip()]
-    allowed = f"allowed: {len(config.names)} numbers, or name=weight pairs of {', '.join(config.names)}; weights 0 to 1"
+    names = ", ".join(config.names)
+    allowed = f"allowed: {len(config.names)} numbers, or name=weight pairs of {names}; weights 0 to 1"
     if not parts:
         raise ValueError(f"emotion_vector is empty; {allowed}")
     named = ["=" in part for part in parts]

@@ -1,4 +1,5 @@
-"""`script/read`: what is found in a text, how each of it is read, and the segments that the model would speak.
+"""`script/read`: what is found in a text, how each of it is read, and the segments that the model would
+speak.
 
 script/read "It costs $5."
 script/read "5-3" --language zh

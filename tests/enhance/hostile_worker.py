@@ -1,6 +1,8 @@
-"""Reads audio files in a process of its own and says what came of each: one JSON line per path of standard input.
+"""Reads audio files in a process of its own and says what came of each: one JSON line per path of standard
+input.
 
-Its peak memory is the process's own, set back before each file, plus that of the children running at that moment.
+Its peak memory is the process's own, set back before each file, plus that of the children running at that
+moment.
 """
 
 from __future__ import annotations
@@ -63,7 +65,8 @@ def measure(path: str, limits: AudioLimits) -> dict:
     start = time.perf_counter()
     try:
         audio = read_audio(path, limits)
-        outcome = f"read: {audio.seconds:.2f} s, {audio.sample_rate} Hz, {audio.source_format} {audio.source_subtype}"
+        kind = f"{audio.source_format} {audio.source_subtype}"
+        outcome = f"read: {audio.seconds:.2f} s, {audio.sample_rate} Hz, {kind}"
         audio_seconds = audio.seconds
     except AudioError as e:
         outcome, audio_seconds = str(e), None

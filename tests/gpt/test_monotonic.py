@@ -1,4 +1,6 @@
-"""Monotonic attention: a slot's place in the text, what its heads may see, and that a wide window changes nothing."""
+"""Monotonic attention: a slot's place in the text, what its heads may see, and that a wide window changes
+nothing.
+"""
 
 import dataclasses
 

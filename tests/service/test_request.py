@@ -22,6 +22,7 @@ def test_every_field_is_checked_somewhere():
         "speaker",
         "source_audio",
         "adapter",
+        "voices",
         "emotion_audio",
         *LIMITS,
         *CHOICES,

@@ -1,8 +1,6 @@
 """Pauses in a text: what is markup, what stays text, what is refused, and that none of it takes long."""
 
-import contextlib
 import re
-import time
 
 import pytest
 from hypothesis import given
@@ -151,12 +149,15 @@ def test_limits_are_reached():
     ],
 )
 @pytest.mark.parametrize("lead", ["", "[pause:", "[pause"])
-def test_bombs_take_linear_time(pattern, lead):
+def test_bombs_end(pattern, lead):
+    """A million characters take 0.2 s in linear time; in quadratic time they would meet the tests' time limit."""
     text = (lead + pattern * 1_000_000)[:1_000_000]
-    start = time.process_time()
-    with contextlib.suppress(ValueError):
-        parse_markup(text)
-    assert time.process_time() - start < 5  # measured: up to 0.2 s
+    try:
+        parts = parse_markup(text)
+    except ValueError as error:
+        assert "\n" not in str(error) and len(str(error)) < 200
+    else:
+        assert len(parts) <= MAX_PARTS
 
 
 @given(
