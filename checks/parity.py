@@ -16,21 +16,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from checks.golden import golden_module, relative, search_options
 from checks.heads import ShiftedHead
 from pipeline.audio import kaldi_fbank, log_mel, resample
-from pipeline.checkpoints import BARE_TENSOR, CHECKPOINTS
+from pipeline.checkpoints import BARE_TENSOR
 from pipeline.conditioning.emotion import blend, from_weights
 from pipeline.conditioning.semantic import SemanticEncoder
 from pipeline.config import ModelConfig, load_config
-from pipeline.deterministic import deterministic_state, noise, published_shapes, tables, tone
+from pipeline.deterministic import noise, tables, tone
 from pipeline.gpt.decode import decode, latent_pass, prepare
 from pipeline.gpt.model import UnifiedVoice
-from pipeline.gpt.sampling import SamplingOptions
-from pipeline.loading import State, load_module
-from pipeline.model import MODULES
-from pipeline.precision import PRECISIONS, apply_precision
+from pipeline.precision import PRECISIONS
 from pipeline.published import VOCODER, apply_main_config
 from pipeline.s2mel.flow import solve
 from pipeline.strict import build, read_yaml, to_dict
@@ -91,10 +89,7 @@ def _compare(name: str, ours: Tensor, golden: np.ndarray, limit: float) -> Line:
     if golden.dtype.kind in "iu":
         equal = bool((array == golden).all())
         return Line(name, "equal" if equal else f"{int((array != golden).sum())} differ", "equal", equal)
-    error = float(
-        np.linalg.norm(array.astype(np.float64) - golden)
-        / max(np.linalg.norm(golden.astype(np.float64)), 1e-30)
-    )
+    error = relative(array, golden)
     return Line(name, f"{error:.2e}", f"{limit:.0e}", error <= limit)
 
 
@@ -111,17 +106,6 @@ def golden_config(size: Size, directory: Path | None) -> ModelConfig:
     return config
 
 
-def make(config: ModelConfig, precision: str, checkpoint: str, section: str = "") -> nn.Module:
-    """A module with deterministic weights, through the loader, in `precision`."""
-    factory, rule = MODULES[checkpoint, section], CHECKPOINTS[checkpoint].sections[section]
-    with torch.device("meta"):
-        shapes = {key: tuple(t.shape) for key, t in factory(config).state_dict().items()}
-    state = deterministic_state(published_shapes(shapes, rule.weight_norm))
-    module = load_module(lambda: factory(config), State(state, checkpoint, rule, own=True))
-    apply_precision(precision, checkpoint, module, mapped=False)
-    return module
-
-
 def searches(
     gpt: UnifiedVoice, prompt: Tensor, golden: Mapping[str, np.ndarray], size: Size
 ) -> Iterator[tuple[str, Tensor]]:
@@ -133,17 +117,7 @@ def searches(
         for name in golden:
             if not name.startswith(f"{prefix}.") or "_codes" not in name:
                 continue
-            options = SamplingOptions(
-                do_sample=False,
-                temperature=1.0,
-                top_k=0,
-                top_p=1.0,
-                num_beams=3 if "beam3" in name else 1,
-                repetition_penalty=1.0 if "no_penalty" in name else 10.0,
-                length_penalty=1.0 if "length_penalty_1" in name else 0.0,
-                max_codes=limit,
-                mel_positions="trained" if "trained_positions" in name else "published",
-            )
+            options = search_options(name, limit)
             decoded = decode(gpt, prompt, options, torch.Generator())
             stop = [gpt.config.stop_mel_token] if decoded.stopped else []
             yield name, torch.cat([decoded.codes, torch.tensor(stop, dtype=torch.long)])[None]
@@ -167,7 +141,7 @@ def stages(
         ("audio.fbank", bank),
     )
 
-    speaker = make(config, precision, "speaker")
+    speaker = golden_module(config, precision, "speaker")
     style = speaker(bank)
     yield "campplus.style", style
     yield (
@@ -184,7 +158,7 @@ def stages(
         stats = tables(config)["semantic_stats"]
         semantic = SemanticEncoder(
             config.semantic,
-            make(config, precision, "semantic"),
+            golden_module(config, precision, "semantic"),
             stats["mean"],
             stats["var"],
             config.reference.sample_rate,
@@ -199,7 +173,7 @@ def stages(
         del semantic
         gc.collect()
 
-    codec = make(config, precision, "codec")
+    codec = golden_module(config, precision, "codec")
     codes, embedding = codec.quantize(features)
     used = torch.from_numpy(golden["gpt.codes_used"]).long()
     embedded = codec.vq2emb(used)
@@ -209,7 +183,7 @@ def stages(
         ("codec.vq2emb", embedded[..., ::FEATURE_EVERY]),
     )
 
-    gpt = make(config, precision, "gpt")
+    gpt = golden_module(config, precision, "gpt")
     every = size.gpt_every
     latents, base = gpt.speaker_latents(features), gpt.emotion_vector(features)
     emotion = gpt.emotion_vector(noise(tag + ".emo", 1, EMOTION_FRAMES, width))
@@ -240,9 +214,9 @@ def stages(
     del gpt
     gc.collect()
 
-    regulator = make(config, precision, "s2mel", "length_regulator")
+    regulator = golden_module(config, precision, "s2mel", "length_regulator")
     frames = int(config.s2mel.regulator.frames_per_code * used.shape[1])
-    condition = regulator(embedded + make(config, precision, "s2mel", "gpt_layer")(latent), frames)
+    condition = regulator(embedded + golden_module(config, precision, "s2mel", "gpt_layer")(latent), frames)
     prompt_condition = regulator(embedding, mel.shape[-1])
     yield from (
         ("s2mel.target_length", torch.tensor([frames])),
@@ -250,7 +224,7 @@ def stages(
         ("s2mel.prompt_condition", prompt_condition[..., ::every]),
     )
 
-    dit = make(config, precision, "s2mel", "cfm").estimator
+    dit = golden_module(config, precision, "s2mel", "cfm").estimator
     start = noise(tag + ".z", 1, config.audio.n_mels, mel.shape[-1] + frames)
     conditions = torch.cat([prompt_condition, condition], dim=1)
     prompt_mel = torch.nn.functional.pad(mel, (0, frames))
@@ -259,7 +233,7 @@ def stages(
     for steps in size.steps:
         target = solve(dit, start, mel, conditions, style, steps, CFG_RATE)
         yield f"s2mel.mel_{steps}_steps", target
-    vocoder = make(config, precision, "vocoder")
+    vocoder = golden_module(config, precision, "vocoder")
     yield from (
         ("bigvgan.wave", vocoder(target)[:, None]),
         ("bigvgan.wave_from_reference_mel", vocoder(mel[..., :REFERENCE_CLIP])[:, None]),

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from finetune.clips import Clip, Refusal
 from pipeline.model import Model
-from pipeline.text.normalize import TextNormalizer
 from pipeline.text.script import prepare_script
 from pipeline.voice import make_voice
 from service.service import Service
@@ -95,7 +94,7 @@ def text_ids(service: Service, clip: Clip, language: str) -> Tensor:
     config = service.model.config
     script = prepare_script(
         clip.text,
-        TextNormalizer(service.glossary),
+        service.normalizer(),
         service.tokenizer,
         language=service.language(language),
         max_segment_tokens=config.gpt.max_text_tokens,

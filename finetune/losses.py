@@ -18,8 +18,9 @@ from torch.nn import functional as F
 from finetune.features import Example
 from finetune.options import MICRO_SECONDS
 from pipeline.model import Model
+from pipeline.s2mel.flow import swayed
 from training.gpt import IGNORED, Sample, alignment_loss, build_sequences
-from training.s2mel import flow_error
+from training.s2mel import way_from_noise
 
 CODE_NOISE = 0.05  # share of the input codes that is replaced, so that the GPT leans on the text
 ALIGNMENT_WEIGHT = 0.1
@@ -149,18 +150,10 @@ class FlowLosses:
             rng.standard_normal((len(chosen), *torch.cat([reference, target], -1).shape[1:]), np.float32)
         ).to(device)
         times = torch.from_numpy(rng.random(len(chosen), np.float32)).to(device)
-        error, _ = flow_error(
-            model.dit,
-            reference,
-            target,
-            condition,
-            style,
-            given,
-            noise,
-            times,
-            model.config.synthesis.time_sway,
-        )
-        return {"loss": error.square().mean()}
+        t = swayed(times, model.config.synthesis.time_sway)
+        path = way_from_noise(reference, target, condition, style, given[:, None, None], noise, t)
+        velocity = model.dit(path.noisy, path.t, path.prompt, path.condition, path.style)
+        return {"loss": path.errors(velocity, path.velocity)["loss"]}
 
     def other(self, rng: np.random.Generator, example: Example) -> Example:
         others = [e for e in self.examples if e is not example] or [example]

@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.strict import ConfigError, build, read_yaml
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+DENOISERS = ("mossformer2", "deepfilternet3")  # that enhance/denoise.py loads
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,15 @@ class AudioConfig:
 
 @dataclass(frozen=True)
 class ReferenceConfig:
-    """What is taken of a reference clip. Seconds, except `silence_dbfs` (peak)."""
+    """What is taken of a reference clip. Seconds, except `silence_dbfs` (peak). denoiser: what cleans it on request,
+    of DENOISERS."""
 
     sample_rate: int
     min_seconds: float
     max_seconds: float
     silence_dbfs: float
     cache_bytes: int
+    denoiser: str
 
 
 @dataclass(frozen=True)
@@ -170,9 +173,11 @@ class WaveNetConfig:
 
 @dataclass(frozen=True)
 class S2MelConfig:
-    """`latent_widths` are the outputs of gpt_layer's linears before the last (codec hidden) one."""
+    """`latent_widths` are the outputs of gpt_layer's linears before the last (codec hidden) one; `prompt_seconds`: how
+    much of the reference the flow continues, from its beginning (null: all of it)."""
 
     latent_widths: tuple[int, ...]
+    prompt_seconds: float | None
     regulator: RegulatorConfig
     dit: DiTConfig
     wavenet: WaveNetConfig
@@ -226,6 +231,7 @@ class ModelConfig:
     description: str
     weights: str  # "files": a published directory; "deterministic": made from key names (plumbing)
     languages: tuple[str, ...]  # that it speaks, of zh and en
+    text: str  # what its tokens are: "pieces" of a SentencePiece model or "phones"
     audio: AudioConfig
     reference: ReferenceConfig
     semantic: SemanticConfig
@@ -295,6 +301,15 @@ def check_consistent(config: ModelConfig) -> None:
         raise ConfigError(
             f"model configuration '{config.name}': gpt.alignment is {alignment}; allowed: a layer below "
             f"{gpt.layers}, one or more heads below {gpt.heads}, back and ahead 0 or more"
+        )
+    if config.text not in ("pieces", "phones"):
+        raise ConfigError(
+            f"model configuration '{config.name}': text is '{config.text}'; allowed: pieces, phones"
+        )
+    if config.reference.denoiser not in DENOISERS:
+        raise ConfigError(
+            f"model configuration '{config.name}': reference.denoiser is '{config.reference.denoiser}'; "
+            f"allowed: {', '.join(DENOISERS)}"
         )
     if config.weights not in ("files", "deterministic"):
         raise ConfigError(

@@ -127,7 +127,8 @@ def speak_source(
         end = settled if last else settled - margin
         if end > done:
             with watch.stage("vocoder"):
-                yield stretch_wave(model, mel, done - start, end - start, margin)
+                wave = stretch_wave(model, mel, done - start, end - start, margin)
+            yield wave
             done = end
             kept = max(0, done - margin - start)
             mel, start = mel[..., kept:], start + kept

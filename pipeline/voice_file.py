@@ -8,7 +8,6 @@ the model computes them in, so that a file speaks with the same bytes as its aud
 from __future__ import annotations
 
 import json
-import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from pipeline.files import write_whole
 from pipeline.model import Model, dtype_of
 from pipeline.voice import Voice, prompt_condition
 
@@ -81,12 +81,7 @@ def write_voice(path: Path, voice: Voice, model: Model, source_sha256: str, opti
         },
         metadata,
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, content)
 
 
 def stored(voice: Voice) -> dict[str, Tensor]:

@@ -17,7 +17,6 @@ from pipeline.timing import Watch
 from pipeline.voice_file import is_voice_file
 from service.budget import SEGMENT
 from service.finish.shape import fade_ends
-from service.speak import free_memory
 
 NOT_FINITE = "it holds samples that are not finite numbers, which became silence"
 
@@ -43,19 +42,12 @@ def read_source(model: Model, path: Path, speed: float) -> Source:
 
 
 def convert(model: Model, source: Source, delivery: Delivery, seed: int, watch: Watch) -> Iterator[Converted]:
-    """The source in the delivery's voice; the parts one after another have no seam. Raises ValueError where the
-    device has too little memory."""
+    """The source in the delivery's voice; the parts one after another have no seam."""
     waves = speak_source(model, source, delivery.voice, delivery.options, seed, watch)
     hop, rate, done = model.config.audio.hop_length, model.config.audio.sample_rate, 0
     for index in range(len(source.spans)):
         watch.progress(SEGMENT, index, len(source.spans))
-        try:
-            wave = next(waves, None)
-        except torch.OutOfMemoryError as e:
-            free_memory()
-            raise ValueError(
-                "the device has too little memory for this request; use a shorter reference"
-            ) from e
+        wave = next(waves, None)
         if wave is None:
             return
         first, last = done == 0, done + len(wave) == source.frames * hop

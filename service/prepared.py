@@ -49,8 +49,16 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """The beginning or middle of a segment that is spoken while it is made; its end comes with what it is."""
+
+    text: str
+    index: int
+
+
+@dataclass(frozen=True)
 class Part:
-    """A stretch of the result: its samples and what was spoken in it, or the pause it is."""
+    """A stretch of the result: its samples and what was spoken or said again in it, or the pause it is."""
 
     chunk: Chunk
-    spoken: Spoken | Converted | Pause
+    spoken: Spoken | Converted | Pause | Piece

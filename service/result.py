@@ -35,12 +35,12 @@ class Result:
 
 
 def write_result(
-    folder: Path, model: Model, prepared: Prepared, parts: Sequence[Part], setup: Mapping[str, object]
+    folder: Path, prepared: Prepared, parts: Sequence[Part], setup: Mapping[str, object]
 ) -> Result:
     """Write the result of a request into `folder`; setup: metrics of the service, not of this request.
 
     Raises ValueError when nothing was spoken or the format cannot hold what was asked for."""
-    request, rate = prepared.request, model.config.audio.sample_rate
+    request, model, rate = prepared.request, prepared.model, prepared.model.config.audio.sample_rate
     wave = torch.cat([part.chunk.wave for part in parts])
     segments = segment_receipts(parts, rate)
     if not any(segment.codes for segment in segments):
@@ -60,9 +60,9 @@ def write_result(
     return Result(path, {**metrics_of(receipt, prepared.reference), **setup})
 
 
-def streamed_metrics(model: Model, prepared: Prepared, parts: Sequence[Part]) -> dict[str, object]:
+def streamed_metrics(prepared: Prepared, parts: Sequence[Part]) -> dict[str, object]:
     """The metrics of a request whose parts were given away as they were done. Raises as `write_result` does."""
-    rate = model.config.audio.sample_rate
+    model, rate = prepared.model, prepared.model.config.audio.sample_rate
     segments = segment_receipts(parts, rate)
     if not any(segment.codes for segment in segments):
         raise ValueError(SOUNDLESS)
@@ -90,6 +90,7 @@ def segment_receipts(parts: Sequence[Part], rate: int) -> tuple[SegmentReceipt, 
             said.warnings,
             said.written,
             said.voice,
+            said.pieces,
         )
         for index, (chunk, said) in enumerate(spoken)
     )

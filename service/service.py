@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
-from enhance.denoise import Denoiser, denoiser_available
+from enhance.denoise import load_denoiser
 from pipeline.audio import write_wav
 from pipeline.conditioning.emotion_text import EmotionReader
 from pipeline.config import SynthesisConfig
@@ -27,17 +28,17 @@ from pipeline.text.markup import Pause
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.prepare import TextSegment
 from pipeline.text.script import prepare_script
-from pipeline.text.tokenize import Tokenizer
+from pipeline.text.tokenizers import PHONES, make_tokenizer
 from pipeline.text.turns import as_markup
 from pipeline.timing import OnProgress, Stopwatch, Watch, both, no_progress
 from service.adapters import Adapters
 from service.budget import Budget
 from service.cast import cast_of, emotion_of, speaker_of
 from service.catalog import locate
-from service.conversion import Converted, convert, read_source
+from service.conversion import read_source
 from service.emotion import Emotions
-from service.finish.join import Joiner
-from service.fit import speak_in
+from service.engine.engine import Engine
+from service.engine.limits import Limits, cache_bytes
 from service.health import Health
 from service.imports import ALL, Imports
 from service.prepared import Part, Prepared, Role, role_of
@@ -45,7 +46,6 @@ from service.reference import Reference, References
 from service.request import Request
 from service.result import Result, write_result
 from service.settings import Settings
-from service.speak import Spoken, speak
 from service.threads import set_threads
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,8 @@ class Service:
         modules, which can be trained."""
         self.settings = settings or Settings.read()
         imports = Imports(packages)
-        set_threads(self.settings.threads)
+        self.threads = set_threads(self.settings.threads)
+        self._preparing = threading.Lock()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         features = self.settings.features
         start = time.perf_counter()
@@ -73,11 +74,11 @@ class Service:
             self.model = load_model(
                 source.directory, source.config, device, self.settings.precision, packed=packed
             )
-            self.tokenizer = Tokenizer(source.directory / "bpe.model")
+            self.tokenizer = make_tokenizer(source.config.text, source.directory)
             glossary = source.directory / "glossary.yaml"
             self.glossary = Glossary.from_file(glossary) if glossary.is_file() else Glossary()
-            has_denoiser = "denoise" in features and denoiser_available(source.directory)
-            denoiser = Denoiser(source.directory, device) if has_denoiser else None
+            name = source.config.reference.denoiser
+            denoiser = load_denoiser(name, source.directory, device) if "denoise" in features else None
             has_reader = "emotion_text" in features and EmotionReader.available(source.directory)
             reader = EmotionReader(source.directory, source.config.emotion, device) if has_reader else None
         self.check_vocabulary()
@@ -86,6 +87,12 @@ class Service:
         self.adapters = Adapters(self.model)
         self.emotions = Emotions(self.model, self.references, reader)
         self.health = Health(device)
+        limits = Limits(
+            self.settings.segment_batch,
+            cache_bytes(device, self.settings.cache_mb),
+            self.settings.max_waiting,
+        )
+        self.engine = Engine(self.synthesizer, self.prepare, self.health, limits)
         imports.wait()
         self.setup = {
             "setup.seconds": round(time.perf_counter() - start, 2),
@@ -101,7 +108,9 @@ class Service:
     def check_vocabulary(self) -> None:
         pieces, room = self.tokenizer.vocabulary_size, self.model.config.gpt.number_text_tokens
         if pieces > room:
-            raise ValueError(f"bpe.model has {pieces} pieces; the GPT has text embeddings for {room}")
+            raise ValueError(
+                f"the text has {pieces} different tokens; the GPT has text embeddings for {room}"
+            )
 
     def warm_up(self) -> None:
         """One short request through everything that is loaded, which leaves nothing behind: so that the first
@@ -136,22 +145,31 @@ class Service:
         Raises ValueError, in one line, for anything the caller can put right."""
         with self.health.watching():
             prepared = self.prepare(request, on_progress)
-            parts = list(self.parts(prepared))
-            return write_result(folder, prepared.model, prepared, parts, self.setup)
+            return self.write(folder, prepared, list(self.parts(prepared)))
 
-    def stream(self, request: Request, folder: Path) -> Iterator[Path]:
+    def write(self, folder: Path, prepared: Prepared, parts: Sequence[Part]) -> Result:
+        """The files of a request all of whose parts are there."""
+        return write_result(folder, prepared, parts, self.setup)
+
+    def stream(self, request: Request, folder: Path, stream: str = "segments") -> Iterator[Path]:
         """Speak `request` as WAV files in `folder`, one per segment as soon as it is done; their samples one
-        after another are those of `run`'s file. Raises as `run` does."""
+        after another are those of `run`'s file. With `stream` "chunks" also of segments that are still being made.
+        Raises as `run` does."""
         with self.health.watching():
-            for index, part in enumerate(self.parts(self.prepare(request))):
+            for index, part in enumerate(self.parts(self.prepare(request), stream)):
                 if len(part.chunk.wave):
                     path = folder / f"{index:04d}.wav"
                     write_wav(path, part.chunk.wave, self.synthesizer.sample_rate)
                     yield path
 
     def prepare(self, request: Request, on_progress: OnProgress = no_progress) -> Prepared:
-        """Everything before the first segment."""
+        """Everything before the first segment; one request at a time, whatever thread asks."""
         started = time.perf_counter()
+        with self._preparing:
+            torch.set_num_threads(self.threads)  # of this thread: others may compute on fewer
+            return self._prepare(request, on_progress, started)
+
+    def _prepare(self, request: Request, on_progress: OnProgress, started: float) -> Prepared:
         watch = Watch(Stopwatch(self.model.device), both(Budget(self.settings.time_limit), on_progress))
         request = request.checked()
         if request.source_audio is None:
@@ -178,12 +196,17 @@ class Service:
         """What of a request's text is spoken in one go, and its pauses."""
         return prepare_script(
             request.text,
-            TextNormalizer(self.glossary.merged(request.terms())),
+            self.normalizer(request.terms()),
             self.tokenizer,
             language=self.language(request.language),
             max_segment_tokens=min(options.segment_tokens, self.model.config.gpt.max_text_tokens),
             quick_start_tokens=request.quick_start_tokens,
         )
+
+    def normalizer(self, terms: Glossary | None = None) -> TextNormalizer:
+        """What reads a text as this model takes it; terms: readings beside the model's own."""
+        glossary = self.glossary.merged(terms) if terms is not None else self.glossary
+        return TextNormalizer(glossary, phones=self.model.config.text == PHONES)
 
     def played(
         self, request: Request, role: Role, options: SynthesisConfig, watch: Watch
@@ -206,21 +229,6 @@ class Service:
             )
         return spoken[0] if len(spoken) == 1 else asked
 
-    def parts(self, prepared: Prepared) -> Iterator[Part]:
-        """Every part of the result, as it is done."""
-        gap = 0.0 if prepared.source else prepared.delivery.options.segment_silence_ms / 1000
-        joiner = Joiner(self.synthesizer.sample_rate, gap)
-        for part in self.spoken(prepared, gap):
-            if not isinstance(part, Pause):
-                self.health.heard(part.finite)
-            yield Part(joiner.add(part.seconds if isinstance(part, Pause) else part.wave), part)
-
-    def spoken(self, prepared: Prepared, gap: float) -> Iterator[Spoken | Converted | Pause]:
-        """What is said and waited, in order; gap: seconds between two segments of a text."""
-        model, seed, watch = prepared.model, prepared.request.seed, prepared.watch
-        if prepared.source is not None:
-            return convert(model, prepared.source, prepared.delivery, seed, watch)
-        synthesizer = self.synthesizer if model is self.model else Synthesizer(model)
-        said = (synthesizer, prepared.script, prepared.delivery_of, seed, watch)
-        duration = prepared.request.duration
-        return speak(*said) if duration is None else speak_in(*said, duration, gap)
+    def parts(self, prepared: Prepared, stream: str = "segments") -> Iterator[Part]:
+        """Every part of the result, in order, as it is done."""
+        return iter(self.engine.speak(prepared, stream))

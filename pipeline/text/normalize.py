@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.text.aligned import Aligned
+from pipeline.text.annotations import find_annotations, mark_annotations
 from pipeline.text.characters import IDEOGRAPHS, cleaned, has_ideograph, mapped_after, mapped_before
 from pipeline.text.glossary import LANGUAGES, Glossary
 from pipeline.text.pinyin import has_pinyin, pinyin_forms, spell_pinyin
@@ -32,6 +33,7 @@ _MOST_UNCLAIMED = 100  # different words of a text that the grammars are asked f
 _DASH = re.compile(r" ?(?:-{1,2}|~|—) ?")
 _LOST_CATEGORIES = frozenset({"Sm", "Sc", "So"})
 _SILENT_SIGNS = frozenset("+~|<>=^¬")  # punctuation, mostly
+GIVEN = "glossary"  # the kind of a reading that the writer gives
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,10 @@ def _is_formula(text: str) -> bool:
 class TextNormalizer:
     """Makes text speakable: written forms by their kinds, with an optional glossary that overrules them all."""
 
-    def __init__(self, glossary: Glossary | None = None) -> None:
+    def __init__(self, glossary: Glossary | None = None, phones: bool = False) -> None:
+        """`phones`: pronunciations written into the text or the glossary (`annotations`) are taken as such."""
         self.glossary = glossary or Glossary()
+        self.phones = phones
 
     def warm_up(self) -> None:
         """Load the grammars and number words now (about 0.6 s); otherwise the first text that needs them does."""
@@ -118,10 +122,7 @@ class TextNormalizer:
         return Reading(text, after, tuple(places), language, lost)
 
     def _forms(self, text: str, language: str) -> list[Form]:
-        forms = [
-            Form(start, end, "glossary", spell_pinyin(reading))
-            for start, end, reading in self.glossary.find(text, language)
-        ]
+        forms = self._readings(text, language)
         text = masked(text, forms)
         if language == "zh":
             found = [Form(start, end, "pinyin", spelled) for start, end, spelled in pinyin_forms(text)]
@@ -131,6 +132,15 @@ class TextNormalizer:
         unclaimed = _unclaimed(text, language)
         forms = sorted([*forms, *found, *unclaimed], key=lambda form: form.start)
         return _with_ranges(text, forms, language)
+
+    def _readings(self, text: str, language: str) -> list[Form]:
+        """What the writer says is to be read: annotations where the model reads phones, then the glossary."""
+        annotated = find_annotations(text) if self.phones else []
+        forms = [Form(start, end, GIVEN, spoken) for start, end, spoken in annotated]
+        for start, end, reading in self.glossary.find(masked(text, forms), language):
+            spoken = mark_annotations(reading) if self.phones else spell_pinyin(reading)
+            forms.append(Form(start, end, GIVEN, spoken))
+        return sorted(forms, key=lambda form: form.start)
 
 
 def _with_ranges(text: str, forms: list[Form], language: str) -> list[Form]:
@@ -163,7 +173,7 @@ def _compose(plain: Aligned, forms: list[Form], language: str) -> tuple[Aligned,
         if not adjacent and _run_on(spoken[-1:], following, language):
             spoken += " "
         edits.append((form.start, form.end, spoken))
-        if form.kind == "glossary":
+        if form.kind == GIVEN:
             protected.append((form.start + shift, form.start + shift + len(spoken)))
         shift += len(spoken) - (form.end - form.start)
     return plain.edited(edits), protected

@@ -13,7 +13,7 @@ from pipeline.text.prepare import (
     check_text,
     prepare_text,
 )
-from pipeline.text.tokenize import Tokenizer
+from pipeline.text.tokenize import TextTokenizer
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def prepare_script(
     text: str,
     normalizer: TextNormalizer,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     *,
     language: str = "auto",
     max_segment_tokens: int = MAX_SEGMENT_TOKENS,
