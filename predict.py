@@ -326,7 +326,7 @@ class ConcurrentPredictor(_Served):
         speed: float = Inputs.speed,
         duration: Optional[float] = Inputs.duration,
         segment_tokens: Optional[int] = Inputs.segment_tokens,
-        segment_silence_ms: int = Inputs.segment_silence_ms,
+        segment_silence_ms: Optional[int] = Inputs.segment_silence_ms,
         temperature: Optional[float] = Inputs.temperature,
         top_p: Optional[float] = Inputs.top_p,
         top_k: Optional[int] = Inputs.top_k,
