@@ -134,6 +134,7 @@ def make_report(
         losses = read_metrics(log).get("loss", []) if log.exists() else []
         trained[part] = {
             "steps": outcome.steps,
+            "given": outcome.given,
             "stopped": outcome.stopped,
             "loss": {"first": losses[0][1], "last": losses[-1][1]} if losses else None,
             "held_out": validation_losses(folder / part),
@@ -212,8 +213,9 @@ def readme(service: Service, report: Mapping, pictures: Sequence[str]) -> str:
     ]
     for part, told in report["trained"].items():
         held = told["held_out"]
-        shown = f"; held out {held[0]['loss']:.4f} → {held[-1]['loss']:.4f}" if held else ""
-        lines.append(f"* {part}: {told['steps']} steps{shown}")
+        losses = {entry["step"]: entry["loss"] for entry in held}
+        shown = f"; held out {held[0]['loss']:.4f} → {losses[told['given']]:.4f}" if held else ""
+        lines.append(f"* {part}: {told['steps']} steps, given is step {told['given']}{shown}")
         if told["stopped"]:
             lines.append(f"  **{told['stopped']}**")
     lines += ["", *(f"![{name}]({name})" for name in pictures), ""]

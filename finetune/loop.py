@@ -2,7 +2,8 @@
 
 A step's passes are numbered; each draws its clips and noise from (seed, step, pass) alone, and a step's gradient is the
 mean over its passes, whichever process computes them. So two processes go through the numbers of one, and a run that
-was interrupted through those of one that was not. Schedule, average and checkpoints are those of `training.loop`.
+was interrupted through those of one that was not. Of the averages that were validated, the base itself among them, the
+one with the least held-out loss is given. Schedule, average and checkpoints are those of `training.loop`.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ import contextlib
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributed import all_reduce, get_rank, get_world_size, is_initialized
+from torch.distributed import all_reduce, barrier, get_rank, get_world_size, is_initialized
 from torch.nn.parallel import DistributedDataParallel
 
 from finetune.losses import Losses
@@ -29,6 +31,7 @@ from training.loop import CHECKPOINT, Average, RunConfig, restore, save, trainab
 logger = logging.getLogger(__name__)
 
 VALIDATION = "validation.jsonl"
+BEST = "best.pt"  # the average with the least held-out loss so far
 VALIDATIONS = 8  # in a run
 FINAL_RATE = 0.1  # of the learning rate
 WARMUP_SHARE, MOST_WARMUP = 0.05, 100
@@ -71,11 +74,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """average: state of the averaged parameters; steps: how many were made; stopped: why it ended early."""
+    """average: state of the averaged parameters that is given; steps: how many were made; stopped: why it ended early;
+    given: the step of the average, the last where nothing was held out."""
 
     average: dict[str, Tensor]
     steps: int
     stopped: str | None
+    given: int
 
 
 class Passes(nn.Module):
@@ -109,6 +114,8 @@ def train(
     )
     average = Average(trained, config.ema)
     first = restore(folder, trained, optimizer, average)
+    if rank == 0 and validate is not None and first == 0:
+        note_validation(folder, 0, trained, average, validate)
     passes = Passes(trained, losses)
     wrapped = DistributedDataParallel(passes) if world > 1 else passes
     last = config.steps if until is None else min(until, config.steps)
@@ -121,10 +128,10 @@ def train(
         optimizer.zero_grad(set_to_none=True)
         means = one_step(wrapped, run, step, rank, world, device)
         if not all(map(math.isfinite, means.values())):
-            return stopped_early(folder, step, means["loss"], trained)
+            return best(folder, stopped_early(folder, step, means["loss"], trained))
         norm = nn.utils.clip_grad_norm_(trained.parameters(), config.clip_norm)
         if not torch.isfinite(norm):
-            return stopped_early(folder, step, float(norm), trained)
+            return best(folder, stopped_early(folder, step, float(norm), trained))
         optimizer.step()
         average.update(trained, step)
         for name, value in {**means, "gradient": float(norm)}.items():
@@ -144,7 +151,18 @@ def train(
         if rank == 0 and (done == last or time.monotonic() - saved > config.save_seconds):
             save(folder, done, trained, optimizer, average)
             saved = time.monotonic()
-    return Outcome(average.state, max(first, last), None)
+    return best(folder, Outcome(average.state, max(first, last), None, max(first, last)))
+
+
+def best(folder: Path, outcome: Outcome) -> Outcome:
+    """The outcome with the best average that was validated, for all processes; itself where none was."""
+    if is_initialized():
+        barrier()  # the first has written it
+    path = folder / BEST
+    if not path.exists():
+        return outcome
+    state = torch.load(path, weights_only=True)
+    return replace(outcome, average=state["average"], given=state["step"])
 
 
 def one_step(
@@ -177,9 +195,9 @@ def stopped_early(folder: Path, step: int, value: float, trained: Trained) -> Ou
         )
     state = torch.load(path, weights_only=True)
     trained.load_state_dict(state["module"])
-    why = f"the loss became {value} at step {step + 1}; what is given is of step {state['step']}"
+    why = f"the loss became {value} at step {step + 1}; the last good step is {state['step']}"
     logger.warning("%s: %s", folder.name, why)
-    return Outcome(state["average"], state["step"], why)
+    return Outcome(state["average"], state["step"], why, state["step"])
 
 
 def note_validation(
@@ -190,3 +208,8 @@ def note_validation(
     logger.info("%s: step %d, held out: %.4f", folder.name, step, value)
     with (folder / VALIDATION).open("a", encoding="utf-8") as log:
         log.write(json.dumps({"step": step, "loss": round(value, 6)}) + "\n")
+    path = folder / BEST
+    if not path.exists() or value < torch.load(path, weights_only=True)["loss"]:
+        partial = folder / (BEST + ".part")
+        torch.save({"step": step, "loss": value, "average": average.state}, partial)
+        os.replace(partial, path)

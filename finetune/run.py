@@ -39,6 +39,7 @@ RAW, RAW_PARTIAL, RAW_PROBLEMS = "raw", "raw.part", "raw-problems.txt"
 LATENTS = "latents"
 MIN_CLIPS = 2
 VALIDATION_SEED = 20_000
+VALIDATION_DRAWS = 4  # of each held-out clip: crops, noise and times differ
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def run_of(work: Work, examples: Sequence[Example]) -> Run:
 def validation(
     trained: Trained, held_out: Sequence[Example], kind: type[GPTLosses] | type[FlowLosses]
 ) -> Callable[[], float] | None:
-    """The mean loss of each held-out clip, always with the same noise; None where none can be used."""
+    """The mean loss of the held-out clips, always with the same draws; None where none can be used."""
     if not held_out:
         return None
     losses = kind(trained.model, held_out)
@@ -202,8 +203,9 @@ def validation(
     @torch.no_grad()
     def measure() -> float:
         values = [
-            float(losses.of([example], np.random.default_rng((VALIDATION_SEED, index)))["loss"])
+            float(losses.of([example], np.random.default_rng((VALIDATION_SEED, index, draw)))["loss"])
             for index, example in enumerate(losses.examples)
+            for draw in range(VALIDATION_DRAWS)
         ]
         return sum(values) / len(values)
 

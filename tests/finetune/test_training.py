@@ -106,10 +106,33 @@ def test_a_loss_that_is_no_number_ends_at_the_last_good_checkpoint(service, exam
 
     run = run_of(passes=1)
     outcome = train_loop(trained, spoiled, run, tmp_path / "a")
-    assert outcome.steps == 3 and "nan at step 4; what is given is of step 3" in outcome.stopped
+    assert outcome.steps == 3 and "nan at step 4; the last good step is 3" in outcome.stopped
     assert all(torch.isfinite(value).all() for value in outcome.average.values())
     with pytest.raises(ValueError, match="before anything was learned; lower learning_rate"):
         train_loop(*make(service, examples)[:1], spoiled, run, tmp_path / "b")
+
+
+def test_what_is_given_is_the_best_of_what_was_held_out_also_of_a_run_that_went_on(
+    service, examples, tmp_path
+):
+    """The base is among what is compared: a training that only makes it worse gives the base back."""
+    losses_held_out = {0: 3.0, 1: 2.0, 2: 1.0, 3: 4.0, 4: 5.0}
+
+    def run(name, values, until=None):
+        told = iter(values)
+        return train_loop(*make(service, examples), run_of(4), tmp_path / name, lambda: next(told), until)
+
+    whole = run("whole", losses_held_out.values())
+    assert whole.given == 2 and whole.steps == 4
+    short = run("short", [3.0, 2.0, 1.0], until=2)
+    run("parts", [3.0, 2.0], until=1)
+    parts = run("parts", [1.0, 4.0, 5.0])
+    assert parts.given == 2
+    for key, value in whole.average.items():
+        assert torch.equal(parts.average[key], value) and torch.equal(short.average[key], value)
+    worse = run("worse", [1.0, 2.0, 3.0, 4.0, 5.0])
+    fresh = make(service, examples)[0].state_dict()
+    assert worse.given == 0 and all(torch.equal(worse.average[key], fresh[key]) for key in fresh)
 
 
 TWO = """
