@@ -28,15 +28,26 @@ from service.workspace import KEPT_SECONDS, Inbox, Workspace, Workspaces
 TEMPORARY = os.path.realpath(tempfile.gettempdir())  # where Cog puts the files it is sent
 QUICK_START_TOKENS = 60  # of a stream: its first segment is kept short, so that sound comes early
 
+FILES = ("speaker", "source_audio", "adapter", "emotion_audio")
+
 
 class Inputs:
     """Every input of the predictors, once. Empty is the served model's own where it says so; the figure is IndexTTS2's."""
 
     text = Input(
-        description="What to say: Chinese, English or both. [pause:1.5s] waits; a blank line is a longer pause; [voice:NAME] changes the speaker."
+        default=None,
+        description="What to say: Chinese, English or both. [pause:1.5s] waits; a blank line is a longer pause; [voice:NAME] changes the speaker.",
     )
     speaker = Input(
         description="The voice: 5 to 15 s of clean speech (WAV, FLAC, MP3, OGG, M4A …), a voice file, or a ZIP file of several, each under its NAME."
+    )
+    source_audio = Input(
+        default=None,
+        description="Instead of text: speech to say again in the speaker's voice, with its own timing. At most 10 minutes.",
+    )
+    adapter = Input(
+        default=None,
+        description="What a training gave back (train.py): its archive, or the adapter.safetensors in it.",
     )
     emotion_audio = Input(
         default=None, description="Emotion from a clip of speech. Give at most one source of emotion."
@@ -83,7 +94,10 @@ class Inputs:
         description="Most tokens spoken in one go; long texts are cut at sentences. Empty: the model's own, 120 for IndexTTS2.",
     )
     segment_silence_ms = Input(
-        default=200, ge=0, le=5000, description="Silence between segments, in milliseconds."
+        default=None,
+        ge=0,
+        le=5000,
+        description="Silence between segments, in milliseconds. Empty: the model's own, 200 for IndexTTS2.",
     )
     temperature = Input(
         default=None,
@@ -223,7 +237,7 @@ class _Served(BaseRunner):
         """The request in the arguments of `predict`; files of earlier requests go. Raises ValueError for files
         that are none."""
         values = {name: value for name, value in values.items() if name != "self"} | more
-        files = {name: uploaded(values[name], name) for name in ("speaker", "emotion_audio")}
+        files = {name: uploaded(values[name], name) for name in FILES}
         seconds = self.service.settings.time_limit + KEPT_SECONDS if self.waits_for_others else 0.0
         self.inbox.clear([path for path in files.values() if path], seconds)
         if files["speaker"] is None:
@@ -240,8 +254,10 @@ class _Served(BaseRunner):
 class Predictor(_Served):
     def predict(
         self,
-        text: str = Inputs.text,
+        text: Optional[str] = Inputs.text,
         speaker: Path = Inputs.speaker,
+        source_audio: Optional[Path] = Inputs.source_audio,
+        adapter: Optional[Path] = Inputs.adapter,
         emotion_audio: Optional[Path] = Inputs.emotion_audio,
         emotion_vector: Optional[str] = Inputs.emotion_vector,
         emotion_text: Optional[str] = Inputs.emotion_text,
@@ -256,7 +272,7 @@ class Predictor(_Served):
         speed: float = Inputs.speed,
         duration: Optional[float] = Inputs.duration,
         segment_tokens: Optional[int] = Inputs.segment_tokens,
-        segment_silence_ms: int = Inputs.segment_silence_ms,
+        segment_silence_ms: Optional[int] = Inputs.segment_silence_ms,
         temperature: Optional[float] = Inputs.temperature,
         top_p: Optional[float] = Inputs.top_p,
         top_k: Optional[int] = Inputs.top_k,
@@ -292,8 +308,10 @@ class ConcurrentPredictor(_Served):
     @cog.concurrent(max=8)
     async def predict(
         self,
-        text: str = Inputs.text,
+        text: Optional[str] = Inputs.text,
         speaker: Path = Inputs.speaker,
+        source_audio: Optional[Path] = Inputs.source_audio,
+        adapter: Optional[Path] = Inputs.adapter,
         emotion_audio: Optional[Path] = Inputs.emotion_audio,
         emotion_vector: Optional[str] = Inputs.emotion_vector,
         emotion_text: Optional[str] = Inputs.emotion_text,
@@ -308,7 +326,7 @@ class ConcurrentPredictor(_Served):
         speed: float = Inputs.speed,
         duration: Optional[float] = Inputs.duration,
         segment_tokens: Optional[int] = Inputs.segment_tokens,
-        segment_silence_ms: int = Inputs.segment_silence_ms,
+        segment_silence_ms: Optional[int] = Inputs.segment_silence_ms,
         temperature: Optional[float] = Inputs.temperature,
         top_p: Optional[float] = Inputs.top_p,
         top_k: Optional[int] = Inputs.top_k,
@@ -340,8 +358,10 @@ class StreamingPredictor(_Served):
     @cog.streaming
     def predict(
         self,
-        text: str = Inputs.text,
+        text: Optional[str] = Inputs.text,
         speaker: Path = Inputs.speaker,
+        source_audio: Optional[Path] = Inputs.source_audio,
+        adapter: Optional[Path] = Inputs.adapter,
         emotion_audio: Optional[Path] = Inputs.emotion_audio,
         emotion_vector: Optional[str] = Inputs.emotion_vector,
         emotion_text: Optional[str] = Inputs.emotion_text,
@@ -356,7 +376,7 @@ class StreamingPredictor(_Served):
         speed: float = Inputs.speed,
         duration: Optional[float] = Inputs.duration,
         segment_tokens: Optional[int] = Inputs.segment_tokens,
-        segment_silence_ms: int = Inputs.segment_silence_ms,
+        segment_silence_ms: Optional[int] = Inputs.segment_silence_ms,
         temperature: Optional[float] = Inputs.temperature,
         top_p: Optional[float] = Inputs.top_p,
         top_k: Optional[int] = Inputs.top_k,

@@ -19,19 +19,23 @@ from enhance.denoise import load_denoiser
 from pipeline.audio import write_wav
 from pipeline.conditioning.emotion_text import EmotionReader
 from pipeline.config import SynthesisConfig
+from pipeline.convert import Source
 from pipeline.deterministic import tone
 from pipeline.model import load_model
 from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.text.glossary import Glossary
+from pipeline.text.markup import Pause
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.prepare import TextSegment
 from pipeline.text.script import prepare_script
 from pipeline.text.tokenizers import PHONES, make_tokenizer
 from pipeline.text.turns import as_markup
 from pipeline.timing import OnProgress, Stopwatch, Watch, both, no_progress
+from service.adapters import Adapters
 from service.budget import Budget
 from service.cast import cast_of, emotion_of, speaker_of
 from service.catalog import locate
+from service.conversion import read_source
 from service.emotion import Emotions
 from service.engine.engine import Engine
 from service.engine.limits import Limits, cache_bytes
@@ -55,8 +59,9 @@ class Service:
     """One model, ready to speak. Raises ConfigError, WeightsError or CheckpointError when it cannot be had
     or loaded."""
 
-    def __init__(self, settings: Settings | None = None, packages: Sequence[str] = ALL):
-        """`packages`: to import meanwhile; fewer where it is known what will be asked."""
+    def __init__(self, settings: Settings | None = None, packages: Sequence[str] = ALL, packed: bool = True):
+        """`packages`: to import meanwhile; fewer where it is known what will be asked. Not `packed`: with plain
+        modules, which can be trained."""
         self.settings = settings or Settings.read()
         imports = Imports(packages)
         self.threads = set_threads(self.settings.threads)
@@ -66,7 +71,9 @@ class Service:
         start = time.perf_counter()
         with locate(self.settings.model, features) as source:
             logger.info("model %s: %s", source.config.name, source.config.description)
-            self.model = load_model(source.directory, source.config, device, self.settings.precision)
+            self.model = load_model(
+                source.directory, source.config, device, self.settings.precision, packed=packed
+            )
             self.tokenizer = make_tokenizer(source.config.text, source.directory)
             glossary = source.directory / "glossary.yaml"
             self.glossary = Glossary.from_file(glossary) if glossary.is_file() else Glossary()
@@ -77,6 +84,7 @@ class Service:
         self.check_vocabulary()
         self.synthesizer = Synthesizer(self.model)
         self.references = References(self.model, denoiser)
+        self.adapters = Adapters(self.model)
         self.emotions = Emotions(self.model, self.references, reader)
         self.health = Health(device)
         limits = Limits(
@@ -141,7 +149,7 @@ class Service:
 
     def write(self, folder: Path, prepared: Prepared, parts: Sequence[Part]) -> Result:
         """The files of a request all of whose parts are there."""
-        return write_result(folder, self.model, prepared, parts, self.setup)
+        return write_result(folder, prepared, parts, self.setup)
 
     def stream(self, request: Request, folder: Path, stream: str = "segments") -> Iterator[Path]:
         """Speak `request` as WAV files in `folder`, one per segment as soon as it is done; their samples one
@@ -164,25 +172,41 @@ class Service:
     def _prepare(self, request: Request, on_progress: OnProgress, started: float) -> Prepared:
         watch = Watch(Stopwatch(self.model.device), both(Budget(self.settings.time_limit), on_progress))
         request = request.checked()
-        request = dataclasses.replace(request, text=as_markup(request.text))
+        if request.source_audio is None:
+            request = dataclasses.replace(request, text=as_markup(request.text))
         options = request.synthesis(self.model.config.synthesis)
-        with watch.stage("text"):
-            normalizer = TextNormalizer(
-                self.glossary.merged(request.terms()), phones=self.model.config.text == PHONES
-            )
-            script = prepare_script(
-                request.text,
-                normalizer,
-                self.tokenizer,
-                language=self.language(request.language),
-                max_segment_tokens=min(options.segment_tokens, self.model.config.gpt.max_text_tokens),
-                quick_start_tokens=request.quick_start_tokens,
-            )
-        roles = dict.fromkeys(role_of(part) for part in script if isinstance(part, TextSegment))
+        with watch.stage("adapter"):
+            model = self.adapters.apply(request.adapter)
+        script: list[TextSegment | Pause] = []
+        source: Source | None = None
+        roles: dict[Role, None] = {(None, None): None}
+        if request.source_audio is not None:
+            with watch.stage("source"):
+                source = read_source(model, request.source_audio, options.speed)
+        else:
+            with watch.stage("text"):
+                script = self.script(request, options)
+            roles = dict.fromkeys(role_of(part) for part in script if isinstance(part, TextSegment))
         with cast_of(request) as request:
             cast = {role: self.played(request, role, options, watch) for role in roles}
         reference, delivery = next(iter(cast.values()))
-        return Prepared(request, script, reference, delivery, watch, started, cast)
+        return Prepared(request, script, source, model, reference, delivery, watch, started, cast)
+
+    def script(self, request: Request, options: SynthesisConfig) -> list[TextSegment | Pause]:
+        """What of a request's text is spoken in one go, and its pauses."""
+        return prepare_script(
+            request.text,
+            self.normalizer(request.terms()),
+            self.tokenizer,
+            language=self.language(request.language),
+            max_segment_tokens=min(options.segment_tokens, self.model.config.gpt.max_text_tokens),
+            quick_start_tokens=request.quick_start_tokens,
+        )
+
+    def normalizer(self, terms: Glossary | None = None) -> TextNormalizer:
+        """What reads a text as this model takes it; terms: readings beside the model's own."""
+        glossary = self.glossary.merged(terms) if terms is not None else self.glossary
+        return TextNormalizer(glossary, phones=self.model.config.text == PHONES)
 
     def played(
         self, request: Request, role: Role, options: SynthesisConfig, watch: Watch

@@ -22,11 +22,12 @@ from pipeline.gpt.device_batch import DeviceBatch
 from pipeline.pieces import Pieces
 from pipeline.synthesize import Draft, SegmentAudio, Synthesizer, sampling_options
 from service.budget import SEGMENT
+from service.conversion import Converted
+from service.engine.alone import parts_alone
 from service.engine.job import Cancelled, Job
 from service.engine.limits import Limits
 from service.engine.tasks import Drafted, Task, Work, next_work
 from service.engine.voicing import Voicing
-from service.fit import speak_in
 from service.health import Health
 from service.prepared import Part, Prepared
 from service.request import Request
@@ -34,7 +35,6 @@ from service.speak import TOO_LITTLE_MEMORY, Spoken, free_memory, trying_with_on
 
 logger = logging.getLogger(__name__)
 
-SMALL_GPT = 512  # width up to which a decode step is quicker on one thread than on several
 IDLE_SECONDS = 0.5  # between looks at requests that do not move
 Prepare = Callable[[Request], Prepared]
 
@@ -124,6 +124,8 @@ class Engine:
         with self._changed:
             if job.ended:
                 self._drop(job)
+            elif job in self._works:
+                self._go_on(self._works[job])
             self._changed.notify_all()
 
     def _drop(self, job: Job) -> None:
@@ -157,7 +159,8 @@ class Engine:
     def _begin(self, job: Job, prepared: Prepared) -> None:
         """Put the segments of a request among those to be made. Raises ValueError for one that memory does not
         suffice for."""
-        work = Work(job, prepared, self.synthesizer.sample_rate)
+        own = prepared.model is self.synthesizer.model
+        work = Work(job, prepared, self.synthesizer if own else Synthesizer(prepared.model))
         for task in work.waiting:
             if work.chunks:
                 task.delivery = task.delivery.with_one_beam()
@@ -172,9 +175,10 @@ class Engine:
             self._served += 1
             work.served = self._served
             self._works[job] = work
-            if prepared.request.duration is not None:
+            if not own or prepared.source is not None or prepared.request.duration is not None:
+                work.alone = parts_alone(work, tuple(work.waiting), self.voicing)
                 work.waiting.clear()
-                self._to_voice.append(partial(self._fit, work))
+                self._go_on(work)
             else:
                 self._tell(work, work.ready())
             self._start()
@@ -187,8 +191,7 @@ class Engine:
     # --- decoding ----------------------------------------------------------------------------
 
     def _decode_loop(self) -> None:
-        small = self.synthesizer.model.config.gpt.model_dim <= SMALL_GPT
-        torch.set_num_threads(1 if small else self.voicing.threads)
+        torch.set_num_threads(self.voicing.decode_threads)
         while not self._closed:
             try:
                 self._join_waiting()
@@ -390,19 +393,25 @@ class Engine:
                         self._tell(task.work, task.work.ready())
                     self._changed.notify_all()
 
-    def _fit(self, work: Work) -> None:
-        """A request of a given length: all of its codes are needed before any sound, and it is made by itself."""
-        prepared = work.prepared
+    def _go_on(self, work: Work) -> None:
+        """Under the lock: the next parts of a request that is made by itself, if its reader keeps up."""
+        if work.alone is not None and not work.busy and work.job.unread < self.limits.most_ahead:
+            work.busy = True
+            self._to_voice.append(partial(self._alone, work))
+
+    def _alone(self, work: Work) -> None:
+        """The next parts of such a request. Then it waits its turn again: others have theirs in between."""
         with self._failing(work.job):
-            torch.set_num_threads(self.voicing.threads)
-            gap = prepared.delivery.options.segment_silence_ms / 1000
-            said = (prepared.script, prepared.delivery_of, prepared.request.seed, prepared.watch)
-            for part in speak_in(self.synthesizer, *said, prepared.request.duration, gap):
-                if work.job.ended:
-                    return
-                sound = part.wave if isinstance(part, Spoken) else part.seconds
-                work.script.popleft()
-                self._tell(work, [Part(work.joiner.add(sound), part)])
+            parts = None if work.job.ended else next(work.alone, None)
+            with self._changed:
+                work.busy = False
+                if parts is None:
+                    work.job.end()
+                    self._works.pop(work.job, None)
+                else:
+                    self._put(work, parts)
+                    self._go_on(work)
+                self._changed.notify_all()
 
     @contextlib.contextmanager
     def _failing(self, job: Job):
@@ -414,10 +423,13 @@ class Engine:
 
     def _tell(self, work: Work, parts: list[Part]) -> None:
         """Hand out parts; the last ends the request."""
-        for part in parts:
-            if isinstance(part.spoken, Spoken):
-                self.health.heard(part.spoken.finite)
-            work.job.put(part)
+        self._put(work, parts)
         if not work.script:
             work.job.end()
             self._works.pop(work.job, None)
+
+    def _put(self, work: Work, parts: list[Part]) -> None:
+        for part in parts:
+            if isinstance(part.spoken, (Spoken, Converted)):
+                self.health.heard(part.spoken.finite)
+            work.job.put(part)

@@ -37,7 +37,7 @@ def prepare(mini_model, voice):
         values = dict(max_mel_tokens=50, diffusion_steps=1, num_beams=1) | changes
         options = dataclasses.replace(mini_model.config.synthesis, **values)
         watch = Watch(Stopwatch(mini_model.device), progress or Budget(600))
-        return prepared_of(script, Delivery(voice, voice.emotion_vector, options), watch, seed)
+        return prepared_of(mini_model, script, Delivery(voice, voice.emotion_vector, options), watch, seed)
 
     return make
 
