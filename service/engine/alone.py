@@ -21,6 +21,7 @@ from service.engine.voicing import Voicing
 from service.fit import speak_in
 from service.prepared import Part
 from service.speak import TOO_LITTLE_MEMORY, Spoken, free_memory, with_less_memory
+from service.threads import compute_on
 
 
 def parts_alone(work: Work, tasks: Sequence[Task], voicing: Voicing) -> Iterator[list[Part]]:
@@ -60,7 +61,7 @@ def fitted(work: Work, duration: float, seed: int, voicing: Voicing) -> Iterator
     said = (prepared.script, prepared.delivery_of, seed, prepared.watch)
     parts = speak_in(work.synthesizer, *said, duration, gap)
     while True:
-        torch.set_num_threads(voicing.threads)
+        compute_on(voicing.threads)
         part = next(parts, None)
         if part is None:
             return
@@ -85,7 +86,7 @@ def segment(task: Task, voicing: Voicing) -> Spoken:
 
     def attempt(delivery: Delivery) -> SegmentAudio:
         task.delivery = delivery
-        torch.set_num_threads(voicing.decode_threads)
+        compute_on(voicing.decode_threads)
         draft = work.synthesizer.draft(task.text, delivery, task.seed, work.prepared.watch)
         return voicing.render(Drafted(task, draft))
 
@@ -99,7 +100,7 @@ def in_pieces(task: Task, voicing: Voicing) -> Iterator[list[Part]]:
     """A segment's sound while its codes are being made."""
     work, options = task.work, task.delivery.options
     watch, synthesizer = work.prepared.watch, work.synthesizer
-    torch.set_num_threads(voicing.decode_threads)
+    compute_on(voicing.decode_threads)
     decoder = BatchDecoder(synthesizer.model.gpt)
     with watch.stage("gpt"):
         sequence = decoder.join(
@@ -110,7 +111,7 @@ def in_pieces(task: Task, voicing: Voicing) -> Iterator[list[Part]]:
         )
     task.pieces = Pieces(synthesizer, task.delivery, torch.Generator().manual_seed(task.seed), watch)
     while len(decoder):
-        torch.set_num_threads(voicing.decode_threads)
+        compute_on(voicing.decode_threads)
         with watch.stopwatch("gpt"):
             decoder.step()
         if sequence.error is not None:

@@ -18,6 +18,7 @@ from service.finish.checks import check_segment, length_problems
 from service.finish.segment import Finished, finish_segment
 from service.finish.shape import PEAK_CEILING, fade_ends
 from service.speak import ATTEMPTS, Spoken, limits_of, notes_of, told
+from service.threads import compute_on
 
 logger = logging.getLogger(__name__)
 
@@ -50,12 +51,12 @@ class Voicing:
     def wide(self) -> Iterator[None]:
         """Compute on all threads; one at a time."""
         with self._all:
-            torch.set_num_threads(self.threads)
+            compute_on(self.threads)
             yield
 
     @contextmanager
     def one_thread(self) -> Iterator[None]:
-        torch.set_num_threads(1)
+        compute_on(1)
         yield
 
     def speak(self, task: Task, decoded: Decoded, last: bool) -> Spoken | Tensor:

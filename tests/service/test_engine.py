@@ -162,7 +162,7 @@ def test_a_request_larger_than_memory_is_refused_before_it_begins(mini_model, pr
 def test_never_more_than_the_cache_allows(mini_model, prepare, never_stops):
     with engine_of(mini_model) as engine:
         options = sampling_options(prepare(TEXTS[:1]).delivery.options)
-        needed = engine.decoder.bytes(60, options)
+        needed = engine.decoding.decoder.bytes(60, options)
     with engine_of(mini_model, cache_bytes=2 * needed) as engine:
         job, seen = engine.speak(prepare(TEXTS)), []
         while not job.ended:
@@ -222,15 +222,15 @@ def test_voiced_in_batches_each_is_as_it_is_alone(mini_model, prepare):
     with engine_of(mini_model) as engine:
         expected = [waves(engine.speak(prepare(TEXTS, seed)))[0] for seed in range(2)]
     with engine_of(mini_model, segment_batch=8) as engine:
-        engine.voicing.most, gate, sizes = 4, threading.Event(), []
-        together = engine.voicing.render_together
+        engine.voices.voicing.most, gate, sizes = 4, threading.Event(), []
+        together = engine.voices.voicing.render_together
 
         def counted(several):
             sizes.append(len(several))
             return together(several)
 
-        engine.voicing.render_together = counted
-        engine._to_voice.append(lambda: gate.wait(PATIENCE))
+        engine.voices.voicing.render_together = counted
+        engine.voices.waiting.append(lambda: gate.wait(PATIENCE))
         jobs = [engine.speak(prepare(TEXTS, seed)) for seed in range(2)]
         budget = Budget(600)
         late = engine.speak(prepare(TEXTS[:1], 5, budget))
