@@ -42,6 +42,10 @@ class BatchDecoder:
         remembered = options.num_beams * codes * config.model_dim * size
         return cache + masks + remembered + options.num_beams * config.number_mel_codes * size
 
+    def room(self, options: SamplingOptions) -> bool:
+        """Whether such a sequence can join now: memory is made when it does."""
+        return True
+
     @torch.inference_mode()
     def join(
         self,

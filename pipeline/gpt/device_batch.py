@@ -56,13 +56,28 @@ class DeviceBatch:
         config, dtype = self.model.config, self.model.mel_embedding.weight.dtype
         return DeviceDecoder.bytes(config, 1, slots, config.max_mel_tokens, longest_prompt(config), dtype)
 
+    def room(self, options: SamplingOptions) -> bool:
+        """Whether such a sequence can join now."""
+        here = self.decoders.get(options.num_beams)
+        return bool(here.free) if here is not None else self.groups(options.num_beams) > 0
+
+    def groups(self, slots: int) -> int:
+        """Sequences that a decoder made now has room for, of what the others leave; one where no other is used."""
+        used = {s: len(decoder.state.count) for s, decoder in self.decoders.items() if decoder.places}
+        left = self.cache_bytes - sum(count * self.group_bytes(s) for s, count in used.items())
+        return min(self.most, max(left // self.group_bytes(slots), 0 if used else 1))
+
     def decoder(self, slots: int) -> DeviceDecoder:
-        """The one for this number of beams, made where there is none; idle ones for others go first."""
+        """The one for this number of beams, made where there is none; idle ones for others go first. Raises ValueError
+        where there is no room."""
         if slots not in self.decoders:
             for other in [s for s, decoder in self.decoders.items() if not decoder.places]:
                 del self.decoders[other]
-            groups = max(1, min(self.most, self.cache_bytes // self.group_bytes(slots)))
-            sizes = (groups, slots, self.model.config.max_mel_tokens, longest_prompt(self.model.config))
+            groups = self.groups(slots)
+            if not groups:
+                raise ValueError(f"no room for {slots} beams beside {len(self)} sequences with others")
+            config = self.model.config
+            sizes = (groups, slots, config.max_mel_tokens, longest_prompt(config))
             self.decoders[slots] = DeviceDecoder(self.model, *sizes, self.graphs)
         return self.decoders[slots]
 

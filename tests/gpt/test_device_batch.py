@@ -93,3 +93,22 @@ def test_memory_bounds_the_batch_and_idle_beams_make_way(gpt):  # noqa: F811
     assert list(batch.decoders) == [1]
     held = DeviceDecoder.bytes(gpt.config, 2, 3, gpt.config.max_mel_tokens, 600, torch.float32)
     assert held < 2 * each + (1 << 22)
+
+
+def test_two_numbers_of_beams_share_the_memory(gpt):  # noqa: F811
+    batch, prompt = DeviceBatch(gpt, 8, 0), random_prompt(gpt, TEXTS[0])
+    one, three = batch.group_bytes(1), batch.group_bytes(3)
+    batch.cache_bytes = 2 * three + one
+    assert batch.room(options(1)) and batch.room(options(3))
+    first = batch.join(prompt, options(3), seeded(1))
+    assert batch.room(options(3)) and batch.room(options(1))
+    batch.join(prompt, options(1), seeded(2))
+    assert not batch.room(options(1))
+    assert not batch.room(options(2))
+    with pytest.raises(ValueError, match="no room for 2 beams beside 2 sequences"):
+        batch.join(prompt, options(2), seeded(3))
+    batch.leave(first)
+    assert batch.room(options(2))
+    batch.join(prompt, options(2), seeded(3))
+    assert sorted(batch.decoders) == [1, 2]
+    finish(batch)
