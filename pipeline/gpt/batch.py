@@ -46,6 +46,10 @@ class BatchDecoder:
         """Whether such a sequence can join now: memory is made when it does."""
         return True
 
+    def notes(self, options: SamplingOptions) -> list[str]:
+        """What to tell of such a sequence that is here."""
+        return []
+
     @torch.inference_mode()
     def join(
         self,

@@ -133,6 +133,8 @@ class Decoding:
             if task.work.chunks:
                 noise = torch.Generator().manual_seed(task.seed)
                 task.pieces = Pieces(self.synthesizer, task.delivery, noise, watch)
+            told = self.decoder.notes(sampling_options(options))
+            task.notes += [note for note in told if note not in task.notes]
             self._here[sequence] = task, generator
 
     def _step(self) -> None:

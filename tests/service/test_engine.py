@@ -10,7 +10,7 @@ import torch
 
 from checks.heads import ShiftedHead
 from pipeline.deterministic import tone
-from pipeline.gpt.device import DeviceDecoders
+from pipeline.gpt.device import DeviceDecoder, DeviceDecoders
 from pipeline.gpt.device_batch import DeviceBatch
 from pipeline.synthesize import Delivery, Draft, Synthesizer, sampling_options
 from pipeline.text.markup import Pause
@@ -76,16 +76,23 @@ def test_a_text_has_the_bytes_of_its_segments_made_one_by_one(mini_model, prepar
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_a_devices_decoder_speaks_the_same_alone_and_together(mini_model, prepare, beams):
+def test_a_devices_decoder_in_too_little_memory_speaks_the_same_and_tells(mini_model, prepare, beams):
     """What an engine on a GPU decodes with, without its graphs."""
     synthesizer, prepared = Synthesizer(mini_model), prepare(TEXTS[:4], seed=3, num_beams=beams)
     decoders = DeviceDecoders(mini_model.gpt, graphs=False)
+
+    def tight(model, groups, *sizes):
+        if groups > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return DeviceDecoder(model, groups, *sizes)
+
     with engine_of(mini_model) as engine:
-        engine.decoding.decoder = DeviceBatch(mini_model.gpt, 3, PLENTY, graphs=False)
+        engine.decoding.decoder = DeviceBatch(mini_model.gpt, 3, PLENTY, graphs=False, make=tight)
         engine.decoding.draft(TEXTS[5], prepared.delivery, 0)
         assert engine.counts()["sequences"] == 0
         parts = list(engine.speak(prepared))
     for text, part in zip(TEXTS, parts, strict=False):
+        assert any("2 segments at once instead of 3" in line for line in part.spoken.warnings)
         generator = torch.Generator().manual_seed(part.spoken.seed)
         prompt, options = (
             synthesizer.prompt(text.token_ids, prepared.delivery),
