@@ -97,7 +97,7 @@ class AMPBlock(nn.Module):
     def forward(self, x: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
         for k, (dilated, plain) in enumerate(zip(self.convs1, self.convs2, strict=True)):
             h = dilated(activate(self.activations[2 * k], x, lengths))
-            x = x + plain(activate(self.activations[2 * k + 1], h, lengths))
+            x = plain(activate(self.activations[2 * k + 1], h, lengths)).add_(x)
         return x
 
 
