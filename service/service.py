@@ -42,7 +42,7 @@ from service.reference import Reference, References
 from service.request import Request
 from service.result import Result, write_result
 from service.settings import Settings
-from service.threads import set_threads
+from service.threads import compute_on, set_threads
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ class Service:
         """Everything before the first segment; one request at a time, whatever thread asks."""
         started = time.perf_counter()
         with self._preparing:
-            torch.set_num_threads(self.threads)  # of this thread: others may compute on fewer
+            compute_on(self.threads)
             return self._prepare(request, on_progress, started)
 
     def _prepare(self, request: Request, on_progress: OnProgress, started: float) -> Prepared:

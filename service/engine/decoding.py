@@ -18,6 +18,7 @@ from service.engine.board import Board
 from service.engine.limits import Limits
 from service.engine.tasks import Drafted, Task, next_work
 from service.engine.voices import Voices
+from service.threads import compute_on
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Decoding:
     def loop(self) -> None:
         """What the decoding thread runs."""
         small = self.synthesizer.model.config.gpt.model_dim <= SMALL_GPT
-        torch.set_num_threads(1 if small else self.voices.voicing.threads)
+        compute_on(1 if small else self.voices.voicing.threads)
         while not self.board.closed:
             try:
                 self._join_waiting()

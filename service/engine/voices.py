@@ -6,8 +6,6 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-import torch
-
 from pipeline.gpt.decode import Decoded
 from pipeline.synthesize import SegmentAudio
 from service.engine.board import Board
@@ -16,6 +14,7 @@ from service.engine.voicing import Voicing
 from service.fit import speak_in
 from service.prepared import Part
 from service.speak import Spoken
+from service.threads import compute_on
 
 
 class Voices:
@@ -117,7 +116,7 @@ class Voices:
         """A request of a given length: all of its codes are needed before any sound, and it is made by itself."""
         prepared = work.prepared
         with self.board.failing(work.job):
-            torch.set_num_threads(self.voicing.threads)
+            compute_on(self.voicing.threads)
             gap = prepared.delivery.options.segment_silence_ms / 1000
             said = (prepared.script, prepared.delivery_of, prepared.request.seed, prepared.watch)
             for part in speak_in(self.board.synthesizer, *said, prepared.request.duration, gap):

@@ -18,6 +18,7 @@ from service.finish.checks import check_segment, length_problems
 from service.finish.segment import Finished, finish_segment
 from service.finish.shape import PEAK_CEILING, fade_ends
 from service.speak import ATTEMPTS, Spoken, limits_of, notes_of, told
+from service.threads import compute_on
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Voicing:
         """The next piece [T] of a segment that is spoken while it is made; the last with all there is to say of it."""
         rate, begins = self.synthesizer.sample_rate, task.pieces.spoken == 0
         with self._all:
-            torch.set_num_threads(self.threads)
+            compute_on(self.threads)
             wave = task.pieces.speak(decoded, last)
         finite = bool(torch.isfinite(wave).all())
         wave = torch.nan_to_num(wave, nan=0.0, posinf=0.0, neginf=0.0).clamp(-PEAK_CEILING, PEAK_CEILING)
@@ -70,7 +71,7 @@ class Voicing:
         """The sound of one segment."""
         task, narrow = drafted.task, self.narrow(drafted.task)
         with nullcontext() if narrow else self._all:
-            torch.set_num_threads(1 if narrow else self.threads)
+            compute_on(1 if narrow else self.threads)
             return self.synthesizer.render(drafted.draft, task.delivery, task.work.prepared.watch)
 
     def render_together(self, several: Sequence[Drafted]) -> list[SegmentAudio]:
