@@ -23,7 +23,7 @@ from service.request import Request
 from service.result import Result
 from service.service import Service
 from service.settings import Settings
-from service.workspace import KEPT_SECONDS, Inbox, Workspace, Workspaces
+from service.workspace import KEPT_SECONDS, Inbox, Workspace
 
 TEMPORARY = os.path.realpath(tempfile.gettempdir())  # where Cog puts the files it is sent
 QUICK_START_TOKENS = 60  # of a stream: its first segment is kept short, so that sound comes early
@@ -216,7 +216,7 @@ class _Served(BaseRunner):
     def setup(self) -> None:
         self.load(ALL)
         self.service.warm_up()
-        self.workspace = Workspace()
+        self.workspace = Workspace(KEPT_SECONDS if self.waits_for_others else 0.0)
         self.inbox = Inbox().open()  # last: whatever Cog makes of a request comes later
 
     def setup_once(self) -> None:
@@ -301,10 +301,6 @@ class ConcurrentPredictor(_Served):
 
     waits_for_others = True
 
-    def setup(self) -> None:
-        super().setup()
-        self.workspaces = Workspaces()
-
     @cog.concurrent(max=8)
     async def predict(
         self,
@@ -347,7 +343,7 @@ class ConcurrentPredictor(_Served):
         request = self.request(locals())
         job = self.service.engine.submit(request)
         parts = [part async for part in job]
-        with self.workspaces.fresh() as folder:
+        with self.workspace.fresh() as folder:
             result = await asyncio.to_thread(self.service.write, folder, job.prepared, parts)
         return self.answer(result)
 

@@ -125,13 +125,16 @@ class Service:
                     path,
                     denoise=self.references.denoiser is not None,
                     emotion_from_text=self.emotions.reader is not None,
-                    num_beams=1,
+                    num_beams=None
+                    if self.model.device.type == "cuda"
+                    else 1,  # graphs are of a number of beams
                     diffusion_steps=WARM_UP_STEPS,
                     max_mel_tokens=WARM_UP_CODES,
                     seed=0,
                 )
             )
-            self.synthesizer.segment(prepared.script[0], prepared.delivery, 0, prepared.watch)
+            draft = self.engine.decoding.draft(prepared.script[0], prepared.delivery, 0)
+            self.synthesizer.render(draft, prepared.delivery, prepared.watch)
         self.references.cache.clear()
 
     def healthy(self) -> bool:

@@ -80,7 +80,8 @@ class Board:
         """One more try with one beam where the device had too little memory; else the request ends."""
         if isinstance(error, torch.OutOfMemoryError):
             free_memory(self.synthesizer)
-            if not task.notes and task.pieces is None:
+            if not task.one_beam and task.pieces is None:
+                task.one_beam = True
                 task.notes.append(trying_with_one_beam(task.delivery.options.num_beams))
                 task.delivery = task.delivery.with_one_beam()
                 self.again(task)

@@ -11,7 +11,8 @@ from pipeline.gpt.batch import BatchDecoder
 from pipeline.gpt.decode import Sequence
 from pipeline.gpt.device_batch import DeviceBatch
 from pipeline.pieces import Pieces
-from pipeline.synthesize import Draft, Synthesizer, sampling_options
+from pipeline.synthesize import Delivery, Draft, Synthesizer, sampling_options
+from pipeline.text.prepare import TextSegment
 from service.budget import SEGMENT
 from service.engine.board import Board
 from service.engine.limits import Limits
@@ -45,6 +46,17 @@ class Decoding:
         return self.decoder.bytes(
             self.synthesizer.prompt_rows(task.text.token_ids), sampling_options(task.delivery.options)
         )
+
+    def draft(self, text: TextSegment, delivery: Delivery, seed: int) -> Draft:
+        """The codes of one segment, before the thread runs: so that what is made once, such as a GPU's graphs, is there."""
+        generator = torch.Generator().manual_seed(seed)
+        prompt = self.synthesizer.prompt(text.token_ids, delivery)
+        sequence = self.decoder.join(prompt, sampling_options(delivery.options), generator)
+        while sequence.decoded is None and sequence.error is None:
+            self.decoder.step()
+        if sequence.error is not None:
+            raise sequence.error
+        return Draft(sequence.decoded, generator, seed)
 
     def loop(self) -> None:
         """What the decoding thread runs."""
@@ -89,7 +101,8 @@ class Decoding:
             return None
         task = work.waiting[0]
         needed = self.bytes(task)
-        if self.cache_bytes + needed > self.limits.cache_bytes:
+        room = self.decoder.room(sampling_options(task.delivery.options))
+        if not room or self.cache_bytes + needed > self.limits.cache_bytes:
             return None  # nor may a smaller one pass, or this one would never come
         work.waiting.popleft()
         work.active += 1
@@ -119,6 +132,8 @@ class Decoding:
             if task.work.chunks:
                 noise = torch.Generator().manual_seed(task.seed)
                 task.pieces = Pieces(self.synthesizer, task.delivery, noise, watch)
+            told = self.decoder.notes(sampling_options(options))
+            task.notes += [note for note in told if note not in task.notes]
             self._here[sequence] = task, generator
 
     def _step(self) -> None:

@@ -33,6 +33,7 @@ class Task:
     delivery: Delivery
     attempts: list[tuple[list[str], SegmentAudio]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    one_beam: bool = False  # it was begun again with little memory
     bytes: int = 0  # of cache that it holds
     pieces: Pieces | None = None  # where it is spoken while it is made
     newest: tuple[Decoded, bool] | None = None  # codes to be spoken in pieces, and whether they are all
