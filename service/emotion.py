@@ -32,7 +32,7 @@ class Emotions:
         elif request.emotion_text is not None:
             weights = self.read(request.emotion_text)
         elif request.emotion_from_text:
-            speeches = (part.text for part in split_markup(request.text) if isinstance(part, Speech))
+            speeches = (part.text for part in split_markup(request.text or "") if isinstance(part, Speech))
             weights = self.read(" ".join(speeches)[:MAX_CHARACTERS])
         else:
             return voice.emotion_vector
