@@ -30,6 +30,7 @@ from pipeline.text.prepare import TextSegment
 from pipeline.text.script import prepare_script
 from pipeline.text.tokenizers import PHONES, make_tokenizer
 from pipeline.text.turns import as_markup
+from pipeline.threads import compute_on
 from pipeline.timing import OnProgress, Stopwatch, Watch, both, no_progress
 from service.adapters import Adapters
 from service.budget import Budget
@@ -46,7 +47,7 @@ from service.reference import Reference, References
 from service.request import Request
 from service.result import Result, write_result
 from service.settings import Settings
-from service.threads import compute_on, set_threads
+from service.threads import set_threads
 
 logger = logging.getLogger(__name__)
 
