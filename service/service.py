@@ -21,6 +21,7 @@ from pipeline.conditioning.emotion_text import EmotionReader
 from pipeline.config import SynthesisConfig
 from pipeline.convert import Source
 from pipeline.deterministic import tone
+from pipeline.memory import trim
 from pipeline.model import load_model
 from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.text.glossary import Glossary
@@ -137,6 +138,7 @@ class Service:
             draft = self.engine.decoding.draft(prepared.script[0], prepared.delivery, 0)
             self.synthesizer.render(draft, prepared.delivery, prepared.watch)
         self.references.cache.clear()
+        trim()
 
     def healthy(self) -> bool:
         """Whether the last synthesis worked and the device answers."""
