@@ -29,7 +29,7 @@ from pipeline.precision import PRECISIONS
 from service.catalog import Source, locate
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZES = {"mini": "mini", "full": "indextts2"}
+SIZES = {"mini": "mini", "full": "indextts2", "mini25": "mini25", "full25": "indextts2.5"}
 BEAMS = (1, 3)
 STEPS = (12, 25)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from checks.heads import ShiftedHead
+from pipeline.checkpoints import LAYOUTS
 from pipeline.config import ModelConfig
 from pipeline.gpt.decode import decode, prepare
 from pipeline.gpt.model import UnifiedVoice
@@ -45,7 +46,7 @@ def load(
     """A module in every precision."""
     modules = {}
     for contender in contenders:
-        state = read_checkpoint(directory, checkpoint)[section]
+        state = read_checkpoint(directory, LAYOUTS[config.layout][checkpoint])[section]
         make = MODULES[checkpoint, section]
         module = load_module(lambda make=make: make(config), state)
         if contender != PLAIN:
@@ -74,9 +75,9 @@ def in_turn(works: Mapping[str, Work], runs: int) -> Seconds:
 def prompt_of(gpt: UnifiedVoice) -> Tensor:
     """A prompt [1, P, D] of noise, the same each time."""
     width, generator = gpt.config.model_dim, torch.Generator().manual_seed(0)
-    latents = torch.randn(1, gpt.config.speaker.perceiver_latents, width, generator=generator)
+    latents = torch.randn(1, gpt.speaker_rows, width, generator=generator)
     text = torch.arange(TEXT_TOKENS)[None] % gpt.config.number_text_tokens
-    return gpt.prompt_inputs(latents, torch.randn(1, width, generator=generator), text)
+    return gpt.prompt_inputs(latents, torch.randn(1, width, generator=generator), text, language=0)
 
 
 @torch.inference_mode()

@@ -80,7 +80,7 @@ def draw_alignment(service: Service, text: str, reference: Path, path: Path) -> 
     gpt = service.model.gpt
     with torch.inference_mode():
         delivery = Delivery(voice, voice.emotion_vector, options)
-        decoded = service.synthesizer.codes(part.token_ids, delivery, torch.Generator().manual_seed(0))
+        decoded = service.synthesizer.codes(part, delivery, torch.Generator().manual_seed(0))
         ids = torch.tensor([part.token_ids], device=service.model.device)
         prompt = gpt.prompt_inputs(voice.speaker_latents, voice.emotion_vector, ids)
     maps = attention_to_text(gpt, prompt, decoded.codes)

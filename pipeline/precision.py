@@ -3,7 +3,7 @@
 | | GPT | w2v-bert | flow | vocoder |
 |---|---|---|---|---|
 | exact | float32 | float32 | float32 | float32 |
-| fast | float16 weights, float32 sums | float16 weights | bfloat16 products, float32 state | float32 |
+| fast | float16 weights (GPU: the model's own half), float32 sums | float16 weights | bfloat16 products, float32 state | float32 |
 | smallest | int8 weights | float16 weights | bfloat16 products, float32 state | float32 |
 
 On a CPU the kernels are chosen when a model is loaded, by what they give and how long they take on the machine; a
@@ -56,10 +56,10 @@ def check_precision(name: str) -> str:
     return name
 
 
-def load_dtype(precision: str, checkpoint: str, device: torch.device) -> torch.dtype:
-    """The type a checkpoint's tensors are loaded in: on a GPU the GPT, most of the memory and time, in half."""
-    half = device.type == "cuda" and checkpoint == "gpt" and precision != "exact"
-    return torch.float16 if half else torch.float32
+def load_dtype(precision: str, checkpoint: str, device: torch.device, half: str) -> torch.dtype:
+    """The type a checkpoint's tensors are loaded in: on a GPU the GPT, most of the memory and time, in `half`."""
+    halved = device.type == "cuda" and checkpoint == "gpt" and precision != "exact"
+    return getattr(torch, half) if halved else torch.float32
 
 
 def apply_precision(precision: str, checkpoint: str, module: nn.Module, mapped: bool) -> None:

@@ -15,6 +15,7 @@ from pipeline.gpt.decode import Decoded, decode
 from pipeline.gpt.sampling import SamplingOptions
 from pipeline.model import Model, dtype_of
 from pipeline.s2mel.flow import draw_noise, solve
+from pipeline.s2mel.regulator import target_frames
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import OnProgress, Watch, no_progress
 from pipeline.voice import Voice
@@ -69,7 +70,7 @@ class Synthesizer:
         """Speak one segment; the same arguments give the same wave."""
         generator = torch.Generator().manual_seed(seed)
         with watch.stage("gpt"):
-            decoded = self.codes(text.token_ids, delivery, generator, watch.progress)
+            decoded = self.codes(text, delivery, generator, watch.progress)
         with watch.stage("s2mel"):
             mel = self.mel(decoded, delivery, generator, watch.progress)
         with watch.stage("vocoder"):
@@ -78,22 +79,23 @@ class Synthesizer:
 
     def codes(
         self,
-        text_ids: list[int],
+        text: TextSegment,
         delivery: Delivery,
         generator: torch.Generator,
         on_progress: OnProgress = no_progress,
     ) -> Decoded:
         """Mel codes [n] and latents [n, D] of one segment."""
         gpt, dtype, options = self.model.gpt, dtype_of(self.model.gpt), delivery.options
-        ids = torch.tensor([text_ids], device=self.model.device)
+        ids = torch.tensor([text.token_ids], device=self.model.device)
         latents, emotion = delivery.voice.speaker_latents, delivery.emotion_vector
-        prompt = gpt.prompt_inputs(latents.to(dtype), emotion.to(dtype), ids)
+        prompt = gpt.prompt_inputs(latents.to(dtype), emotion.to(dtype), ids, text.language_row)
         return decode(
             gpt,
             prompt,
             sampling_options(options),
             generator,
             lambda step: on_progress("gpt", step, options.max_mel_tokens),
+            trained_latents=self.model.latent_projection is not None,
         )
 
     def mel(
@@ -103,15 +105,17 @@ class Synthesizer:
         generator: torch.Generator,
         on_progress: OnProgress = no_progress,
     ) -> Tensor:
-        """Mel [1, C, F] of one segment's codes; F = round-down(frames_per_code · n / speed), so that speed
-        changes the length and not the pitch."""
+        """Mel [1, C, F] of one segment's codes; F: `target_frames`."""
         model, config, voice, options = self.model, self.model.config, delivery.voice, delivery.options
-        frames = int(config.s2mel.regulator.frames_per_code * len(decoded.codes) / options.speed)
+        frames = target_frames(len(decoded.codes), config.s2mel.regulator, 1 / options.speed)
         if frames == 0:
             return voice.reference_mel[..., :0]
-        latents = model.latent_projection(decoded.latents[None].to(dtype_of(model.latent_projection)))
-        condition = model.regulator(model.codec.vq2emb(decoded.codes[None]) + latents, frames)
-        conditions = torch.cat([voice.prompt_condition, condition], dim=1)
+        content = model.codec.decode(decoded.codes[None])
+        if model.latent_projection is not None:
+            content = content + model.latent_projection(
+                decoded.latents[None].to(dtype_of(model.latent_projection))
+            )
+        conditions = torch.cat([voice.prompt_condition, model.regulator(content, frames)], dim=1)
         noise = draw_noise(config.audio.n_mels, conditions.shape[1], generator, options.noise_scale)
         dtype = model.dit.dtype
         return solve(

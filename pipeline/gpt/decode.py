@@ -31,7 +31,8 @@ OnStep = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Decoded:
-    """codes [n] int64; latents [n, D], the hidden states that chose them (after both final norms);
+    """codes [n] int64; latents [n, D], the hidden states that chose them (after both final norms), at the positions
+    decoded with or, where they are wanted at trained ones, at those;
     stopped: the model ended by itself rather than at the limit."""
 
     codes: Tensor
@@ -248,12 +249,14 @@ def decode(
     options: SamplingOptions,
     generator: torch.Generator,
     on_step: OnStep = lambda step: None,
+    trained_latents: bool = True,
 ) -> Decoded:
-    """Codes and latents for one prompt [1, P, D]. `on_step` is called before every step and may raise."""
+    """Codes and latents for one prompt [1, P, D]. `on_step` is called before every step and may raise.
+    `trained_latents`: what reads the latents wants them at trained positions, which may take a second pass."""
     max_codes = min(options.max_codes, model.config.max_mel_tokens)
     state = prepare(model, prompt, options.num_beams, max_codes, options.mel_positions)
     search = search_single if options.num_beams == 1 else search_beams
     decoded = search(state, options, max_codes, generator, on_step)
-    if options.mel_positions == "trained" or not len(decoded.codes):
+    if options.mel_positions == "trained" or not trained_latents or not len(decoded.codes):
         return decoded
     return Decoded(decoded.codes, latent_pass(model, prompt, decoded.codes), decoded.stopped)

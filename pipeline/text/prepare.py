@@ -33,6 +33,7 @@ class TextSegment:
     unknown: int = 0
     written: str = ""
     lost: tuple[str, ...] = ()
+    language_row: int | None = None
 
 
 def prepare_text(

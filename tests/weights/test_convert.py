@@ -121,7 +121,7 @@ def read_all(directory: Path) -> dict[str, dict[str, torch.Tensor]]:
     return {
         f"{name}.{section}": fold_weight_norm(state.tensors)
         for name in PICKLES
-        for section, state in read_checkpoint(directory, name).items()
+        for section, state in read_checkpoint(directory, CHECKPOINTS[name]).items()
     }
 
 
