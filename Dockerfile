@@ -18,4 +18,5 @@ ENV INDEXTTS_MODEL=indextts2 \
     COG_PREDICT_TYPE_STUB=predict.py:Predictor \
     PYTHONUNBUFFERED=1
 EXPOSE 5000
-CMD ["python", "-m", "cog.server.http"]
+# Cog's server behind a front that queues requests instead of answering 409, and passes on a client's paths alone.
+CMD ["python", "-m", "gateway.front"]

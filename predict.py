@@ -31,10 +31,10 @@ class Inputs:
     """Every input of the predictors, once. Empty is the served model's own where it says so; the figure is IndexTTS2's."""
 
     text = Input(
-        description="What to say: Chinese, English or both. [pause:1.5s] waits; a blank line is a longer pause."
+        description="What to say: Chinese, English or both. [pause:1.5s] waits; a blank line is a longer pause; [voice:NAME] changes the speaker."
     )
     speaker = Input(
-        description="The voice: 5 to 15 s of clean speech (WAV, FLAC, MP3, OGG, M4A …), or a voice file."
+        description="The voice: 5 to 15 s of clean speech (WAV, FLAC, MP3, OGG, M4A …), a voice file, or a ZIP file of several, each under its NAME."
     )
     emotion_audio = Input(
         default=None, description="Emotion from a clip of speech. Give at most one source of emotion."
@@ -68,6 +68,12 @@ class Inputs:
     )
     glossary = Input(default=None, description="Readings for terms, one term=reading a line.")
     speed = Input(default=1.0, ge=0.5, le=2.0, description="How fast to speak; the pitch stays.")
+    duration = Input(
+        default=None,
+        ge=0.1,
+        le=3600.0,
+        description="Seconds the result is to last, exactly: half to twice its natural length. Empty: as it comes.",
+    )
     segment_tokens = Input(
         default=None,
         ge=20,
@@ -232,6 +238,7 @@ class Predictor(_Served):
         language: str = Inputs.language,
         glossary: Optional[str] = Inputs.glossary,
         speed: float = Inputs.speed,
+        duration: Optional[float] = Inputs.duration,
         segment_tokens: Optional[int] = Inputs.segment_tokens,
         segment_silence_ms: int = Inputs.segment_silence_ms,
         temperature: Optional[float] = Inputs.temperature,
@@ -279,6 +286,7 @@ class StreamingPredictor(_Served):
         language: str = Inputs.language,
         glossary: Optional[str] = Inputs.glossary,
         speed: float = Inputs.speed,
+        duration: Optional[float] = Inputs.duration,
         segment_tokens: Optional[int] = Inputs.segment_tokens,
         segment_silence_ms: int = Inputs.segment_silence_ms,
         temperature: Optional[float] = Inputs.temperature,

@@ -1,4 +1,4 @@
-"""The precisions side by side: `script/bench [--model NAME] [--whole] [--gate FILE]`.
+"""The precisions side by side: `script/bench [--model NAME] [--text] [--whole] [--gate FILE]`.
 
 Stages are timed in turn in one process and compared as ratios with `plain`, float32 by PyTorch's own layers; a given
 number of codes is forced, so that every run does the same work whatever the weights. With one thread (OMP_NUM_THREADS=1)
@@ -15,13 +15,15 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
 import torch
 
 from checks.bench_stages import CONTENDERS, Seconds, chain, stages
+from checks.bench_text import Row, rows
 from checks.bench_whole import cold_command, process_figures
 from pipeline.config import load_config
 from pipeline.deterministic import write_model
@@ -32,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SIZES = {"mini": "mini", "full": "indextts2", "mini25": "mini25", "full25": "indextts2.5"}
 BEAMS = (1, 3)
 STEPS = (12, 25)
+TEXT_GROWTH = "text/growth"  # in a gate: at most so many times as long for five times the text
 
 
 @contextlib.contextmanager
@@ -89,14 +92,31 @@ def ratios(seconds: Seconds) -> dict[str, float]:
     return {name: seconds["plain"] / seconds[name] for name in PRECISIONS}
 
 
-def failures(gate: Mapping[str, float], found: Mapping[str, Seconds]) -> list[str]:
-    """One line per ratio, "STAGE/PRECISION", that is below the stored one. Raises ValueError for one that is unknown."""
+def text_table(measured: Sequence[Row]) -> list[str]:
+    lines = ["| reading text | s for 20,000 characters | times as long for 100,000 |", "|---|---|---|"]
+    for row in measured:
+        lines.append(
+            f"| {row.text} | {row.seconds:.2f} | {'' if row.growth is None else f'{row.growth:.1f}'} |"
+        )
+    return lines
+
+
+def failures(gate: Mapping[str, float], found: Mapping[str, Seconds], text: Sequence[Row] = ()) -> list[str]:
+    """One line per ratio, "STAGE/PRECISION", that is below the stored one, and per text that takes more than "text/growth"
+    times as long for five times the length. Raises ValueError for a name that is unknown."""
     lines = []
     for name, least in gate.items():
+        if name == TEXT_GROWTH:
+            lines += [
+                f"{name}: {row.growth:.1f} for '{row.text}'; the gate allows {least:g}"
+                for row in text
+                if row.growth is not None and row.growth > least
+            ]
+            continue
         stage, _, precision = name.partition("/")
         if stage not in found or precision not in PRECISIONS:
             raise ValueError(
-                f"the gate's '{name}' is unknown; known: {', '.join(found)}, each with /PRECISION"
+                f"the gate's '{name}' is unknown; known: {', '.join(found)}, each with /PRECISION, {TEXT_GROWTH}"
             )
         ratio = ratios(found[stage])[precision]
         if ratio < least:
@@ -116,6 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--steps", type=int, nargs="+", default=STEPS, help="Euler steps of the chain's figures"
     )
+    parser.add_argument("--text", action="store_true", help="how long reading text takes as well")
     parser.add_argument("--whole", action="store_true", help="memory, first audio and a cold command as well")
     parser.add_argument("--only-whole", action="store_true", help="nothing but those")
     parser.add_argument(
@@ -154,11 +175,17 @@ def main(arguments: list[str] | None = None) -> int:
                     json.dumps({key: round(value, 2) for key, value in whole[precision].items()}),
                     flush=True,
                 )
+    text = rows() if options.text or TEXT_GROWTH in gate else []
+    if text:
+        print("\n".join(text_table(text)), flush=True)
     if options.json:
         options.json.write_text(
-            json.dumps({"about": about, "stages": found, "whole": whole}, indent=1) + "\n"
+            json.dumps(
+                {"about": about, "stages": found, "whole": whole, "text": list(map(asdict, text))}, indent=1
+            )
+            + "\n"
         )
-    problems = failures(gate, found)
+    problems = failures(gate, found, text)
     for line in problems:
         print(f"SLOW {line}", file=sys.stderr)
     return 1 if problems else 0

@@ -16,7 +16,9 @@ from pipeline.text.normalize import TextNormalizer
 CHARACTERS = 20_000
 MANY_CHARACTERS = 100_000
 TEXTS = {
-    "English prose with numbers": "Mr. Fox's 3rd visit cost $5.20 on May 5, 2024 at 5:30 pm, 5-10% more than 3 km/h. ",
+    "English prose with numbers": (
+        "Mr. Fox's 3rd visit cost $5.20 on May 5, 2024 at 5:30 pm, 5-10% more than 3 km/h. "
+    ),
     "Chinese prose with numbers": "他在1998年12月31日花了200块钱买了3条裤子，增长5%-10%。",
     "digits": "7",
     "one word": "a",

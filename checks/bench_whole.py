@@ -29,7 +29,7 @@ MAX_CODES = 60  # of a model with made-up weights, which never stops by itself
 
 
 def figures(model: str) -> dict[str, float]:
-    """Of this process: loading, the first streamed segment and a whole sentence, warm; memory at its highest."""
+    """Of this process: loading, the first streamed segment and a whole sentence, warm; memory at its peak."""
     start = time.perf_counter()
     service, workspace = Service(Settings.read(model=model)), Workspace()
     service.warm_up()

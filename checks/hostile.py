@@ -136,7 +136,8 @@ def bodies(valid: dict[str, object]) -> Iterator[Hostile]:
     """What is no request at all, and requests with odd surroundings.
 
     Not sent: an `id` with a NUL or longer than a file name, which leaves coglet 0.23.1 BUSY for ever, and
-    one with `..` or a leading slash, of which it makes folders anywhere. A gateway must not let `id` through."""
+    one with `..` or a leading slash, of which it makes folders anywhere. A gateway must not let `id`
+    through."""
     for label, body in BROKEN_BODIES.items():
         yield Hostile("bodies", label, body, REJECTED)
     whole = body_of(valid)

@@ -44,8 +44,8 @@ def children(pid: int) -> Iterator[int]:
 
 
 class CogServer:
-    """`script/serve` with a folder of its own for temporary files; in a `with` statement ready, and stopped after it.
-    Raises AssertionError where it cannot start."""
+    """`script/serve` with a folder of its own for temporary files; in a `with` statement ready, and stopped
+    after it. Raises AssertionError where it cannot start."""
 
     def __init__(self, temporary: Path, *arguments: str, **environment: str):
         self.port, self.temporary = free_port(), temporary

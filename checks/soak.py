@@ -1,8 +1,11 @@
-"""Many requests to one server, some of them hostile: does it stay as small as it was? `script/soak [--requests N]`
+"""Many requests to one server, some of them hostile: does it stay as small as it was?
 
-Prints memory, descriptors and files every few requests, and a verdict. `--overhead` instead prints how much of
-a 10 s synthesis passes outside the model. `--sequential` instead sends good and bad requests one after the other,
-each as soon as the one before is answered, with every core busy, and counts those that were told to come back.
+script/soak [--requests N]
+
+Prints memory, descriptors and files every few requests, and a verdict. `--overhead` instead prints how much
+of a 10 s synthesis passes outside the model. `--sequential` instead sends good and bad requests one after the
+other, each as soon as the one before is answered, with every core busy, and counts those that were told to
+come back.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ INTERVAL = 50  # requests between looks; the first interval is warming up
 MAX_GROWTH_MB = 20
 HOSTILE_SHARE = 0.2
 CLIP_STEP_SECONDS = 0.01  # between one valid request's reference and the next one's
-CLIPS = 30  # references in all: each is met in the first interval, so that the cache of voices (bounded) fills there
+# References in all: each is met in the first interval, so that the cache of voices (bounded) fills there.
+CLIPS = 30
 MAX_NEW_DESCRIPTORS = 2
 MAX_FILES = 3  # those of the latest request: two inputs and a result
 TEXTS = (
@@ -137,12 +141,15 @@ class Look:
 
     def row(self) -> str:
         return (
-            f"{self.requests:>8} {self.memory_mb:>12.1f} {self.server_memory_mb:>12.1f} {self.descriptors:>12} "
-            f"{self.threads:>8} {self.files:>12}"
+            f"{self.requests:>8} {self.memory_mb:>12.1f} {self.server_memory_mb:>12.1f} "
+            f"{self.descriptors:>12} {self.threads:>8} {self.files:>12}"
         )
 
 
-HEADER = f"{'requests':>8} {'worker MB':>12} {'server MB':>12} {'descriptors':>12} {'threads':>8} {'files left':>12}"
+HEADER = (
+    f"{'requests':>8} {'worker MB':>12} {'server MB':>12} "
+    f"{'descriptors':>12} {'threads':>8} {'files left':>12}"
+)
 
 
 def resident_mb(pid: int) -> float:
@@ -151,8 +158,8 @@ def resident_mb(pid: int) -> float:
 
 
 def traffic(hostile: list[Hostile], share: float, prefix: str) -> Iterator[Hostile]:
-    """Hostile requests drawn at random, and others that succeed: with an id of `prefix`, and references, texts,
-    formats and seeds that vary."""
+    """Hostile requests drawn at random, and others that succeed: with an id of `prefix`, and references,
+    texts, formats and seeds that vary."""
     draw = random.Random(0)
     index = 0
     while True:
@@ -170,7 +177,7 @@ def traffic(hostile: list[Hostile], share: float, prefix: str) -> Iterator[Hosti
 
 
 def soak(server: CogServer, count: int, share: float) -> bool:
-    """Whether `count` requests, `share` of them hostile, left the server as it was after the first INTERVAL."""
+    """Whether `count` requests, `share` of them hostile, left the server as after the first INTERVAL."""
     prefix = f"soak-{os.getpid()}-"
     counts: collections.Counter = collections.Counter()
     looks: list[Look] = []
@@ -198,8 +205,8 @@ def soak(server: CogServer, count: int, share: float) -> bool:
         + ", ".join(f"{number} {' '.join(kind)}" for kind, number in sorted(counts.items()))
     )
     print(
-        f"folders of finished requests in {COGLET_FOLDERS}: {len(list(COGLET_FOLDERS.glob(prefix + '*')))} of "
-        f"{counts['valid', 'succeeded']} valid requests"
+        f"folders of finished requests in {COGLET_FOLDERS}: "
+        f"{len(list(COGLET_FOLDERS.glob(prefix + '*')))} of {counts['valid', 'succeeded']} valid requests"
     )
     return verdict(looks, wrong)
 
@@ -218,8 +225,8 @@ def verdict(looks: list[Look], wrong: list[str]) -> bool:
     for line in wrong:
         print(f"wrong: {line}")
     print(
-        f"growth after the first {first.requests}: {growth:+.1f} MB (allowed: below {MAX_GROWTH_MB}), descriptors "
-        f"{descriptors:+d}, threads {threads:+d}: {'passed' if passed else 'FAILED'}"
+        f"growth after the first {first.requests}: {growth:+.1f} MB (allowed: below {MAX_GROWTH_MB}), "
+        f"descriptors {descriptors:+d}, threads {threads:+d}: {'passed' if passed else 'FAILED'}"
     )
     return passed
 
@@ -246,12 +253,16 @@ def overhead(server: CogServer, runs: int) -> bool:
             )
         )
         print("  ".join(f"{stage} {seconds:.4f}" for stage, seconds in metrics["timing"].items()), flush=True)
-    audio, wall, predict, model, inside, outside = (statistics.median(column) for column in zip(*rows))
+    audio, wall, predict, model, inside, outside = (
+        statistics.median(column) for column in zip(*rows, strict=False)
+    )
     passed = inside < OVERHEAD_LIMIT
     print(
-        f"{audio:.2f} s of audio: model {model:.3f} s, predict_time {predict:.3f} s, seen by the client {wall:.3f} s\n"
-        f"outside the model: {1000 * (predict - model):.0f} ms, {100 * inside:.1f} % of predict_time (allowed: below "
-        f"{100 * OVERHEAD_LIMIT:.0f} %), {100 * outside:.1f} % of what the client sees: {'passed' if passed else 'FAILED'}"
+        f"{audio:.2f} s of audio: model {model:.3f} s, predict_time {predict:.3f} s, "
+        f"seen by the client {wall:.3f} s\n"
+        f"outside the model: {1000 * (predict - model):.0f} ms, {100 * inside:.1f} % of predict_time "
+        f"(allowed: below {100 * OVERHEAD_LIMIT:.0f} %), {100 * outside:.1f} % of what the client sees: "
+        f"{'passed' if passed else 'FAILED'}"
     )
     return passed
 

@@ -21,7 +21,7 @@ REDIRECTS = {  # where to; {url} is this server
 
 
 class Trickster(ThreadingHTTPServer):
-    """Serves `clip` under /clip.wav and any path that ends in it, and mischief elsewhere. A context manager."""
+    """Serves `clip` under /clip.wav and any path that ends in it, and mischief elsewhere, in a `with`."""
 
     daemon_threads = True
 

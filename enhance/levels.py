@@ -1,4 +1,5 @@
-"""Power of a clip over time, small enough to look at whole: what trimming, judging and choosing a window share.
+"""Power of a clip over time, small enough to look at whole: what trimming, judging and choosing a window
+share.
 
 Axes: T samples, N blocks of 8 ms.
 """
@@ -36,8 +37,8 @@ def frame_power(samples: Tensor, sample_rate: int) -> Tensor:
 
 
 def silence_level(power: Tensor) -> float:
-    """The power up to which a clip of power over time [N] is digitally silent: lower in one that is quiet as a whole,
-    whose background would be taken for silence otherwise."""
+    """The power up to which a clip of power over time [N] is digitally silent: lower in one that is quiet as
+    a whole, whose background would be taken for silence otherwise."""
     return min(SILENCE, max(LEAST_SILENCE, power.max().item() / LOUD_OVER_SILENCE))
 
 

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from enhance.levels import BLOCK_SECONDS, decibels, silence_level
 
-# The background is a low quantile of the power over time: lower in a clean clip, where only pauses show it, than in a
-# noisy one, where more of the clip does and a very low one is a lull of the noise. Set on flite speech in white noise
-# and babble at 0-30 dB; other sentences then come out within 3 dB (tests/enhance/test_speech.py).
+# The background is a low quantile of the power over time: lower in a clean clip, where only pauses show it,
+# than in a noisy one, where more of the clip does and a very low one is a lull of the noise. Set on flite
+# speech in white noise and babble at 0-30 dB; other sentences then come out within 3 dB
+# (tests/enhance/test_speech.py).
 FIRST_QUANTILE = 0.05
 QUANTILE_BY_SNR = ((5.0, 0.22), (15.0, 0.11), (25.0, 0.05))  # (first SNR in dB, quantile), straight between
 MIN_SNR_DB, MAX_SNR_DB = -10.0, 60.0
@@ -37,7 +38,7 @@ def noise_and_snr(power: Tensor) -> tuple[float, float]:
         return noise, float(np.clip(decibels(heard.mean() / noise - 1), MIN_SNR_DB, MAX_SNR_DB))
 
     _, first = split(FIRST_QUANTILE)
-    return split(float(np.interp(first, *zip(*QUANTILE_BY_SNR, strict=True))))
+    return split(float(np.interp(first, *np.array(QUANTILE_BY_SNR).T)))
 
 
 def floor_near(power: Tensor) -> Tensor:

@@ -44,7 +44,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(rules: Rules, arguments: list[str] | None = None) -> int:
-    """Run one command; rules: what is in each pickle. Returns the exit status: 0, or 1 with a message on standard error."""
+    """Run one command; rules: what is in each pickle. Returns the exit status: 0, or 1 with a message on
+    standard error.
+    """
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
@@ -101,7 +103,11 @@ def status_table(store: Store, groups: list[str] | tuple[str, ...]) -> str:
                 entry.group,
                 expected,
                 "yes" if present else "no",
-                f"by {record.trust}" if state == "verified" else state if state != "missing" else "",
+                f"by {record.trust}"
+                if record and state == "verified"
+                else state
+                if state != "missing"
+                else "",
                 in_bytes(size) if size is not None else "",
             )
         )
@@ -119,6 +125,9 @@ def status_table(store: Store, groups: list[str] | tuple[str, ...]) -> str:
                 )
             )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip()
+        for row in rows
+    ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join([f"{store.model} in {store.directory}", *lines])

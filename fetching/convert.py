@@ -58,7 +58,7 @@ def convert(
         raise WeightsError(f"dtype is '{dtype}'; allowed: {', '.join(DTYPES)}")
     pickles = [entry for entry in store.entries(groups) if entry.rule]
     pending = [entry for entry in pickles if not is_converted(store, entry, dtype)]
-    unknown = sorted({entry.rule for entry in pickles} - set(rules))
+    unknown = sorted({entry.rule for entry in pickles if entry.rule} - set(rules))
     if unknown:
         raise WeightsError(f"the manifest converts by {', '.join(unknown)}; allowed: {', '.join(rules)}")
     for entry in pending:
@@ -70,7 +70,8 @@ def convert(
     if pending:
         with Rewriter() as rewriter:
             for entry in pending:
-                convert_file(store, entry, dtype_of(entry, dtype), rules[entry.rule], rewriter)
+                if entry.rule:
+                    convert_file(store, entry, dtype_of(entry, dtype), rules[entry.rule], rewriter)
     if remove_sources:
         for entry in pickles:
             if store.path(entry).is_file():
@@ -144,10 +145,12 @@ class Rewriter:
 
     def run(self, task: dict, entry: Entry) -> dict:
         """The report on one task. Raises WeightsError when the pickle is refused or the process died."""
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin and stdout, "both are pipes"
         try:
-            self.process.stdin.write(json.dumps(task) + "\n")
-            self.process.stdin.flush()
-            report = json.loads(self.process.stdout.readline())
+            stdin.write(json.dumps(task) + "\n")
+            stdin.flush()
+            report = json.loads(stdout.readline())
         except (BrokenPipeError, ValueError):
             status = self.process.wait()
             self.messages.seek(0)

@@ -65,7 +65,9 @@ class Download:
                 future.cancel()
             wait(futures)
             os.close(file)
-            if self.error and not isinstance(self.error, OSError):  # a full disk has no room for a note
+            if self.error and not self.partial.have:
+                self.partial.discard()  # stopped before the first byte came: nothing to continue
+            elif self.error and not isinstance(self.error, OSError):  # a full disk has no room for a note
                 self.partial.save()
 
     def discard(self, meter: Meter) -> None:
@@ -97,6 +99,7 @@ class Download:
                 self.opened = body
                 return
             content = b"".join(body.chunks())
+            assert total is not None, "an answer with a range tells the length"
             if len(content) != min(self.transfer.first_bytes, total - start):
                 raise Retriable(f"{redact(self.url)}: the connection ended after {len(content)} bytes")
             if start == 0 and (wrong := impostor(content[:HEAD_BYTES])):
@@ -186,12 +189,10 @@ class Download:
                     self.changed.wait_for(lambda: self.error or self._news(digest.size), SAVE_SECONDS)
                     if self.error:
                         raise self.error
-                    if self.stop.is_set():
+                    leading = self.partial.leading
+                    complete = all(part.complete for part in self.partial.parts)
+                    if self.stop.is_set() and not complete:  # what is all there costs nothing more to finish
                         raise Stopped
-                    leading, complete = (
-                        self.partial.leading,
-                        all(part.complete for part in self.partial.parts),
-                    )
                 while digest.size < leading:
                     digest.update(
                         os.pread(file, min(self.transfer.chunk_bytes, leading - digest.size), digest.size)

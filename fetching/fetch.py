@@ -233,7 +233,7 @@ class Fetch:
             raise WeightsError(self.explain(lacking))
 
     def explain(self, plans: list[Plan]) -> str:
-        """One line: what is missing, where it was looked for and what came of it, and the ways to provide it."""
+        """One line: what is missing, where it was looked for, what came of it, and the ways to provide it."""
         looked = [str(self.store.directory)]
         if not os.environ.get(MIRROR_VARIABLE):
             looked.append(f"no mirror ({MIRROR_VARIABLE} is not set)")
@@ -244,11 +244,12 @@ class Fetch:
             dict.fromkeys(str(reason) for plan in plans for reason in [*plan.notes, *plan.answers])
         )
         return (
-            f"model '{self.store.model}' is not complete: missing {some([plan.entry.path for plan in plans])}; "
-            f"looked in {', '.join(looked)}{': ' + some(reasons, '; ') if reasons else ''}. Three ways to "
-            f"provide them: put the files into that directory ({DIRECTORY_VARIABLE} names another); set "
-            f"{MIRROR_VARIABLE} to a mirror that has them; or let this machine reach the hub (HF_ENDPOINT, "
-            f"HF_TOKEN) and run `python weights.py fetch --model {self.store.model}`"
+            f"model '{self.store.model}' is not complete: "
+            f"missing {some([plan.entry.path for plan in plans])}; looked in {', '.join(looked)}"
+            f"{': ' + some(reasons, '; ') if reasons else ''}. Three ways to provide them: put the files "
+            f"into that directory ({DIRECTORY_VARIABLE} names another); set {MIRROR_VARIABLE} to a mirror "
+            "that has them; or let this machine reach the hub (HF_ENDPOINT, HF_TOKEN) and run "
+            f"`python weights.py fetch --model {self.store.model}`"
         )
 
 

@@ -126,7 +126,7 @@ class Body:
 
 
 def may_carry_token(url: str) -> bool:
-    """Whether a secret sent to `url` is read by nobody on the way: encrypted, or never leaving this machine."""
+    """Whether a secret sent to `url` is read by nobody on the way: encrypted, or not leaving this machine."""
     scheme, host, _ = origin(url)
     if scheme == "https":
         return True
@@ -138,8 +138,8 @@ def may_carry_token(url: str) -> bool:
 
 
 class Client:
-    """Requests to one source. `token` is sent to the origin of `token_url` and nowhere else, and there only where
-    nobody can read it on the way."""
+    """Requests to one source. `token` is sent to the origin of `token_url` and nowhere else, and there only
+    where nobody can read it on the way."""
 
     def __init__(self, transfer: Transfer, token: str | None = None, token_url: str = ""):
         self.transfer = transfer
@@ -171,7 +171,9 @@ class Client:
         return Body(response, url, start, int(match[3]), True, etag, self.transfer)
 
     def size(self, url: str) -> int | None:
-        """The length of `url` by HEAD; None when the server does not tell. Raises NotFound, Refused, Retriable."""
+        """The length of `url` by HEAD; None when the server does not tell. Raises NotFound, Refused,
+        Retriable.
+        """
         response, _ = self._follow("HEAD", url, {})
         response.close()
         return number(response.headers.get("Content-Length"))

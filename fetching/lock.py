@@ -45,7 +45,7 @@ class Asker:
         try:
             found, expected = retrying(lambda: self.hub.announce(wanted), self.hub.transfer, self.stop)
             self.commits.setdefault((entry.repository, entry.revision), found.revision)
-            content = None
+            content = b""
             if expected.sha256 is None or entry.names_checkpoint:
                 content = self.small_file(found, expected)
                 expected = replace(expected, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
@@ -56,7 +56,7 @@ class Asker:
             return
         except Refused as e:
             raise WeightsError(f"cannot lock {entry.path}: {e}") from e
-        if expected.size is None:
+        if expected.size is None or expected.sha256 is None:
             raise WeightsError(f"cannot lock {entry.path}: {self.hub.label} does not tell its size")
         self.files[entry.path] = asdict(
             Locked(entry.repository, found.revision, entry.file, expected.size, expected.sha256)

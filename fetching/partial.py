@@ -111,7 +111,7 @@ class Partial:
             state = json.loads(path.with_suffix(".state").read_text(encoding="utf-8"))
             parts = [Part(start, end, end) for start, end in state["done"]]
             if state["identity"] != self.identity or path.stat().st_size < max(
-                (p.end for p in parts), default=0
+                (end for _, end in state["done"]), default=0
             ):
                 return False
             self.total, self.etag, self.parts = state["total"], state["etag"], parts

@@ -77,6 +77,7 @@ def _follow(process: subprocess.Popen, line: str, seconds: float, stop: threadin
     The URL goes through standard input: a signed one has no place in the list of processes. The file is named
     relative to its directory because pget splits the line at spaces."""
     deadline = time.monotonic() + seconds
+    assert process.stdin, "it is a pipe"
     try:
         process.stdin.write(line)
         process.stdin.close()

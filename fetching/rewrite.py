@@ -36,7 +36,8 @@ CODES = {
     torch.bool: "BOOL",
 }
 # torch.save puts every tensor at a multiple of this. Here too where the format, which allows no gaps, lets
-# it be: matrix kernels round differently at other alignments, and a mapped tensor lies as it does in the file.
+# it be: matrix kernels round differently at other alignments, and a mapped tensor lies as it does in the
+# file.
 ALIGNMENT = 64
 LENGTH = "<Q"  # a safetensors file begins with its header's length
 
@@ -121,7 +122,7 @@ def layout(blanks: Mapping[str, Tensor], metadata: dict[str, str]) -> tuple[byte
 
 
 def raw(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def main() -> None:

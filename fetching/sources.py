@@ -14,12 +14,16 @@ import re
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from fetching.http import Client, Probe, may_carry_token, redact
 from fetching.manifest import LOCK, Entry, Transfer, WeightsError, parse_lock
 from fetching.retry import RETRIED, NotFound, Refused, Retriable, retry_later, retrying
 from fetching.verify import Expected
+
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +169,7 @@ def check_url(url: str, variable: str) -> str:
     return url
 
 
-def hub_failure(error: Exception, url: str, transfer: Transfer) -> Exception:
+def hub_failure(error: HfHubHTTPError, url: str, transfer: Transfer) -> Exception:
     """The hub library's HTTP error in this package's terms."""
     response = error.response
     kind = type(error).__name__

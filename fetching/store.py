@@ -102,7 +102,6 @@ class Store:
     def state(self, entry: Entry) -> str:
         """One of VERIFIED, UNVERIFIED, MISSING, ABSENT, CONVERTED; without reading the file."""
         record = self.files.get(entry.path)
-        expected = entry.sha256 in (None, record.sha256) if record else False
         if not self.path(entry).is_file():
             if any(
                 c.source == entry.path and entry.sha256 in (None, c.source_sha256) and self.is_fresh(path, c)
@@ -110,7 +109,8 @@ class Store:
             ):
                 return CONVERTED
             return ABSENT if entry.optional and entry.path in self.absent else MISSING
-        return VERIFIED if expected and self.is_fresh(entry.path, record) else UNVERIFIED
+        expected = record and entry.sha256 in (None, record.sha256) and self.is_fresh(entry.path, record)
+        return VERIFIED if expected else UNVERIFIED
 
     def is_fresh(self, path: str, record: Record | Conversion) -> bool:
         """Whether the file at `path` is still the one that was recorded, by size and mtime."""

@@ -3,8 +3,8 @@
 Three things that coglet 0.23 does itself and no predictor can change are mended here:
 * while its one slot is taken, and for a moment after an answer went out, it says 409: here requests wait;
 * it drops inputs that the schema does not know: here they are a 422 in its own form;
-* it says "Prediction failed: Prediction failed: ValueError: …": here an answer's error says what is wrong once;
-  a stream's and a webhook's errors pass as they are.
+* it says "Prediction failed: Prediction failed: ValueError: …": here an answer's error says what is wrong
+  once; a stream's and a webhook's errors pass as they are.
 Only the paths of a client are served; `/shutdown` is not.
 """
 
@@ -128,8 +128,8 @@ class Front:
     async def when_free(self, stack: contextlib.AsyncExitStack, request: web.Request, body: bytes):
         """The answer of the first try that is not told to come back.
 
-        Headers of an answer that is no stream come when it is done, so that the next in line asks when this one
-        is over."""
+        Headers of an answer that is no stream come when it is done, so that the next in line asks when this
+        one is over."""
         pause, most = RETRY_SECONDS
         while True:
             answer = await stack.enter_async_context(self.ask(request, body))

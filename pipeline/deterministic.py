@@ -22,7 +22,7 @@ from torch import Tensor
 
 from pipeline.checkpoints import BARE_TENSOR, LAYOUTS, Section
 from pipeline.config import ModelConfig
-from pipeline.loading import is_constant
+from pipeline.loading import NoInitialValues, is_constant
 from pipeline.published import SEMANTIC, VOCODER, to_published
 
 QUIET = {"conv_post.weight_g": 0.02}  # keeps most of a random vocoder's output inside [-1, 1]
@@ -92,7 +92,7 @@ def section_states(config: ModelConfig) -> dict[str, dict[str, dict[str, Tensor]
     for checkpoint, rule in LAYOUTS[config.layout].items():
         for section, part in rule.sections.items():
             if (checkpoint, section) in MODULES:
-                with torch.device("meta"):
+                with torch.device("meta"), NoInitialValues():
                     module = MODULES[checkpoint, section](config)
                 shapes = {key: tuple(t.shape) for key, t in module.state_dict().items()}
                 states.setdefault(checkpoint, {})[section] = deterministic_state(

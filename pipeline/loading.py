@@ -95,7 +95,8 @@ def _read_safetensors(path: Path, checkpoint: Checkpoint) -> dict[str, State]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             own = (file.metadata() or {}).get("producer") == OWN_FILE["producer"]
-            tensors = strip_prefix({key: file.get_tensor(key) for key in file.keys()})
+            names = file.keys()  # the file itself cannot be iterated over
+            tensors = strip_prefix({name: file.get_tensor(name) for name in names})
     except (SafetensorError, OSError, json.JSONDecodeError) as e:
         raise CheckpointError(f"{path.name}: not a readable safetensors file: {e}") from e
     states = {}

@@ -22,7 +22,8 @@ from pipeline.conditioning.w2vbert import W2VBert
 from pipeline.config import ModelConfig
 from pipeline.gpt.model import UnifiedVoice
 from pipeline.loading import State, checkpoint_path, is_constant, is_mapped, load_module, read_checkpoint
-from pipeline.precision import DEFAULT_PRECISION, apply_precision, check_precision, load_dtype, trim
+from pipeline.memory import release_file, trim
+from pipeline.precision import DEFAULT_PRECISION, apply_precision, check_precision, load_dtype
 from pipeline.s2mel.dit import DiT, FlowEstimator
 from pipeline.s2mel.regulator import LengthRegulator, make_latent_projection
 from pipeline.state_dict import CheckpointError
@@ -111,8 +112,9 @@ def load_model(
                     apply_precision(precision, name, module, mapped=is_mapped(path))
             else:
                 tensors[name] = {key: value.to(device, torch.float32) for key, value in state.tensors.items()}
-        if device.type == "cpu":
-            trim()
+        del state
+        release_file(path)
+        trim()
         loads.append(FileLoad(path.name, path.stat().st_size, time.perf_counter() - start))
         logger.info("%s: %.0f MB in %.2f s", path.name, loads[-1].bytes / 1e6, loads[-1].seconds)
     check_tables(tensors, config)

@@ -57,7 +57,8 @@ class OneDNNLinear(PackedLinear):
     """float32 in oneDNN's blocked order: the values of a plain product, at the speed the memory allows."""
 
     name, tolerance = "float32 packed by oneDNN", 1e-5
-    ROWS_HINT = 8  # the order that is good at 3 to 128 rows, and 5 % slower than the best at 1
+    ROWS_HINT = 8  # the order that is good at 4 to 128 rows
+    MIN_ROWS = 4  # fewer take longer than so many, and one alone has sums in another order
 
     def pack(self, weight: Tensor, bias: Tensor | None) -> None:
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, self.ROWS_HINT)
@@ -66,7 +67,10 @@ class OneDNNLinear(PackedLinear):
 
 
 def _onednn_rows(kernel: Callable, weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-    return kernel(x, weight, bias, "none", [], "")
+    count = x.shape[0]
+    if count >= OneDNNLinear.MIN_ROWS:
+        return kernel(x, weight, bias, "none", [], "")
+    return kernel(F.pad(x, (0, 0, 0, OneDNNLinear.MIN_ROWS - count)), weight, bias, "none", [], "")[:count]
 
 
 class HalfLinear(PackedLinear):

@@ -4,7 +4,7 @@
 |---|---|---|---|---|
 | exact | float32 | float32 | float32 | float32 |
 | fast | float16 weights (GPU: the model's own half), float32 sums | float16 weights | bfloat16 products, float32 state | float32 |
-| smallest | int8 weights | float16 weights | bfloat16 products, float32 state | float32 |
+| smallest | int8 weights | int8 weights | bfloat16 products, float32 state | float32 |
 
 On a CPU the kernels are chosen when a model is loaded, by what they give and how long they take on the machine; a
 precision that it has no kernel for falls to the next better one, and a line of the log says so. Packing a layer frees
@@ -13,10 +13,7 @@ its original.
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import mmap
-import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -25,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.gpt.model import Conv1D, UnifiedVoice
+from pipeline.memory import release
 from pipeline.packed import HalfLinear, Int8Linear, OneDNNLinear, PackedLinear, choose, time_ratio
 from pipeline.s2mel.dit import DiT
 from pipeline.vocoder.bigvgan import BigVGAN
@@ -42,11 +40,11 @@ GPT_KERNELS: dict[str, Kernels] = {
 }
 # the head picks the codes and the conditioners are run once: neither gains by int8
 OTHER_KERNELS: Kernels = (HalfLinear,)
+SEMANTIC_KERNELS: dict[str, Kernels] = {"fast": OTHER_KERNELS, "smallest": (Int8Linear, *OTHER_KERNELS)}
 MIN_WEIGHTS = 16384  # of a layer, outside the GPT's own, that is worth packing
 FLOW_ROWS = 256
 FLOW_TOLERANCE = 1e-2  # bfloat16 has 8 bits
 FLOW_MIN_GAIN = 1.2
-MADV_DONTNEED = 4
 
 
 def check_precision(name: str) -> str:
@@ -72,7 +70,7 @@ def apply_precision(precision: str, checkpoint: str, module: nn.Module, mapped: 
         if precision != "exact":
             pack(module, OTHER_KERNELS, "GPT conditioners", mapped, MIN_WEIGHTS)
     elif checkpoint == "semantic" and precision != "exact":
-        pack(module, OTHER_KERNELS, "w2v-bert", mapped, MIN_WEIGHTS)
+        pack(module, SEMANTIC_KERNELS[precision], "w2v-bert", mapped, MIN_WEIGHTS)
     elif isinstance(module, BigVGAN):
         if fuse(module):
             logger.info("vocoder: float32 with the fused activation")
@@ -125,24 +123,6 @@ def pack(
 def matrix(layer: nn.Module) -> Tensor:
     """The weight [N, K] of a linear layer."""
     return layer.weight.t() if isinstance(layer, Conv1D) else layer.weight
-
-
-def release(tensor: Tensor) -> None:
-    """Give the memory of a tensor that nobody reads any more back to the system now, not when its file is closed."""
-    if sys.platform != "linux":
-        return
-    page = mmap.PAGESIZE
-    start = -(-tensor.data_ptr() // page) * page
-    length = (tensor.data_ptr() + tensor.nbytes - start) // page * page
-    if length > 0:
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), MADV_DONTNEED)
-
-
-def trim() -> None:
-    """Give memory that was freed, but is kept for later by the C library, back to the system (glibc only)."""
-    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if give_back is not None:
-        give_back(0)
 
 
 @torch.inference_mode()

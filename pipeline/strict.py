@@ -43,7 +43,9 @@ def _convert(kind, value, where: str):
         inner = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
         if len(inner) != len(value):
             raise ConfigError(f"{where}: expected {len(inner)} values, got {len(value)}")
-        return tuple(_convert(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(inner, value)))
+        return tuple(
+            _convert(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(inner, value, strict=False))
+        )
     if origin is types.UnionType:  # only `KIND | None` is used
         return None if value is None else _convert(arguments[0], value, where)
     if kind is float and type(value) is int:

@@ -32,6 +32,15 @@ class Delivery:
 
 
 @dataclass(frozen=True)
+class Draft:
+    """A segment's codes before they are given a length in time; generator: draws what is left to be drawn."""
+
+    decoded: Decoded
+    generator: torch.Generator
+    seed: int
+
+
+@dataclass(frozen=True)
 class SegmentAudio:
     """One segment as the model made it: wave [T] in [-1, 1] on the CPU; codes is how many the GPT made;
     stopped: it ended by itself rather than at the limit."""
@@ -68,14 +77,30 @@ class Synthesizer:
     @torch.inference_mode()
     def segment(self, text: TextSegment, delivery: Delivery, seed: int, watch: Watch) -> SegmentAudio:
         """Speak one segment; the same arguments give the same wave."""
+        return self.render(self.draft(text, delivery, seed, watch), delivery, watch)
+
+    @torch.inference_mode()
+    def draft(self, text: TextSegment, delivery: Delivery, seed: int, watch: Watch) -> Draft:
+        """The part of `segment` that says what is spoken."""
         generator = torch.Generator().manual_seed(seed)
         with watch.stage("gpt"):
             decoded = self.codes(text, delivery, generator, watch.progress)
+        return Draft(decoded, generator, seed)
+
+    @torch.inference_mode()
+    def render(
+        self, draft: Draft, delivery: Delivery, watch: Watch, frames: int | None = None
+    ) -> SegmentAudio:
+        """The part of `segment` that gives it sound, once; frames: its length, None for what the speed makes of it."""
         with watch.stage("s2mel"):
-            mel = self.mel(decoded, delivery, generator, watch.progress)
+            mel = self.mel(draft.decoded, delivery, draft.generator, watch.progress, frames)
         with watch.stage("vocoder"):
             wave = self.wave(mel)
-        return SegmentAudio(wave, len(decoded.codes), decoded.stopped, seed)
+        return SegmentAudio(wave, len(draft.decoded.codes), draft.decoded.stopped, draft.seed)
+
+    def frames(self, decoded: Decoded, speed: float) -> int:
+        """Mel frames of a segment's codes: speed changes the length and not the pitch."""
+        return target_frames(len(decoded.codes), self.model.config.s2mel.regulator, 1 / speed)
 
     def codes(
         self,
@@ -104,10 +129,11 @@ class Synthesizer:
         delivery: Delivery,
         generator: torch.Generator,
         on_progress: OnProgress = no_progress,
+        frames: int | None = None,
     ) -> Tensor:
-        """Mel [1, C, F] of one segment's codes; F: `target_frames`."""
+        """Mel [1, C, F] of one segment's codes; frames: F, None for what the speed makes of them."""
         model, config, voice, options = self.model, self.model.config, delivery.voice, delivery.options
-        frames = target_frames(len(decoded.codes), config.s2mel.regulator, 1 / options.speed)
+        frames = self.frames(decoded, options.speed) if frames is None else frames
         if frames == 0:
             return voice.reference_mel[..., :0]
         content = model.codec.decode(decoded.codes[None])

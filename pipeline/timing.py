@@ -16,6 +16,18 @@ def no_progress(stage: str, step: int, of: int) -> None:
     """Progress that nobody waits for."""
 
 
+def both(first: OnProgress, second: OnProgress) -> OnProgress:
+    """Tells two that wait."""
+    if second is no_progress:
+        return first
+
+    def tell(stage: str, step: int, of: int) -> None:
+        first(stage, step, of)
+        second(stage, step, of)
+
+    return tell
+
+
 class Stopwatch:
     """Adds up wall-clock seconds by stage name; on a GPU it waits for the stage's work to end."""
 

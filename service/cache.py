@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -16,7 +16,7 @@ class ContentCache:
 
     def __init__(self, capacity: int):
         self.capacity = capacity
-        self._values: OrderedDict[str, object] = OrderedDict()
+        self._values: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
 
     def __contains__(self, key: str) -> bool:
@@ -35,7 +35,7 @@ class ContentCache:
                 self._values.popitem(last=False)
         return value
 
-    def peek(self, key: str) -> object | None:
+    def peek(self, key: str) -> Any:
         return self._values.get(key)
 
     def clear(self) -> None:

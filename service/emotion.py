@@ -8,6 +8,7 @@ from torch import Tensor
 from pipeline.conditioning.emotion import blend, from_weights, parse_weights, temper
 from pipeline.conditioning.emotion_text import MAX_CHARACTERS, EmotionReader
 from pipeline.model import Model
+from pipeline.text.markup import Speech, split_markup
 from pipeline.timing import OnProgress, no_progress
 from pipeline.voice import Voice
 from service.reference import References
@@ -31,7 +32,8 @@ class Emotions:
         elif request.emotion_text is not None:
             weights = self.read(request.emotion_text)
         elif request.emotion_from_text:
-            weights = self.read(request.text.strip()[:MAX_CHARACTERS])
+            speeches = (part.text for part in split_markup(request.text) if isinstance(part, Speech))
+            weights = self.read(" ".join(speeches)[:MAX_CHARACTERS])
         else:
             return voice.emotion_vector
         scaled = [request.emotion_alpha * weight for weight in temper(weights, config)]

@@ -84,6 +84,26 @@ def checks_of(kind: type, of: type = object) -> dict[str, Any]:
     }
 
 
+def from_text(kind: type, name: str, text: str) -> Any:
+    """The value of a field of a request class as a command line or a table of texts has it; it is not checked
+    further.
+
+    Raises ValueError for a text that cannot be one."""
+    check = checks_of(kind).get(name)
+    if isinstance(check, Number):
+        try:
+            return check.kind(text)
+        except ValueError as e:
+            raise ValueError(f"{name} is {text[:40]!r}, not a number") from e
+    if isinstance(check, Switch):
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"{name} is {text[:40]!r}; allowed: true, false")
+        return text.lower() == "true"
+    if isinstance(check, Choice):
+        return next((value for value in check.values if str(value) == text), text)
+    return text
+
+
 def checked_values(request: Any) -> dict[str, Any]:
     """Every field's value, of its kind and in its range; None is the field's default.
 

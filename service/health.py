@@ -12,8 +12,8 @@ logger = logging.getLogger(__name__)
 
 
 class Health:
-    """Remembers how the last synthesis went. A request that is refused (ValueError) or cancelled says nothing of
-    the service; another exception, or samples that are not finite, does, until a synthesis works again."""
+    """Remembers how the last synthesis went. A request that is refused (ValueError) or cancelled says nothing
+    of the service; another exception, or samples that are not finite, does, until a synthesis works again."""
 
     def __init__(self, device: torch.device):
         self.device = device

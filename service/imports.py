@@ -1,5 +1,5 @@
-"""Packages that take long to import and that no module here needs before a request: brought in by another thread
-while the model is loaded.
+"""Packages that take long to import and that no module here needs before a request: brought in by another
+thread while the model is loaded.
 
 A served request must import nothing: a cancellation in the middle of an import leaves a package half made.
 """
@@ -10,7 +10,7 @@ import importlib
 import threading
 from collections.abc import Sequence
 
-NEEDED = ("wetext", "scipy.signal")  # by every request
+NEEDED = ("wetext",)  # by every request
 ALL = (*NEEDED, "pyloudnorm")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.synthesize import Delivery
@@ -14,10 +14,17 @@ from service.reference import Reference
 from service.request import Request
 from service.speak import Spoken
 
+Role = tuple[str | None, str | None]  # voice and emotion
+
+
+def role_of(segment: TextSegment) -> Role:
+    return segment.voice, segment.emotion
+
 
 @dataclass(frozen=True)
 class Prepared:
-    """A request ready to be spoken; started: by time.perf_counter."""
+    """A request ready to be spoken; reference, delivery: of who speaks first; cast: every speaker of the script and how it
+    says things, by voice and emotion as the markup names them; started: by time.perf_counter."""
 
     request: Request
     script: Sequence[TextSegment | Pause]
@@ -25,6 +32,14 @@ class Prepared:
     delivery: Delivery
     watch: Watch
     started: float
+    cast: Mapping[Role, tuple[Reference, Delivery]]
+
+    def delivery_of(self, segment: TextSegment) -> Delivery:
+        return self.cast[role_of(segment)][1]
+
+    def references(self) -> dict[str, Reference]:
+        """Every speaker's, by name; the one without a name is ""."""
+        return {voice or "": reference for (voice, _), (reference, _) in self.cast.items()}
 
 
 @dataclass(frozen=True)

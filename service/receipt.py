@@ -19,7 +19,8 @@ VTT_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 @dataclass(frozen=True)
 class SegmentReceipt:
-    """One segment. text: as it was spoken; written: as it was written, which subtitles show; start, end: of its sound, in seconds; seed: makes it again alone."""
+    """One segment. text: as it was spoken; written: as it was written, which subtitles show; start, end: of its sound, in seconds; seed: makes it
+    again alone; voice: that the text's markup asked for."""
 
     index: int
     text: str
@@ -29,6 +30,7 @@ class SegmentReceipt:
     seed: int
     warnings: tuple[str, ...] = ()
     written: str = ""
+    voice: str | None = None
 
 
 @dataclass(frozen=True)

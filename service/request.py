@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +20,19 @@ from service.fields import checked_values, choice, number, switch, words
 from service.reference import ReferenceOptions
 
 MAX_SEED = 2**32 - 1
+MIN_DURATION, MAX_DURATION = 0.1, 3600.0  # seconds
 EMOTION_SOURCES = ("emotion_audio", "emotion_vector", "emotion_text", "emotion_from_text")
 
 
 @dataclass(frozen=True)
 class Request:
-    """text and speaker are needed; None elsewhere means the default, the model's or this class's own (seed:
+    """text and speaker are needed; voices: files of further speakers by the name that `[voice:NAME]` calls them, a
+    ZIP file as speaker adds its own; None elsewhere means the default, the model's or this class's own (seed:
     a random one). What each field does is said by its input in predict.py."""
 
     text: str
     speaker: Path
+    voices: Mapping[str, Path] | None = None
     emotion_audio: Path | None = None
     emotion_vector: str | None = words()
     emotion_text: str | None = words()
@@ -41,6 +45,7 @@ class Request:
     language: str = choice(("auto", "zh", "en"), default="auto")
     glossary: str | None = words()
     speed: float | None = number(float, 0.5, 2.0)
+    duration: float | None = number(float, MIN_DURATION, MAX_DURATION)
     segment_tokens: int | None = number(int, 20, 600)
     segment_silence_ms: int | None = number(int, 0, 5000)
     quick_start_tokens: int = number(int, 0, 600, default=0)
@@ -73,6 +78,8 @@ class Request:
             values["seed"] = secrets.randbelow(MAX_SEED + 1)
         checked = Request(**values)
         checked.check_emotion()
+        if checked.duration is not None and checked.speed not in (None, 1.0):
+            raise ValueError("speed and duration are given; duration sets the speed, so give one of them")
         return checked
 
     def check_emotion(self) -> None:

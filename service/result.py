@@ -20,6 +20,7 @@ from service.speak import Spoken
 
 NAME = "speech"
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
+SOUNDLESS = "the model made no sound of this text; try another seed or another reference"
 SUBTITLES = {"srt": to_srt, "vtt": to_vtt}
 
 
@@ -42,7 +43,7 @@ def write_result(
     wave = torch.cat([part.chunk.wave for part in parts])
     segments = segment_receipts(parts, rate)
     if not any(segment.codes for segment in segments):
-        raise ValueError("the model made no sound of this text; try another seed or another reference")
+        raise ValueError(SOUNDLESS)
     with prepared.watch.stopwatch("encode"):
         audio = encode(
             wave,
@@ -58,6 +59,16 @@ def write_result(
     return Result(path, {**metrics_of(receipt, prepared.reference), **setup})
 
 
+def streamed_metrics(model: Model, prepared: Prepared, parts: Sequence[Part]) -> dict[str, object]:
+    """The metrics of a request whose parts were given away as they were done. Raises as `write_result` does."""
+    rate = model.config.audio.sample_rate
+    segments = segment_receipts(parts, rate)
+    if not any(segment.codes for segment in segments):
+        raise ValueError(SOUNDLESS)
+    seconds = sum(len(part.chunk.wave) for part in parts) / rate
+    return metrics_of(make_receipt(model, prepared, segments, seconds, ()), prepared.reference)
+
+
 def segment_receipts(parts: Sequence[Part], rate: int) -> tuple[SegmentReceipt, ...]:
     spoken = [(part.chunk, part.spoken) for part in parts if isinstance(part.spoken, Spoken)]
     return tuple(
@@ -70,6 +81,7 @@ def segment_receipts(parts: Sequence[Part], rate: int) -> tuple[SegmentReceipt, 
             said.seed,
             said.warnings,
             said.written,
+            said.voice,
         )
         for index, (chunk, said) in enumerate(spoken)
     )
@@ -83,9 +95,14 @@ def make_receipt(
     notes: Iterable[str],
 ) -> Receipt:
     """seconds: of the audio; notes: what could not be written as asked."""
-    report, elapsed = prepared.reference.report, time.perf_counter() - prepared.started
+    elapsed = time.perf_counter() - prepared.started
     warnings = (
-        *(report.warnings if report else ()),
+        *(
+            f"voice {name}: {warning}" if name else warning
+            for name, reference in prepared.references().items()
+            if reference.report
+            for warning in reference.report.warnings
+        ),
         *(warning for segment in segments for warning in segment.warnings),
         *notes,
     )
@@ -105,16 +122,18 @@ def make_receipt(
 
 def write_extras(folder: Path, model: Model, prepared: Prepared, receipt: Receipt) -> dict[str, str | Path]:
     """What was asked for beside the audio, by its name in the ZIP file."""
-    request, reference = prepared.request, prepared.reference
+    request = prepared.request
     extras: dict[str, str | Path] = {}
     if request.receipt:
         extras[f"{NAME}.json"] = to_json(receipt)
     if request.subtitles != "none":
         extras[f"{NAME}.{request.subtitles}"] = SUBTITLES[request.subtitles](receipt.segments)
     if request.return_voice:
-        path = folder / f"voice{SUFFIX}"
-        write_voice(path, reference.voice, model, reference.source_sha256, str(request.reference_options()))
-        extras[path.name] = path
+        options = str(request.reference_options())
+        for name, reference in prepared.references().items():
+            path = folder / f"{name or 'voice'}{SUFFIX}"
+            write_voice(path, reference.voice, model, reference.source_sha256, options)
+            extras[path.name] = path
     return extras
 
 

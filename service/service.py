@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import tempfile
 import time
@@ -16,22 +17,27 @@ import torch
 from enhance.denoise import Denoiser, denoiser_available
 from pipeline.audio import write_wav
 from pipeline.conditioning.emotion_text import EmotionReader
+from pipeline.config import SynthesisConfig
 from pipeline.deterministic import tone
 from pipeline.model import load_model
 from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.text.glossary import Glossary
 from pipeline.text.normalize import TextNormalizer
+from pipeline.text.prepare import TextSegment
 from pipeline.text.script import prepare_script
 from pipeline.text.tokenize import Tokenizer
-from pipeline.timing import Stopwatch, Watch
+from pipeline.text.turns import as_markup
+from pipeline.timing import OnProgress, Stopwatch, Watch, both, no_progress
 from service.budget import Budget
+from service.cast import cast_of, emotion_of, speaker_of
 from service.catalog import locate
 from service.emotion import Emotions
 from service.finish.join import Joiner
+from service.fit import speak_in
 from service.health import Health
 from service.imports import ALL, Imports
-from service.prepared import Part, Prepared
-from service.reference import References
+from service.prepared import Part, Prepared, Role, role_of
+from service.reference import Reference, References
 from service.request import Request
 from service.result import Result, write_result
 from service.settings import Settings
@@ -68,7 +74,6 @@ class Service:
             has_reader = "emotion_text" in features and EmotionReader.available(source.directory)
             reader = EmotionReader(source.directory, source.config.emotion, device) if has_reader else None
         self.check_vocabulary()
-        TextNormalizer().warm_up()
         self.synthesizer = Synthesizer(self.model)
         self.references = References(self.model, denoiser)
         self.emotions = Emotions(self.model, self.references, reader)
@@ -92,7 +97,8 @@ class Service:
 
     def warm_up(self) -> None:
         """One short request through everything that is loaded, which leaves nothing behind: so that the first
-        request pays for no first use."""
+        request pays for no first use, and imports nothing."""
+        TextNormalizer().warm_up()
         with tempfile.TemporaryDirectory(prefix="indextts-") as folder:
             path = Path(folder) / "warm-up.wav"
             write_wav(path, tone("warm-up", WARM_UP_SECONDS, WARM_UP_RATE)[0], WARM_UP_RATE)
@@ -115,12 +121,13 @@ class Service:
         """Whether the last synthesis worked and the device answers."""
         return self.health.good()
 
-    def run(self, request: Request, folder: Path) -> Result:
-        """Speak `request` into a file in `folder`, which is the caller's to empty.
+    def run(self, request: Request, folder: Path, on_progress: OnProgress = no_progress) -> Result:
+        """Speak `request` into a file in `folder`, which is the caller's to empty; on_progress is called before every
+        step and may raise to end it.
 
         Raises ValueError, in one line, for anything the caller can put right."""
         with self.health.watching():
-            prepared = self.prepare(request)
+            prepared = self.prepare(request, on_progress)
             parts = list(self.parts(prepared))
             return write_result(folder, self.model, prepared, parts, self.setup)
 
@@ -134,11 +141,12 @@ class Service:
                     write_wav(path, part.chunk.wave, self.synthesizer.sample_rate)
                     yield path
 
-    def prepare(self, request: Request) -> Prepared:
+    def prepare(self, request: Request, on_progress: OnProgress = no_progress) -> Prepared:
         """Everything before the first segment."""
         started = time.perf_counter()
-        watch = Watch(Stopwatch(self.model.device), Budget(self.settings.time_limit))
+        watch = Watch(Stopwatch(self.model.device), both(Budget(self.settings.time_limit), on_progress))
         request = request.checked()
+        request = dataclasses.replace(request, text=as_markup(request.text))
         options = request.synthesis(self.model.config.synthesis)
         with watch.stage("text"):
             normalizer = TextNormalizer(self.glossary.merged(request.terms()))
@@ -150,13 +158,23 @@ class Service:
                 max_segment_tokens=min(options.segment_tokens, self.model.config.gpt.max_text_tokens),
                 quick_start_tokens=request.quick_start_tokens,
             )
+        roles = dict.fromkeys(role_of(part) for part in script if isinstance(part, TextSegment))
+        with cast_of(request) as request:
+            cast = {role: self.played(request, role, options, watch) for role in roles}
+        reference, delivery = next(iter(cast.values()))
+        return Prepared(request, script, reference, delivery, watch, started, cast)
+
+    def played(
+        self, request: Request, role: Role, options: SynthesisConfig, watch: Watch
+    ) -> tuple[Reference, Delivery]:
+        """Who speaks a role of the script, and how."""
+        voice, emotion = role
         with watch.stage("voice"):
-            reference = self.references.speaker(request.speaker, request.reference_options(), watch.progress)
+            speaker = speaker_of(request, voice)
+            reference = self.references.speaker(speaker, request.reference_options(), watch.progress)
         with watch.stage("emotion"):
-            emotion = self.emotions.vector(request, reference.voice, watch.progress)
-        return Prepared(
-            request, script, reference, Delivery(reference.voice, emotion, options), watch, started
-        )
+            vector = self.emotions.vector(emotion_of(request, emotion), reference.voice, watch.progress)
+        return reference, Delivery(reference.voice, vector, options)
 
     def language(self, asked: str) -> str:
         """How to read a text: as asked, if the model speaks that; its only language where it has one."""
@@ -169,10 +187,17 @@ class Service:
 
     def parts(self, prepared: Prepared) -> Iterator[Part]:
         """Every part of the result, as it is done."""
-        joiner = Joiner(self.synthesizer.sample_rate, prepared.delivery.options.segment_silence_ms / 1000)
-        for part in speak(
-            self.synthesizer, prepared.script, prepared.delivery, prepared.request.seed, prepared.watch
-        ):
+        gap = prepared.delivery.options.segment_silence_ms / 1000
+        joiner = Joiner(self.synthesizer.sample_rate, gap)
+        said = (
+            self.synthesizer,
+            prepared.script,
+            prepared.delivery_of,
+            prepared.request.seed,
+            prepared.watch,
+        )
+        duration = prepared.request.duration
+        for part in speak(*said) if duration is None else speak_in(*said, duration, gap):
             if isinstance(part, Spoken):
                 self.health.heard(part.finite)
             yield Part(joiner.add(part.wave if isinstance(part, Spoken) else part.seconds), part)

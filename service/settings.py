@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from pipeline.precision import DEFAULT_PRECISION, PRECISIONS
 from pipeline.strict import ConfigError
@@ -26,14 +26,14 @@ def _features(text: str) -> tuple[str, ...]:
     return listed
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     try:
-        seconds = float(text)
+        value = float(text)
     except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
+        value = math.nan
+    if not 0 < value < math.inf:
         raise ValueError(f"is '{text}'; allowed: seconds above 0")
-    return seconds
+    return value
 
 
 def _precision(text: str) -> str:
@@ -63,43 +63,11 @@ def variable(
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How the service runs. A variable that is empty is as if it were not set, but for INDEXTTS_FEATURES."""
-
-    model: str = variable(
-        "INDEXTTS_MODEL",
-        DEFAULT_MODEL,
-        str,
-        "The model served: a name in `configs/` or a directory in the published layout.",
-    )
-    features: tuple[str, ...] = variable(
-        "INDEXTTS_FEATURES",
-        ",".join(FEATURES),
-        _features,
-        "Groups of weights beyond the core to fetch and load; empty: none of them.",
-        may_be_empty=True,
-    )
-    time_limit: float = variable(
-        "INDEXTTS_TIME_LIMIT", "600", _seconds, "Seconds a request may take, from reading its reference on."
-    )
-    precision: str = variable(
-        "INDEXTTS_PRECISION",
-        DEFAULT_PRECISION,
-        _precision,
-        f"How numbers are kept and multiplied: {', '.join(PRECISIONS)} (docs/speed.md).",
-    )
-    threads: int = variable(
-        "INDEXTTS_THREADS",
-        "0",
-        _threads,
-        "Threads to compute on; 0: as many as there are cores and quota for.",
-    )
-    log_level: str = variable(
-        "INDEXTTS_LOG_LEVEL", "INFO", _level, f"Least level of the log: {', '.join(LOG_LEVELS)}."
-    )
+class FromEnvironment:
+    """A frozen dataclass whose fields are each a `variable`."""
 
     @classmethod
-    def read(cls, environment: Mapping[str, str] = os.environ, **given: Any) -> Settings:
+    def read(cls, environment: Mapping[str, str] = os.environ, **given: Any) -> Self:
         """The settings of `environment`; those in `given` that are not None take precedence.
 
         Raises ConfigError naming the variable and what it may be."""
@@ -116,3 +84,40 @@ class Settings:
             except ValueError as e:
                 raise ConfigError(f"{told['variable']} {e}") from e
         return cls(**values)
+
+
+@dataclass(frozen=True)
+class Settings(FromEnvironment):
+    """How the service runs. A variable that is empty is as if it were not set, but for INDEXTTS_FEATURES."""
+
+    model: str = variable(
+        "INDEXTTS_MODEL",
+        DEFAULT_MODEL,
+        str,
+        "The model served: a name in `configs/` or a directory in the published layout.",
+    )
+    features: tuple[str, ...] = variable(
+        "INDEXTTS_FEATURES",
+        ",".join(FEATURES),
+        _features,
+        "Groups of weights beyond the core to fetch and load; empty: none of them.",
+        may_be_empty=True,
+    )
+    time_limit: float = variable(
+        "INDEXTTS_TIME_LIMIT", "600", seconds, "Seconds a request may take, from reading its reference on."
+    )
+    precision: str = variable(
+        "INDEXTTS_PRECISION",
+        DEFAULT_PRECISION,
+        _precision,
+        f"How numbers are kept and multiplied: {', '.join(PRECISIONS)} (docs/speed.md).",
+    )
+    threads: int = variable(
+        "INDEXTTS_THREADS",
+        "0",
+        _threads,
+        "Threads to compute on; 0: as many as there are cores and quota for.",
+    )
+    log_level: str = variable(
+        "INDEXTTS_LOG_LEVEL", "INFO", _level, f"Least level of the log: {', '.join(LOG_LEVELS)}."
+    )

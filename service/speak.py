@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -17,10 +19,11 @@ from pipeline.text.prepare import TextSegment
 from pipeline.timing import Watch
 from service.budget import SEGMENT
 from service.finish.checks import SegmentLimits, check_segment
-from service.finish.segment import finish_segment
+from service.finish.segment import Finished, finish_segment
 from service.request import MAX_SEED
 
 logger = logging.getLogger(__name__)
+Made = TypeVar("Made")
 
 ATTEMPTS = 2
 MAX_SHOWN_SIGNS = 40  # characters of signs that are not read, in a warning
@@ -29,7 +32,7 @@ SHOWN_TAIL_SECONDS = 0.05  # shorter cuts off a tail are not worth a word
 
 @dataclass(frozen=True)
 class Spoken:
-    """One segment of the result: its text as spoken and as written, finished wave [T], number of codes, the seed that makes it
+    """One segment of the result: its text as spoken and as written, the voice that its markup asked for, finished wave [T], number of codes, the seed that makes it
     again as the first segment of a request, whether it ended by itself, whether the model's samples were finite,
     and what is wrong with it."""
 
@@ -41,6 +44,7 @@ class Spoken:
     finite: bool
     warnings: tuple[str, ...]
     written: str = ""
+    voice: str | None = None
 
 
 def segment_seed(seed: int, index: int, attempt: int = 0) -> int:
@@ -56,18 +60,18 @@ def segment_seed(seed: int, index: int, attempt: int = 0) -> int:
 def speak(
     synthesizer: Synthesizer,
     script: Sequence[TextSegment | Pause],
-    delivery: Delivery,
+    delivery_of: Callable[[TextSegment], Delivery],
     seed: int,
     watch: Watch,
 ) -> Iterator[Spoken | Pause]:
-    """The parts of `script` in order, each as soon as it is done."""
+    """The parts of `script` in order, each as soon as it is done; delivery_of: who says a segment, and how."""
     index, segments = 0, sum(isinstance(part, TextSegment) for part in script)
     for part in script:
         if isinstance(part, Pause):
             yield part
             continue
         watch.progress(SEGMENT, index, segments)
-        yield speak_segment(synthesizer, part, index, delivery, seed, watch)
+        yield speak_segment(synthesizer, part, index, delivery_of(part), seed, watch)
         index += 1
 
 
@@ -75,13 +79,13 @@ def speak_segment(
     synthesizer: Synthesizer, text: TextSegment, index: int, delivery: Delivery, seed: int, watch: Watch
 ) -> Spoken:
     """One segment; one that fails its checks is made again with another seed, and the better one is taken."""
-    pace = synthesizer.model.config.pace
-    limits = SegmentLimits(pace.min_seconds_per_token, pace.max_seconds_per_token)
+    limits = limits_of(synthesizer)
     attempts: list[tuple[list[str], SegmentAudio]] = []
     notes: list[str] = []  # what had to be done otherwise than asked
     for attempt in range(ATTEMPTS):
+        chosen = segment_seed(seed, index, attempt)
         audio = with_less_memory(
-            synthesizer, text, delivery, segment_seed(seed, index, attempt), watch, notes
+            partial(synthesizer.segment, text, seed=chosen, watch=watch), delivery, notes
         )
         problems = check_segment(
             audio.wave,
@@ -100,6 +104,18 @@ def speak_segment(
     problems, audio = min(attempts, key=lambda made: len(made[0]))
     with watch.stopwatch("finish"):
         finished = finish_segment(audio.wave, synthesizer.sample_rate)
+    finite = bool(torch.isfinite(audio.wave).all())
+    return told(text, finished.wave, audio, finite, index, [*problems, *notes, *notes_of(text, finished)])
+
+
+def limits_of(synthesizer: Synthesizer) -> SegmentLimits:
+    pace = synthesizer.model.config.pace
+    return SegmentLimits(pace.min_seconds_per_token, pace.max_seconds_per_token)
+
+
+def notes_of(text: TextSegment, finished: Finished) -> list[str]:
+    """What was not read of a segment, and what was cut off it."""
+    notes = []
     if text.unknown:
         notes.append(f"{text.unknown} of its tokens are not in the model's vocabulary")
     if text.lost:
@@ -107,20 +123,24 @@ def speak_segment(
         notes.append(f"nothing is read for {signs[:MAX_SHOWN_SIGNS]}")
     if finished.trimmed_seconds >= SHOWN_TAIL_SECONDS:
         notes.append(f"{finished.trimmed_seconds:.2f} s of noise were cut off its end")
-    warnings = tuple(f"segment {index + 1}: {line}" for line in dict.fromkeys([*problems, *notes]))
-    finite = bool(torch.isfinite(audio.wave).all())
+    return notes
+
+
+def told(
+    text: TextSegment, wave: Tensor, audio: SegmentAudio, finite: bool, index: int, lines: Sequence[str]
+) -> Spoken:
+    """A segment and what is to be said of it."""
+    warnings = tuple(f"segment {index + 1}: {line}" for line in dict.fromkeys(lines))
     return Spoken(
-        text.text, finished.wave, audio.codes, audio.seed, audio.stopped, finite, warnings, text.written
+        text.text, wave, audio.codes, audio.seed, audio.stopped, finite, warnings, text.written, text.voice
     )
 
 
-def with_less_memory(
-    synthesizer: Synthesizer, text: TextSegment, delivery: Delivery, seed: int, watch: Watch, notes: list[str]
-) -> SegmentAudio:
-    """`Synthesizer.segment`; when the device's memory does not suffice, it is freed and the segment tried
-    once more with one beam, which `notes` tell. Raises ValueError when that fails as well."""
+def with_less_memory(make: Callable[[Delivery], Made], delivery: Delivery, notes: list[str]) -> Made:
+    """`make(delivery)`; when the device's memory does not suffice, it is freed and tried once more with one beam,
+    which `notes` tell. Raises ValueError when that fails as well."""
     try:
-        return synthesizer.segment(text, delivery, seed, watch)
+        return make(delivery)
     except torch.OutOfMemoryError:
         logger.warning("out of memory on the device: trying with one beam")
     free_memory()  # outside the handler, whose traceback holds the tensors
@@ -132,7 +152,7 @@ def with_less_memory(
     )
     one_beam = dataclasses.replace(delivery.options, num_beams=1)
     try:
-        return synthesizer.segment(text, dataclasses.replace(delivery, options=one_beam), seed, watch)
+        return make(dataclasses.replace(delivery, options=one_beam))
     except torch.OutOfMemoryError as e:
         raise ValueError(
             "the device has too little memory for this request; lower segment_tokens, max_mel_tokens or "

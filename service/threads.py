@@ -29,8 +29,8 @@ def quota(root: Path = CGROUP) -> float | None:
 
 
 def set_threads(asked: int = 0) -> int:
-    """Let PyTorch compute on `asked` threads, or for 0 on as many as there are cores for; returns how many. More threads than
-    the quota allows would be stopped together for most of every period."""
+    """Let PyTorch compute on `asked` threads, or for 0 on as many as there are cores for; returns how many.
+    More threads than the quota allows would be stopped together for most of every period."""
     limit, cores = quota(), torch.get_num_threads()
     threads = asked or (cores if limit is None else min(cores, math.ceil(limit)))
     if threads != cores:

@@ -27,8 +27,8 @@ class Workspace:
 
     @contextmanager
     def fresh(self) -> Iterator[Path]:
-        """A new folder for one request; it goes at once if that fails, but not when a client has left a stream: what
-        it got is still being read."""
+        """A new folder for one request; it goes at once if that fails, but not when a client has left a
+        stream: what it got is still being read."""
         folder = self.renew()
         try:
             yield folder
@@ -45,8 +45,8 @@ class Workspace:
 
 
 class Inbox:
-    """A folder that, once it is open, this process's temporary files go to, so that what a server leaves behind
-    there, such as half a download, can be removed. It goes when the process ends."""
+    """A folder that, once it is open, this process's temporary files go to, so that what a server leaves
+    behind there, such as half a download, can be removed. It goes when the process ends."""
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="indextts-inbox-"))

@@ -1,7 +1,7 @@
 """What Cog reads off a predictor: `cog build` parses the file and never runs it.
 
-The rules of Cog 0.23 for the one form this project uses: a class whose attributes are `Input(…)` of literals, named
-as defaults in the signature. Whatever that parser would refuse, drop or garble fails an assertion here.
+The rules of Cog 0.23 for the one form this project uses: a class whose attributes are `Input(…)` of literals,
+named as defaults in the signature. Whatever that parser would refuse, drop or garble fails an assertion here.
 """
 
 import ast

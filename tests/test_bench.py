@@ -3,7 +3,8 @@
 import pytest
 
 from checks.bench import failures, ratios
-from checks.bench_stages import PLAIN, chain, stages
+from checks.bench_stages import PLAIN, chain, parts_in_turn, stages
+from checks.bench_text import Row
 from pipeline.config import load_config
 from pipeline.precision import PRECISIONS
 
@@ -18,6 +19,19 @@ def test_the_gate_names_what_became_slow():
     assert failures({"flow/fast": 1.9, "flow/exact": 1.0}, FOUND) == []
     (line,) = failures({"flow/fast": 2.1}, FOUND)
     assert line == "flow/fast: 2.00 times as fast as plain; the gate asks for 2.1"
+
+
+def test_the_gate_names_a_text_whose_time_grows_faster_than_it():
+    text = [Row("digits", 0.1, 4.9), Row("brackets", 0.1, 25.0), Row("first words", 0.5)]
+    assert failures({"text/growth": 30}, FOUND, text) == []
+    (line,) = failures({"text/growth": 8, "flow/fast": 1.9}, FOUND, text)
+    assert line == "text/growth: 25.0 for 'brackets'; the gate allows 8"
+
+
+def test_a_part_counts_by_its_quickest_run_and_the_first_run_not_at_all():
+    times = {"one": iter([[0.1, 0.1], [3.0, 1.0], [2.0, 5.0]]), "other": iter([[0.0], [7.0], [8.0]])}
+    works = {name: lambda left=left: next(left) for name, left in times.items()}
+    assert parts_in_turn(works, 2) == {"one": 3.0, "other": 7.0}
 
 
 @pytest.mark.parametrize("name", ["flow", "flow/half", "text/fast", "/"])

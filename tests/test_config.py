@@ -73,11 +73,11 @@ def test_wrong_values_are_named(section, key, value, message):
 def test_an_unknown_model_lists_the_known_ones():
     with pytest.raises(ConfigError, match="unknown model 'nope'; known: .*indextts2"):
         load_config("nope")
-    with pytest.raises(
-        ConfigError, match="INDEXTTS_MODEL is 'nope'; allowed: .*mini, .*or a model directory"
+    with (
+        pytest.raises(ConfigError, match="INDEXTTS_MODEL is 'nope'; allowed: .*mini, .*or a model directory"),
+        locate("nope"),
     ):
-        with locate("nope"):
-            pass
+        pass
 
 
 def test_a_published_directory_gives_the_configuration_it_was_written_from(mini_directory):

@@ -38,8 +38,8 @@ def modules() -> dict[str, Path]:
 
 @cache
 def imports(path: Path) -> frozenset[str]:
-    """The modules that `path` imports, by full name; a name out of a package is the package's module of that name
-    where there is one."""
+    """The modules that `path` imports, by full name; a name out of a package is the package's module of that
+    name where there is one."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -79,7 +79,9 @@ def test_no_circle():
 
 
 def test_stages_do_not_import_one_another():
-    """A stage is a folder of pipeline/; what it needs beside itself lies flat in pipeline/ and needs no stage."""
+    """A stage is a folder of pipeline/; what it needs beside itself lies flat in pipeline/ and needs no
+    stage.
+    """
     stages = {path.name for path in (ROOT / "pipeline").iterdir() if (path / "__init__.py").is_file()}
     assert {"text", "conditioning", "gpt", "s2mel", "vocoder"} <= stages
 
@@ -104,7 +106,9 @@ def test_only_the_shells_import_cog():
 
 
 def test_enhance_and_fetching_know_no_model():
-    """Waveforms in and out, files moved: neither needs a stage, a configuration of a model or the wiring of stages."""
+    """Waveforms in and out, files moved: neither needs a stage, a configuration of a model or the wiring of
+    stages.
+    """
     allowed = {
         "pipeline.audio",
         "pipeline.child_environment",

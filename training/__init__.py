@@ -1,1 +1,3 @@
-"""Training code of the small voice and of fine-tuning; shares the inference modules and adds losses and loops."""
+"""Training code of the small voice and of fine-tuning; shares the inference modules and adds losses and
+loops.
+"""

@@ -2,10 +2,11 @@
 
 All text is ours or in the public domain (training/text/README.md). Slots of `text/templates.txt`:
 `noun mass adjective adverb person name surname city country interjection time title unit` are words; `verb`
-(with an object) and `vi` (without) take `.past .pp .ing .s`; `noun` and `unit` take `.s`; `np` is a noun phrase
-(`np.s` a plural one), `who` a third-person subject, `pronoun`, `prep` a preposition, `prep.place` a prepositional
-phrase of place, `number` (`number.small`), `ordinal`, `year`, `clock`, `date`, `money`, `digits`, `comparative`.
-`{a noun}` puts the article; a capital first letter in the slot's name capitalizes what it yields.
+(with an object) and `vi` (without) take `.past .pp .ing .s`; `noun` and `unit` take `.s`; `np` is a noun
+phrase (`np.s` a plural one), `who` a third-person subject, `pronoun`, `prep` a preposition, `prep.place` a
+prepositional phrase of place, `number` (`number.small`), `ordinal`, `year`, `clock`, `date`, `money`,
+`digits`, `comparative`. `{a noun}` puts the article; a capital first letter in the slot's name capitalizes
+what it yields.
 """
 
 import functools
@@ -257,7 +258,8 @@ class Grammar:
             "digits": lambda: spelling.digits(rng),
         }
         if name == "prep" and form == "place":
-            return f"{pick(('in', 'at', 'near', 'behind', 'outside', 'from', 'by'))} the {pick(self.words['place'])}"
+            where = pick(("in", "at", "near", "behind", "outside", "from", "by"))
+            return f"{where} the {pick(self.words['place'])}"
         if name in builders:
             return builders[name]()
         if name in self.words:
@@ -368,7 +370,7 @@ def vocabulary() -> list[str]:
 
 
 def drills(rng: random.Random, count: int) -> list[str]:
-    """Runs of one to six words in random order, so that each pass over the vocabulary meets every word once."""
+    """Runs of one to six words in random order, so that each pass over the vocabulary meets each word."""
     sentences: list[str] = []
     queue: list[str] = []
     while len(sentences) < count:

@@ -1,4 +1,5 @@
-"""The vocoder's fused activation for training: the compiled kernel of `pipeline.vocoder.kernel`, forward and backward.
+"""The vocoder's fused activation for training: the compiled kernel of `pipeline.vocoder.kernel`, forward and
+backward.
 
 Where the kernel cannot be had, or its values or gradients are not PyTorch's, the module stays as it is.
 """

@@ -1,7 +1,7 @@
 """Makes a dataset ready for training: `python -m training.prepare MANIFEST FOLDER`.
 
-Clips that cannot be trained on are listed with the reason; of the others silence is trimmed, the level of the speech
-set, the text normalized as the service does it. Writes wavs and a manifest of its own.
+Clips that cannot be trained on are listed with the reason; of the others silence is trimmed, the level of the
+speech set, the text normalized as the service does it. Writes wavs and a manifest of its own.
 """
 
 import argparse
@@ -48,7 +48,8 @@ def prepare_clip(clip: Clip, normalizer: TextNormalizer, path: Path) -> str:
 def prepare(manifest: Path, folder: Path, minimum: int = 1) -> list[Rejection]:
     """Prepare every usable clip of `manifest` into `folder`; returns what was left out and why.
 
-    Phone timings are not carried over: trimming moves them. ValueError when fewer than `minimum` clips are usable.
+    Phone timings are not carried over: trimming moves them. ValueError when fewer than `minimum` clips are
+    usable.
     """
     clips, rejected = usable_clips(manifest, minimum)
     normalizer = TextNormalizer()

@@ -1,7 +1,7 @@
 """Which container a file is, by its first bytes and never by its name.
 
-The answer names one decoder, and for ffmpeg one demuxer: nothing that ffmpeg would guess by itself (playlists,
-image sequences, scripts) is ever chosen.
+The answer names one decoder, and for ffmpeg one demuxer: nothing that ffmpeg would guess by itself
+(playlists, image sequences, scripts) is ever chosen.
 """
 
 from __future__ import annotations

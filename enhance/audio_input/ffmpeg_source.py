@@ -1,7 +1,7 @@
 """Samples of any other audio container, block by block, through ffmpeg in a child process that is held short.
 
-The child reads the already opened file on its standard input, by one named demuxer, with only the file and pipe
-protocols and limits on address space and wall clock; what decodes has audio decoders only.
+The child reads the already opened file on its standard input, by one named demuxer, with only the file and
+pipe protocols and limits on address space and wall clock; what decodes has audio decoders only.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import resource
 import selectors
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 
 import ffmpeg
 import numpy as np
@@ -51,7 +51,7 @@ class FfmpegSource:
         self._limits = limits
         self._deadline = deadline
 
-    def blocks(self) -> Iterator[np.ndarray]:
+    def blocks(self) -> Generator[np.ndarray]:
         stream = ffmpeg.input(
             INPUT, f=self._demuxer, protocol_whitelist=PROTOCOLS, codec_whitelist=CODECS, threads=1
         ).output(
@@ -79,7 +79,7 @@ class FfmpegSource:
 def open_ffmpeg(
     descriptor: int, demuxer: str, limits: AudioLimits, deadline: float
 ) -> Iterator[FfmpegSource]:
-    """Probe the file behind `descriptor` (left open); `deadline` is of `time.monotonic()`. Raises AudioError."""
+    """Probe the file behind `descriptor` (left open), until a `deadline`. Raises AudioError."""
     yield FfmpegSource(descriptor, demuxer, _probe(descriptor, demuxer, limits, deadline), limits, deadline)
 
 
@@ -117,7 +117,7 @@ def _probe(descriptor: int, demuxer: str, limits: AudioLimits, deadline: float) 
 
 
 def _declared_seconds(stream: dict, container: dict) -> float | None:
-    """Length of the sound, None where the file does not say: that of the file may be the length of its video."""
+    """Length of the sound, None where the file does not say: its own may be the length of its video."""
     if "duration" in stream:
         return float(stream["duration"])
     if tag := CLOCK.fullmatch(stream.get("tags", {}).get("DURATION", "")):  # Matroska: when the stream ends
@@ -128,7 +128,7 @@ def _declared_seconds(stream: dict, container: dict) -> float | None:
     return None
 
 
-def _output(command: list[str], descriptor: int, limits: AudioLimits, deadline: float) -> Iterator[bytes]:
+def _output(command: list[str], descriptor: int, limits: AudioLimits, deadline: float) -> Generator[bytes]:
     """Standard output of `command`, piece by piece; AudioError if it fails or is not done by `deadline`."""
     try:
         process = subprocess.Popen(
@@ -136,6 +136,7 @@ def _output(command: list[str], descriptor: int, limits: AudioLimits, deadline: 
         )
     except FileNotFoundError as e:
         raise AudioError(f"audio file refused: {command[0]} is not installed and this format needs it") from e
+    assert process.stdout and process.stderr, "both are pipes"
     reason = b""
     try:
         _limit_memory(process.pid, limits.decoder_bytes)
@@ -170,9 +171,9 @@ def _last_line(messages: bytes) -> str:
 
 
 def _limit_memory(pid: int, size: int) -> None:
-    """Set from outside, as code between fork and exec is unsafe where there are threads. macOS has no such call."""
+    """Set from outside, as code between fork and exec is unsafe where there are threads. macOS has no such
+    call.
+    """
     if hasattr(resource, "prlimit"):
-        try:
+        with suppress(ProcessLookupError):  # it has ended already
             resource.prlimit(pid, resource.RLIMIT_AS, (size, size))
-        except ProcessLookupError:
-            pass  # it has ended already

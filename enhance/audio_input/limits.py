@@ -32,8 +32,8 @@ class AudioLimits:
     def describe(self) -> str:
         return (
             "allowed: WAV, FLAC, OGG, MP3, AIFF, M4A/MP4, WebM, Opus, AMR, AAC, CAF or AU of at most "
-            f"{self.max_bytes / 1e6:g} MB, {self.min_rate}-{self.max_rate} Hz, 1-{self.max_channels} channels, "
-            f"{self.min_seconds:g}-{self.max_seconds:g} s"
+            f"{self.max_bytes / 1e6:g} MB, {self.min_rate}-{self.max_rate} Hz, "
+            f"1-{self.max_channels} channels, {self.min_seconds:g}-{self.max_seconds:g} s"
         )
 
     def error(self, reason: str) -> AudioError:

@@ -10,7 +10,10 @@ import numpy as np
 # A mean with less of the channels' mean power than this has lost what they share: of eight channels that have
 # nothing in common, and of eight of which one speaks, an eighth is left.
 CANCELLED_SHARE = 0.1
-TURNED_OVER = "The channels cancel one another when they are mixed, as one is the other turned over; it was turned back."
+TURNED_OVER = (
+    "The channels cancel one another when they are mixed, "
+    "as one is the other turned over; it was turned back."
+)
 
 
 def even_weights(channels: int) -> np.ndarray:
@@ -19,8 +22,8 @@ def even_weights(channels: int) -> np.ndarray:
 
 
 def turned_over(powers: np.ndarray) -> np.ndarray | None:
-    """Weights [C] that turn over what is turned over, None where nothing is to be done; powers [C, C]: sums of
-    products of each channel with each other."""
+    """Weights [C] that turn over what is turned over, None where nothing is to be done; powers [C, C]: sums
+    of products of each channel with each other."""
     even = even_weights(len(powers))
     mean_power = np.trace(powers) / len(powers)
     if len(powers) == 1 or even @ powers @ even >= CANCELLED_SHARE * mean_power:

@@ -34,8 +34,9 @@ MAX_STEPS = 100_000  # frames and false starts looked at; a file of the allowed 
 
 @dataclass(frozen=True)
 class Header:
-    """Of a frame. length: in bytes, with the header; kind: version, layer, rate, mono: what cannot change within a
-    recording; side: bytes that describe the samples of layer III, after the header; 0 for other layers."""
+    """Of a frame. length: in bytes, with the header; kind: version, layer, rate, mono: what cannot change
+    within a recording; side: bytes that describe the samples of layer III, after the header; 0 for other
+    layers."""
 
     length: int
     kind: tuple[int, int, int, bool]
@@ -70,8 +71,8 @@ class Recording:
     varies: bool = False  # in bit rate
 
     def part(self, end: int) -> Part:
-        """libsndfile takes the length of one that does not count its frames from the bit rate of the first: where the
-        rate varies, a frame with the count goes before it."""
+        """libsndfile takes the length of one that does not count its frames from the bit rate of the first:
+        where the rate varies, a frame with the count goes before it."""
         if not self.varies or self.counted is not None or self.header[1] >> 1 & 3 != LAYER_3:
             return Part(self.start, end - self.start)
         return Part(self.first, end - self.first, count_frame(self.header, self.seen))
@@ -137,8 +138,8 @@ def resync(content: bytes, offset: int) -> int:
         if offset < 0:
             break
         first = read_header(content, offset)
-        second = first and read_header(content, offset + first.length)
-        if second and first.kind == second.kind:
+        second = read_header(content, offset + first.length) if first else None
+        if first and second and first.kind == second.kind:
             return offset
     return len(content)
 
@@ -172,13 +173,14 @@ def count_frame(header: bytes, frames: int) -> bytes:
     """A Xing frame that counts `frames`, for frames of layer III like the one with this header."""
     head = bytes((header[0], header[1] | 1, header[2] & ~(BIT_RATE_BITS | 2) | HIGHEST_BIT_RATE, header[3]))
     parsed = parse_header(head)
+    assert parsed, "a header with another bit rate is one"
     body = head + bytes(parsed.side) + b"Xing" + COUNT_FLAG.to_bytes(4, "big") + frames.to_bytes(4, "big")
     return body.ljust(parsed.length, b"\0")
 
 
 def frame_count(content: bytes, offset: int, side: int) -> int | None:
-    """What the Xing, Info or VBRI frame at `offset` says; -1 if it is one and does not say; None for a frame of
-    sound. `side`: as `Header` has it."""
+    """What the Xing, Info or VBRI frame at `offset` says; -1 if it is one and does not say; None for a frame
+    of sound. `side`: as `Header` has it."""
     if not side:
         return None
     for start in (offset + 4 + side, offset + 6 + side):  # without and with a checksum

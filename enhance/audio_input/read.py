@@ -22,6 +22,8 @@ from enhance.audio_input.soundfile_source import SoundfileSource, open_soundfile
 
 __all__ = ["Audio", "AudioError", "AudioLimits", "read_audio"]
 
+DEFAULT_LIMITS = AudioLimits()
+
 CLIP_LEVEL = 0.999  # a sample at or over it is at full scale; 16-bit full scale is 0.99997
 CUT_OFF_SECONDS = 0.25  # lossy codecs miss their promise by less
 
@@ -58,11 +60,12 @@ class Audio:
         return self.declared_seconds is not None and self.declared_seconds - self.seconds > CUT_OFF_SECONDS
 
 
-def read_audio(path: str | os.PathLike, limits: AudioLimits = AudioLimits()) -> Audio:
+def read_audio(path: str | os.PathLike, limits: AudioLimits = DEFAULT_LIMITS) -> Audio:
     """Read the regular file at `path`, whatever its name. Raises AudioError, a ValueError of one line.
 
-    The format is told by content. Size and header are held to `limits` before decoding; what is decoded is held to
-    them again, because headers lie. Time is bounded by `limits.decode_seconds`, memory by the longest file allowed.
+    The format is told by content. Size and header are held to `limits` before decoding; what is decoded is
+    held to them again, because headers lie. Time is bounded by `limits.decode_seconds`, memory by the longest
+    file allowed.
     """
     deadline = time.monotonic() + limits.decode_seconds
     with _regular_file(path, limits) as descriptor:
@@ -89,7 +92,7 @@ def _container(descriptor: int) -> Container | None:
 
 @contextmanager
 def _regular_file(path: str | os.PathLike, limits: AudioLimits) -> Iterator[int]:
-    """Descriptor of a regular file of allowed size. A link is not followed and a named pipe not waited for."""
+    """Descriptor of a regular file of allowed size. A link is not followed, a named pipe not waited for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as e:  # ValueError: a null character in the path

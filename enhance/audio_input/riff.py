@@ -1,8 +1,9 @@
 """The recordings in a WAV file, found by walking its chunks and not believing them.
 
-Recorders and pipes leave lengths of 0 or the largest there is, forget the byte that fills up an odd chunk, and
-put their files one behind another. libsndfile lowers a claim to what is there without a word, misses what lies
-beyond one, and loses its way after an odd chunk. A part made here has a short true header: format, fact, data.
+Recorders and pipes leave lengths of 0 or the largest there is, forget the byte that fills up an odd chunk,
+and put their files one behind another. libsndfile lowers a claim to what is there without a word, misses what
+lies beyond one, and loses its way after an odd chunk. A part made here has a short true header: format, fact,
+data.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ class Walk:
         return self.bytes(offset, 8).startswith(TRAILERS)
 
     def goes_on(self, offset: int) -> bool:
-        """Whether a file may go on so after its samples: with nothing, a chunk, a tag or another recording."""
+        """Whether a file may go on so after its samples: with nothing, a chunk, a tag, another recording."""
         if self.size - offset < 8 or self.trailer(offset):
             return True
         return self.known(offset) or self.plausible(offset)
@@ -188,8 +189,8 @@ class Walk:
             # The length of the whole says that more follows, and what follows is no chunk: it is samples.
             self.to_the_end(wav)
             wav.note = (
-                f"The header names {claimed} bytes of samples; {wav.end - wav.data} are there, and all of them "
-                "are read."
+                f"The header names {claimed} bytes of samples; {wav.end - wav.data} are there, "
+                "and all of them are read."
             )
 
     def to_the_end(self, wav: Wav) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -66,11 +66,11 @@ class SoundfileSource:
         self.header = self.header.of_length(frames)
         if left:
             self.notes += (
-                f"Of the {len(kept) + left} recordings that are joined in this file, {left} cannot be read or "
-                "have another sample rate or number of channels than the first, and are left out.",
+                f"Of the {len(kept) + left} recordings that are joined in this file, {left} cannot be read "
+                "or have another sample rate or number of channels than the first, and are left out.",
             )
 
-    def blocks(self) -> Iterator[np.ndarray]:
+    def blocks(self) -> Generator[np.ndarray]:
         """The block is overwritten by the next."""
         buffer = np.empty((BLOCK_FRAMES, self.header.channels), np.float32)
         for part in self._parts:

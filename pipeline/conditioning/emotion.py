@@ -24,7 +24,8 @@ def parse_weights(text: str, config: EmotionConfig) -> list[float]:
 
     Raises ValueError naming what is wrong and the emotions there are."""
     parts = [part.strip() for part in text.replace(";", ",").strip("[] \t\n").split(",") if part.strip()]
-    allowed = f"allowed: {len(config.names)} numbers, or name=weight pairs of {', '.join(config.names)}; weights 0 to 1"
+    names = ", ".join(config.names)
+    allowed = f"allowed: {len(config.names)} numbers, or name=weight pairs of {names}; weights 0 to 1"
     if not parts:
         raise ValueError(f"emotion_vector is empty; {allowed}")
     named = ["=" in part for part in parts]
@@ -33,7 +34,7 @@ def parse_weights(text: str, config: EmotionConfig) -> list[float]:
     if not any(named):
         if len(parts) != len(config.names):
             raise ValueError(f"emotion_vector has {len(parts)} numbers; {allowed}")
-        pairs = list(zip(config.names, parts))
+        pairs = list(zip(config.names, parts, strict=False))
     else:
         pairs = [tuple(side.strip().lower() for side in part.split("=", 1)) for part in parts]
     weights: dict[str, float] = {}
@@ -54,7 +55,7 @@ def parse_weights(text: str, config: EmotionConfig) -> list[float]:
 def temper(weights: Sequence[float], config: EmotionConfig) -> list[float]:
     """What interactive front ends do first: bias per emotion, then scaled down so that the sum is at most
     `total_cap`, which keeps the speaker's own timbre in the mix."""
-    biased = [weight * bias for weight, bias in zip(weights, config.bias)]
+    biased = [weight * bias for weight, bias in zip(weights, config.bias, strict=False)]
     total = sum(biased)
     return [w * config.total_cap / total for w in biased] if total > config.total_cap else biased
 
@@ -74,7 +75,7 @@ def from_weights(
     generator is given. base [1, D]; speaker_matrix [rows, S]; emotion_matrix [rows, D]."""
     rows = []
     for speakers, emotions in zip(
-        speaker_matrix.split(list(config.rows)), emotion_matrix.split(list(config.rows))
+        speaker_matrix.split(list(config.rows)), emotion_matrix.split(list(config.rows)), strict=False
     ):
         if generator is None:
             index = F.cosine_similarity(style, speakers, dim=-1).argmax()

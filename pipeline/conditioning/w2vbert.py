@@ -1,8 +1,8 @@
 """w2v-bert 2.0's encoder: conformer layers with causal convolutions and relative key positions.
 
 Axes: B batch, T frames at 50 Hz, D width, H heads, d head width. Parameter names are those of Hugging Face's
-`Wav2Vec2BertModel`, whose values this gives (tests/conditioning/test_semantic.py); that class brings a second of
-imports that no request needs.
+`Wav2Vec2BertModel`, whose values this gives (tests/conditioning/test_semantic.py); that class brings a second
+of imports that no request needs.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ class Layer(nn.Module):
 
 
 class W2VBert(nn.Module):
-    """Stacked log-mel frames [B, T, mel_bins · stride] and their mask [B, T] (0: padding) -> the hidden state after the
-    layers that are built [B, T, D]."""
+    """Stacked log-mel frames [B, T, mel_bins · stride] and their mask [B, T] (0: padding) -> the hidden state
+    after the layers that are built [B, T, D]."""
 
     def __init__(self, config: SemanticConfig):
         super().__init__()

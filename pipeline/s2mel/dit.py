@@ -91,7 +91,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     heads = zip(
         *((x.flatten(0, 1).unbind()) for x in ((q * scale).to(v.dtype), k.to(v.dtype), v)), strict=True
     )
-    return torch.stack([(q @ k.t()).softmax(-1) @ v for q, k, v in heads]).view(v.shape)
+    return torch.stack([(q @ k.t()).softmax(-1) @ v for q, k, v in heads]).view(q.shape)
 
 
 class Attention(nn.Module):
@@ -101,11 +101,12 @@ class Attention(nn.Module):
         self.wqkv = nn.Linear(dim, 3 * dim, bias=False)
         self.wo = nn.Linear(dim, dim, bias=False)
 
-    def forward(self, x: Tensor, table: Tensor) -> Tensor:
+    def forward(self, x: Tensor, table: Tensor, first: int = 0) -> Tensor:
+        """Of all positions, for those from `first` on."""
         q, k, v = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.wqkv(x).chunk(3, dim=-1)
         )
-        h = attend(rotate(q, table), rotate(k, table), v)
+        h = attend(rotate(q[:, :, first:], table[first:]), rotate(k, table), v)
         return self.wo(h.transpose(1, 2).flatten(2))
 
 
@@ -130,10 +131,11 @@ class Layer(nn.Module):
         self.attention = Attention(dim, config.heads)
         self.feed_forward = SwiGLU(dim, config.ffn_multiple)
 
-    def forward(self, x: Tensor, t: Tensor, table: Tensor, skip: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, table: Tensor, skip: Tensor | None, first: int = 0) -> Tensor:
+        """The positions from `first` on."""
         if skip is not None:
             x = self.skip_in_linear(torch.cat([x, skip], dim=-1)).to(x.dtype)
-        x = x + self.attention(self.attention_norm(x, t), table)
+        x = x[:, first:] + self.attention(self.attention_norm(x, t), table, first)
         return x + self.feed_forward(self.ffn_norm(x, t))
 
 
@@ -146,10 +148,12 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(Layer(config, takes_skip=i > self.half) for i in range(config.depth))
         self.norm = AdaptiveNorm(config.hidden_dim)
 
-    def forward(self, x: Tensor, t: Tensor, table: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, table: Tensor, first: int = 0) -> Tensor:
+        """The positions from `first` on: those before it serve the last layer as keys and values only."""
         skips: list[Tensor] = []
         for i, layer in enumerate(self.layers):
-            x = layer(x, t, table, skips.pop() if i > self.half and skips else None)
+            skip = skips.pop() if i > self.half and skips else None
+            x = layer(x, t, table, skip, first if i + 1 == len(self.layers) else 0)
             if i < self.half:
                 skips.append(x)
         return self.norm(x, t)
@@ -172,6 +176,7 @@ class Static:
 
     merged: Tensor  # [B, T, D]: prompt, condition and style through cond_x_merge_linear, with its bias
     table: Tensor  # rotary table
+    first: int = 0  # of the frames that what follows the last attention is computed for
 
 
 class DiT(nn.Module):
@@ -208,8 +213,10 @@ class DiT(nn.Module):
         """The context in which products are taken in the type of `compute_in`."""
         return torch.autocast(x.device.type, self.compute, enabled=self.compute is not None)
 
-    def prepare(self, prompt: Tensor, condition: Tensor, style: Tensor) -> Static:
-        """prompt: mel [B, C, T], zero after the reference; condition [B, T, content_dim]; style [B, style_dim]."""
+    def prepare(self, prompt: Tensor, condition: Tensor, style: Tensor, needed: int = 0) -> Static:
+        """prompt: mel [B, C, T], zero after the reference; condition [B, T, content_dim]; style [B, style_dim].
+        `needed`: the first frame whose velocity is looked at; those before it by more than the output network's reach
+        are saved the work."""
         frames = condition.shape[1]
         weight = self.cond_x_merge_linear.weight[:, self.config.in_channels :]
         table = rotary_table(
@@ -225,18 +232,20 @@ class DiT(nn.Module):
                 dim=-1,
             )
             merged = F.linear(fixed, weight, self.cond_x_merge_linear.bias).to(prompt.dtype)
-        return Static(merged, table)
+        return Static(merged, table, max(0, needed - self.wavenet.reach))
 
     def velocity(self, x: Tensor, t: Tensor, static: Static) -> Tensor:
-        """Noisy mel x [B, C, T] at times t [B] -> velocity [B, C, T]."""
-        noisy = x.transpose(1, 2)
+        """Noisy mel x [B, C, T] at times t [B] -> velocity [B, C, T], right from the frame on that was asked for in
+        `prepare`."""
+        noisy, first = x.transpose(1, 2), static.first
         with self.mixed(x):
             t1, t2 = self.t_embedder(t), self.t_embedder2(t)
             h = F.linear(noisy, self.cond_x_merge_linear.weight[:, : self.config.in_channels]) + static.merged
-            h = self.transformer(h, t1[:, None], static.table)
-            h = self.skip_linear(torch.cat([h, noisy], dim=-1))
+            h = self.transformer(h, t1[:, None], static.table, first)
+            h = self.skip_linear(torch.cat([h, noisy[:, first:]], dim=-1))
             w = self.wavenet(self.conv1(h).transpose(1, 2), t2).transpose(1, 2) + self.res_projection(h)
-            return self.conv2(self.final_layer(w, t1).transpose(1, 2)).to(x.dtype)
+            velocity = self.conv2(self.final_layer(w, t1).transpose(1, 2)).to(x.dtype)
+        return F.pad(velocity, (first, 0))
 
     def forward(self, x: Tensor, t: Tensor, prompt: Tensor, condition: Tensor, style: Tensor) -> Tensor:
         return self.velocity(x, t, self.prepare(prompt, condition, style))

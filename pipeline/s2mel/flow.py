@@ -54,7 +54,7 @@ def solve(
     guided = cfg_rate != 0
     if guided:
         prompt, condition, style = (torch.cat([x, torch.zeros_like(x)]) for x in (prompt, condition, style))
-    static = dit.prepare(prompt, condition, style)
+    static = dit.prepare(prompt, condition, style, needed=reference)
     times = swayed(torch.linspace(0, 1, steps + 1), sway)
     x = noise.clone()
     x[..., :reference] = 0

@@ -36,6 +36,11 @@ class WaveNet(nn.Module):
             NestedConv(width, 2 * width if i < layers - 1 else width, 1) for i in range(layers)
         )
 
+    @property
+    def reach(self) -> int:
+        """How many frames on either side an output depends on."""
+        return sum(layer.pad for layer in self.in_layers)
+
     def forward(self, x: Tensor, g: Tensor) -> Tensor:
         conditions = self.cond_layer(g[..., None]).chunk(len(self.in_layers), dim=1)
         output = 0

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 
 
 class Aligned:
-    """`text`, and for each of its characters the span `starts[i]` to `ends[i]` of the written text it stands for."""
+    """`text`, and for each of its characters the span `starts[i]` to `ends[i]` of the written text it stands
+    for.
+    """
 
     def __init__(self, text: str, starts: array | None = None, ends: array | None = None) -> None:
         self.text = text

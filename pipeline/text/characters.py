@@ -160,7 +160,7 @@ def collapsed(text: Aligned) -> Aligned:
 def without_symbols(
     text: Aligned, keep: frozenset[str], categories: frozenset[str] = _SYMBOL_CATEGORIES
 ) -> Aligned:
-    """`text` with a space for each symbol but those of `keep`, lest the digits of "5😀5" become one number."""
+    """`text` with a space for each symbol but those of `keep`, lest the digits of "5😀5" become one."""
     table = {ord(c): " " for c in set(text.text) if unicodedata.category(c) in categories and c not in keep}
     return text.translated(table) if table else text
 

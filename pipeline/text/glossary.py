@@ -48,7 +48,7 @@ class Glossary:
 
     @classmethod
     def parse(cls, lines: str | Iterable[str]) -> "Glossary":
-        """A glossary from "term=reading" lines; the reading serves both languages. Blank lines are skipped."""
+        """A glossary from "term=reading" lines; the reading serves both languages. Skips blank lines."""
         if isinstance(lines, str):
             lines = lines.splitlines()
         readings: dict[str, dict[str, str]] = {}

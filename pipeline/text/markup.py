@@ -1,8 +1,8 @@
 """Pauses written into a text: `[pause]`, `[pause:1.5s]`, `[pause 300ms]`, SSML's `<break time="1s"/>`, and blank
-lines between paragraphs.
+lines between paragraphs; and who speaks from here on: `[voice:anna]`, `[voice:anna, happy=0.6]`.
 
-A bracket that says pause and then a number is markup, and an error if the number cannot be used; every other
-bracket is text.
+A bracket that says pause and then a number is markup, and an error if the number cannot be used; so is one that says
+voice and a colon; every other bracket is text.
 """
 
 import itertools
@@ -17,10 +17,13 @@ MAX_PAUSE_SECONDS = 10.0
 MAX_TOTAL_SECONDS = 60.0  # of all written pauses; paragraphs are held by MAX_PARTS
 MAX_PARTS = 1000  # each part of speech is at least one run of the model
 SHOWN_CHARACTERS = 20  # of a length that is refused
+VOICE_NAME = re.compile(r"\w[\w-]{0,63}")
+VOICE_NAME_RULE = "1 to 64 letters, digits, _ and -"
 
 # Every repetition ends at a bracket or at what cannot repeat, so that the time is linear in the text.
 _MARKUP = re.compile(
     r"(?ai:[\[［【] *(?:pause|停顿) *(?:[:： ]([^\[\]［］【】\n]*))?[\]］】])"
+    r"|(?ai:[\[［【] *voice *[:：]([^\[\]［］【】\n]*)[\]］】])"
     r"|(?ai:<break\b([^<>\n]{0,200})>(?: *</break>)?)"
     r"|\n[^\S\n]*\n\s*"
 )
@@ -62,16 +65,24 @@ class Pause:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """From here on `voice` speaks; emotion: as weights or in words, None for the request's own."""
+
+    voice: str
+    emotion: str | None = None
+
+
+@dataclass(frozen=True)
 class Paragraph:
     """A blank line, before `join_pauses` makes a pause of it."""
 
 
-def parse_markup(text: str) -> list[Speech | Pause]:
+def parse_markup(text: str) -> list[Speech | Pause | Turn]:
     """The parts of `text` in order, no two pauses side by side. Takes linear time; raises as `split_markup` does."""
     return join_pauses(split_markup(text))
 
 
-def split_markup(text: str) -> list[Speech | Pause | Paragraph]:
+def split_markup(text: str) -> list[Speech | Pause | Turn | Paragraph]:
     """The parts of `text` in order, as they stand.
 
     Raises ValueError in one line for a pause that is too long or whose length cannot be read, for pauses that
@@ -97,7 +108,7 @@ def join_pauses(parts: Sequence[Spoken | Pause | Paragraph]) -> list[Spoken | Pa
 
     A paragraph is a pause of PARAGRAPH_SECONDS where something is spoken before and after it, else nothing.
     """
-    spoken = [index for index, part in enumerate(parts) if not isinstance(part, (Pause, Paragraph))]
+    spoken = [index for index, part in enumerate(parts) if not isinstance(part, (Pause, Turn, Paragraph))]
     joined: list[Spoken | Pause] = []
     for index, part in enumerate(parts):
         if isinstance(part, Paragraph):
@@ -110,7 +121,7 @@ def join_pauses(parts: Sequence[Spoken | Pause | Paragraph]) -> list[Spoken | Pa
     return joined
 
 
-def _parts(text: str) -> Iterator[Speech | Pause | Paragraph]:
+def _parts(text: str) -> Iterator[Speech | Pause | Turn | Paragraph]:
     text = text.replace("\r\n", "\n").translate(_LINE_ENDS)
     start = 0
     for match in _MARKUP.finditer(text):
@@ -128,14 +139,16 @@ def _speech(text: str) -> Iterator[Speech]:
         yield Speech(text)
 
 
-def _part(match: re.Match[str]) -> Pause | Paragraph | None:
+def _part(match: re.Match[str]) -> Pause | Turn | Paragraph | None:
     """What the match stands for; None if it is text."""
     if match[0].startswith("\n"):
         return Paragraph()
     if match[2] is not None:
-        time = _BREAK_TIME.search(match[2])
+        return _turn(match[2])
+    if match[3] is not None:
+        time = _BREAK_TIME.search(match[3])
         if time is None:
-            strength = _BREAK_STRENGTH.search(match[2])
+            strength = _BREAK_STRENGTH.search(match[3])
             seconds = (
                 _STRENGTHS.get(strength[1].lower(), DEFAULT_PAUSE_SECONDS)
                 if strength
@@ -158,6 +171,18 @@ def _part(match: re.Match[str]) -> Pause | Paragraph | None:
     if not 0 < seconds <= MAX_PAUSE_SECONDS:
         raise ValueError(f"the pause length {_shown(value)} is not allowed; {allowed}")
     return Pause(seconds)
+
+
+def _turn(value: str) -> Turn:
+    name, _, emotion = value.replace("，", ",").partition(",")
+    return Turn(check_voice_name(name.strip()), emotion.strip() or None)
+
+
+def check_voice_name(name: object) -> str:
+    """`name`, if a voice may be called that. Raises ValueError."""
+    if not isinstance(name, str) or not VOICE_NAME.fullmatch(name):
+        raise ValueError(f"the voice name {_shown(str(name))} is not allowed; allowed: {VOICE_NAME_RULE}")
+    return name
 
 
 def _shown(value: str) -> str:

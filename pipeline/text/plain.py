@@ -1,4 +1,6 @@
-"""Markup that is silent: Markdown, HTML and SSML tags, entities; and the ends of lines, which are ends of sentences."""
+"""Markup that is silent: Markdown, HTML and SSML tags, entities; and the ends of lines, which are ends of
+sentences.
+"""
 
 import html
 import re
@@ -7,12 +9,14 @@ from pipeline.text.aligned import Aligned
 from pipeline.text.characters import cleaned, collapse_spaces, has_ideograph
 
 _TAGS = frozenset(
-    "a abbr b big blockquote body br button center cite code dd del details div dl dt em figure figcaption font footer form h1 "
-    "h2 h3 h4 h5 h6 head header hr html i img input ins kbd label li link main mark meta nav ol option p pre q s samp script "
-    "section select small span strike strong style sub summary sup table tbody td textarea tfoot th thead time title tr tt u "
-    "ul var video audio source svg path "
+    "a abbr b big blockquote body br button center cite code dd del details div dl dt em figure "
+    "figcaption font footer form h1 h2 h3 h4 h5 h6 head header hr html i img input ins kbd label li "
+    "link main mark meta nav ol option p pre q s samp script section select small span strike strong "
+    "style sub summary sup table tbody td textarea tfoot th thead time title tr tt u ul var video audio "
+    "source svg path "
     # SSML
-    "speak voice prosody break emphasis say-as phoneme lexicon lang desc paragraph sentence w token mstts amazon".split()
+    "speak voice prosody break emphasis say-as phoneme lexicon lang desc paragraph sentence w "
+    "token mstts amazon".split()
 )
 _TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9-]{0,15})(?::[A-Za-z-]{1,24})?((?:[\s/][^<>]{0,300})?)>")
 _ATTRIBUTES = re.compile(
@@ -56,7 +60,7 @@ _REMOVED = tuple(
     for pattern in (
         r"^[ \t]*(?:`{3,}|~{3,})[A-Za-z0-9+#-]{0,20}[ \t]*$",  # code fences
         r"^[ \t]*(?:(?:-[ \t]*){3,}|(?:\*[ \t]*){3,}|(?:_[ \t]*){3,}|={3,}[ \t]*)$",  # rules
-        r"^[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*){0,40}\|?[ \t]*$",  # the line under a table's head
+        r"^[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*){0,40}\|?[ \t]*$",  # under a table's head
         r"^[ \t]*(?:>[ \t]?){1,8}",  # quotes
         r"^[ \t]*#{1,6}[ \t]+",  # headings
         r"(?<=[^#\n])[ \t]#{1,6}[ \t]*$",

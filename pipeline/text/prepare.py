@@ -25,7 +25,8 @@ class TextSegment:
     """A part of a text to speak.
 
     text: as it is spoken, of the normalized text (case and spaces as there); unknown: how many of its tokens to be
-    read the model does not know; written: as it was written, without markup; lost: signs that nothing reads.
+    read the model does not know; written: as it was written, without markup; lost: signs that nothing reads; voice,
+    emotion: what the markup before it asks for, None for the request's own.
     """
 
     text: str
@@ -34,6 +35,8 @@ class TextSegment:
     written: str = ""
     lost: tuple[str, ...] = ()
     language_row: int | None = None
+    voice: str | None = None
+    emotion: str | None = None
 
 
 def prepare_text(

@@ -1,8 +1,9 @@
 """From a request's text with its pauses to what is spoken and how long is waited in between."""
 
+import dataclasses
 import logging
 
-from pipeline.text.markup import Paragraph, Pause, Speech, join_pauses, split_markup
+from pipeline.text.markup import Paragraph, Pause, Speech, Turn, join_pauses, split_markup
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.prepare import (
     MAX_CHARACTERS,
@@ -27,7 +28,8 @@ def prepare_script(
     quick_start_tokens: int = 0,
     max_characters: int = MAX_CHARACTERS,
 ) -> list[TextSegment | Pause]:
-    """`prepare_text` for a text with markup (`pipeline.text.markup`): its segments and pauses in order.
+    """`prepare_text` for a text with markup (`pipeline.text.markup`): its segments and pauses in order; who speaks is
+    told by each segment.
 
     There is at least one segment, and no two pauses are neighbours. A part between pauses with nothing to
     read aloud is left out, with a warning that counts such parts, unless there is no other. "auto" is decided
@@ -43,8 +45,11 @@ def prepare_script(
         language = normalizer.language("\n".join(speeches))
     script: list[TextSegment | Pause | Paragraph] = []
     errors: list[UnspeakableError] = []
-    tokens = 0
+    tokens, turn = 0, None
     for part in parts:
+        if isinstance(part, Turn):
+            turn = part
+            continue
         if not isinstance(part, Speech):
             script.append(part)
             continue
@@ -62,6 +67,10 @@ def prepare_script(
             errors.append(error)
             continue
         tokens += sum(len(segment.token_ids) for segment in segments)
+        if turn is not None:
+            segments = [
+                dataclasses.replace(segment, voice=turn.voice, emotion=turn.emotion) for segment in segments
+            ]
         script += segments
     if len(errors) == len(speeches):
         raise errors[0]

@@ -75,7 +75,7 @@ class AMPBlock(nn.Module):
         self.activations = nn.ModuleList(AntiAliasedSnake(channels) for _ in range(2 * len(dilations)))
 
     def forward(self, x: Tensor) -> Tensor:
-        for k, (dilated, plain) in enumerate(zip(self.convs1, self.convs2)):
+        for k, (dilated, plain) in enumerate(zip(self.convs1, self.convs2, strict=True)):
             h = dilated(self.activations[2 * k](x))
             x = x + plain(self.activations[2 * k + 1](h))
         return x
@@ -90,7 +90,7 @@ class BigVGAN(nn.Module):
         self.kernels = len(config.resblock_kernel_sizes)
         self.conv_pre = nn.Conv1d(config.num_mels, channels, KERNEL, padding=KERNEL // 2)
         self.ups, self.resblocks = nn.ModuleList(), nn.ModuleList()
-        for rate, kernel in zip(config.upsample_rates, config.upsample_kernel_sizes):
+        for rate, kernel in zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True):
             self.ups.append(
                 nn.ModuleList(
                     [nn.ConvTranspose1d(channels, channels // 2, kernel, rate, padding=(kernel - rate) // 2)]
@@ -99,7 +99,9 @@ class BigVGAN(nn.Module):
             channels //= 2
             self.resblocks.extend(
                 AMPBlock(channels, size, dilations)
-                for size, dilations in zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes)
+                for size, dilations in zip(
+                    config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True
+                )
             )
         self.activation_post = AntiAliasedSnake(channels)
         self.conv_post = nn.Conv1d(channels, 1, KERNEL, padding=KERNEL // 2, bias=False)

@@ -1,13 +1,14 @@
-"""The compiled anti-aliased activation: built with g++ when the environment is set up, checked when it is loaded.
+"""The compiled anti-aliased activation: built with g++ when the environment is set up, checked when it is
+loaded.
 
     python -m pipeline.vocoder.kernel     build it for every kind of this machine's CPU family
 
-A file lies in `FOLDER`, named by its source, its CPU kind and its own hash, so that a stale or damaged one is never
-loaded. Where there is none it is built, in a second; where it cannot be, PyTorch's operators do the same in three
-times the time (`bigvgan.AntiAliasedSnake`).
+A file lies in `FOLDER`, named by its source, its CPU kind and its own hash, so that a stale or damaged one is
+never loaded. Where there is none it is built, in a second; where it cannot be, PyTorch's operators do the
+same in three times the time (`bigvgan.AntiAliasedSnake`).
 
-Linked without -ffast-math, which would switch denormals off for the whole process, and without an OpenMP library:
-it runs on PyTorch's, whose threads would otherwise wait beside its own.
+Linked without -ffast-math, which would switch denormals off for the whole process, and without an OpenMP
+library: it runs on PyTorch's, whose threads would otherwise wait beside its own.
 """
 
 from __future__ import annotations
@@ -111,7 +112,9 @@ def share_openmp() -> None:
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The kernel for this CPU, or None where it cannot be had (logged). `setup()` calls this first: it may build."""
+    """The kernel for this CPU, or None where it cannot be had (logged). `setup()` calls this first: it may
+    build.
+    """
     try:
         target = kind()
         path = find(target) or build(target)
@@ -130,8 +133,8 @@ def pointer(tensor: Tensor) -> ctypes.c_void_p:
 
 
 def forward(compiled: ctypes.CDLL, x: Tensor, alpha: Tensor, inverse_beta: Tensor, taps: Tensor) -> Tensor:
-    """x [B, C, T] contiguous, alpha [C] and inverse_beta [C] (both after their exponentials), taps [12], all three in
-    float32 -> [B, C, T]."""
+    """x [B, C, T] contiguous, alpha [C] and inverse_beta [C] (both after their exponentials), taps [12], all
+    three in float32 -> [B, C, T]."""
     y = torch.empty_like(x)
     shape = map(ctypes.c_int64, x.shape)
     getattr(compiled, f"forward_{NAMES[x.dtype]}")(

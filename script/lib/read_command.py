@@ -1,4 +1,5 @@
-"""`script/read`: what is found in a text, how each of it is read, and the segments that the model would speak.
+"""`script/read`: what is found in a text, how each of it is read, and the segments that the model would
+speak.
 
 script/read "It costs $5."
 script/read "5-3" --language zh
@@ -15,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from pipeline.text import (  # noqa: E402
+from pipeline.text import (
     Glossary,
     Pause,
     TextNormalizer,
@@ -24,8 +25,8 @@ from pipeline.text import (  # noqa: E402
     parse_markup,
     prepare_script,
 )
-from pipeline.text.markup import Speech  # noqa: E402
-from pipeline.text.prepare import MAX_SEGMENT_TOKENS  # noqa: E402
+from pipeline.text.markup import Speech
+from pipeline.text.prepare import MAX_SEGMENT_TOKENS
 
 DEFAULT_TOKENIZER = ROOT / "models" / "tiny-en" / "bpe.model"
 

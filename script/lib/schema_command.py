@@ -1,7 +1,7 @@
 """`script/schema`: the OpenAPI schema of a predictor, in the form `cog build` gives it.
 
     script/schema                  write the two committed files: of Predictor and of StreamingPredictor
-    script/schema --check          exit 1 when one of them says something else (its layout is nobody's concern)
+    script/schema --check          exit 1 when one of them says something else (but for its layout)
     script/schema --predictor predict.py:Predictor --output FILE
 
 coglet checks inputs against `.cog/openapi_schema.json` under its working directory and lets everything

@@ -34,7 +34,7 @@ class OutputError(ValueError):
 
 @dataclass(frozen=True)
 class Format:
-    """container: soundfile's name of it, or None for ffmpeg with these options. peak: what a wave may reach."""
+    """container: soundfile's name of it, None for ffmpeg with these options. peak: what a wave may reach."""
 
     rates: tuple[int, ...] = SAMPLE_RATES
     container: str | None = None
@@ -53,8 +53,8 @@ FORMATS: Mapping[str, Format] = {  # the name is also the file's suffix
 
 @dataclass(frozen=True)
 class EncodedAudio:
-    """sample_rate: of the samples that went in; loudness: in LUFS, where a target was given and it could be measured;
-    notes: what could not be done as asked, in plain words."""
+    """sample_rate: of the samples that went in; loudness: in LUFS, where a target was given and it could be
+    measured; notes: what could not be done as asked, in plain words."""
 
     path: Path
     sample_rate: int
@@ -74,7 +74,9 @@ def check_output(*, format: str, sample_rate: int | None = None, loudness: float
 
 
 def output_rate(format: str, sample_rate: int | None, rate: int) -> int:
-    """The rate in Hz of a file: `sample_rate`; for None the wave's `rate`, or the next higher one the format can hold."""
+    """The rate in Hz of a file: `sample_rate`; for None the wave's `rate`, or the next higher one the format
+    can hold.
+    """
     if sample_rate is not None:
         return int(sample_rate)
     rates = FORMATS[format].rates
@@ -90,10 +92,12 @@ def encode(
     sample_rate: int | None = None,
     loudness: float | None = None,
 ) -> EncodedAudio:
-    """Write wave [T] at `rate` Hz to `stem` + "." + format, mono; nothing is clipped, what is over is scaled down.
+    """Write wave [T] at `rate` Hz to `stem` + "." + format, mono; nothing is clipped, what is over is scaled
+    down.
 
-    sample_rate in Hz: see `output_rate`. loudness: a target in LUFS, or None to leave it. Raises OutputError for what
-    is not allowed, for an empty wave, for samples that are not finite, and when ffmpeg is missing or fails."""
+    sample_rate in Hz: see `output_rate`. loudness: a target in LUFS, or None to leave it. Raises OutputError
+    for what is not allowed, for an empty wave, for samples that are not finite, and when ffmpeg is missing or
+    fails."""
     check_output(format=format, sample_rate=sample_rate, loudness=loudness)
     if not len(wave):
         raise OutputError("there is no audio to write: the wave is empty")
@@ -102,7 +106,8 @@ def encode(
     kind, target_rate = FORMATS[format], output_rate(format, sample_rate, rate)
     lower = min(rate, target_rate)  # loudness is the same at the higher rate, and costs more there
     wave = resample(wave, rate, lower)
-    reached, notes = None, ()
+    reached: float | None = None
+    notes: tuple[str, ...] = ()
     if loudness is not None:
         leveled = to_loudness(wave, lower, loudness)
         wave, reached, notes = leveled.wave, leveled.loudness, (leveled.note,) if leveled.note else ()

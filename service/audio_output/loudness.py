@@ -25,7 +25,9 @@ PEAK_MARGIN = 64  # samples on each side, more than the filter reaches
 
 @dataclass(frozen=True)
 class Leveled:
-    """wave [T]; loudness: what it has now in LUFS, None if it cannot be measured; note: why that is not the target."""
+    """wave [T]; loudness: what it has now in LUFS, None if it cannot be measured; note: why that is not the
+    target.
+    """
 
     wave: Tensor
     loudness: float | None
@@ -49,7 +51,9 @@ def loudness(wave: Tensor, rate: int) -> float | None:
 
 
 def true_peak(wave: Tensor, rate: int) -> float:
-    """The greatest absolute value of wave [T] at OVERSAMPLING times its rate; in blocks, so that it needs little memory."""
+    """The greatest absolute value of wave [T] at OVERSAMPLING times its rate; in blocks, so that it needs
+    little memory.
+    """
     peak = float(wave.abs().max()) if len(wave) else 0.0
     for start in range(0, len(wave), PEAK_BLOCK):
         block = wave[max(0, start - PEAK_MARGIN) : start + PEAK_BLOCK + PEAK_MARGIN]

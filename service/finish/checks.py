@@ -11,6 +11,8 @@ from service.finish.levels import FRAME_SECONDS, frame_levels, loud_level, opene
 from service.finish.shape import remove_dc
 from service.finish.tail import SILENCE_DB, SPEECH_RANGE_DB, last_speech
 
+UNENDED = "it reached the length limit without an end of speech"
+
 
 @dataclass(frozen=True)
 class SegmentLimits:
@@ -42,19 +44,21 @@ def check_segment(
     levels = frame_levels(wave, rate)
     if not len(levels) or levels.max() <= SILENCE_DB:
         return ["it holds no sound"]
-    problems = []
-    if not stopped:
-        problems.append("it reached the length limit without an end of speech")
-    seconds = len(wave) / rate
-    least = limits.min_seconds_per_token * tokens / speed
-    most = (limits.max_seconds_per_token * tokens + limits.slack_seconds) / speed
-    if not least <= seconds <= most:
-        problems.append(
-            f"it lasts {seconds:.1f} s where {least:.1f} to {most:.1f} s are expected of {tokens} tokens"
-        )
+    problems = [] if stopped else [UNENDED]
+    if wrong := length_problem(len(wave) / rate, tokens, speed, limits):
+        problems.append(wrong)
     for start, end in long_silences(wave, rate, limits.max_silence_seconds / min(1.0, speed)):
         problems.append(f"it is silent from {start:.1f} to {end:.1f} s")
     return problems
+
+
+def length_problem(seconds: float, tokens: int, speed: float, limits: SegmentLimits) -> str | None:
+    """What is wrong with a segment of `tokens` that lasts `seconds`; None if nothing is."""
+    least = limits.min_seconds_per_token * tokens / speed
+    most = (limits.max_seconds_per_token * tokens + limits.slack_seconds) / speed
+    if least <= seconds <= most:
+        return None
+    return f"it lasts {seconds:.1f} s where {least:.1f} to {most:.1f} s are expected of {tokens} tokens"
 
 
 def long_silences(wave: Tensor, rate: int, least_seconds: float) -> list[tuple[float, float]]:
@@ -65,7 +69,7 @@ def long_silences(wave: Tensor, rate: int, least_seconds: float) -> list[tuple[f
         return []
     contour = opened(levels)[:end]
     heard = torch.nonzero(contour > max(SILENCE_DB, loud_level(contour) - SPEECH_RANGE_DB))[:, 0].tolist()
-    gaps = zip([-1, *heard], [*heard, end])
+    gaps = zip([-1, *heard], [*heard, end], strict=False)
     return [
         ((before + 1) * FRAME_SECONDS, after * FRAME_SECONDS)
         for before, after in gaps

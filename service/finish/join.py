@@ -48,7 +48,12 @@ class Joiner:
         return Chunk(torch.cat([lead, own]), start, self.position)
 
 
-def _silence(seconds: float, rate: int) -> Tensor:
+def silence_samples(seconds: float, rate: int) -> int:
+    """Raises ValueError for a silence that is negative or not finite."""
     if not (math.isfinite(seconds) and seconds >= 0):
         raise ValueError(f"a silence is {seconds:g} s; it must be 0 or more")
-    return torch.zeros(round(seconds * rate))
+    return round(seconds * rate)
+
+
+def _silence(seconds: float, rate: int) -> Tensor:
+    return torch.zeros(silence_samples(seconds, rate))

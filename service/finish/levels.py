@@ -46,15 +46,15 @@ def _widened(levels: Tensor) -> Tensor:
 
 
 def loud_level(levels: Tensor) -> float:
-    """The level in dB of the loud parts of levels [N], N > 0: of a few syllables, however long the rest is."""
+    """The level in dB of the loud parts of levels [N], N > 0: of a few syllables, however long the rest."""
     return float(levels.topk(min(len(levels), round(LOUD_SECONDS / FRAME_SECONDS))).values[-1])
 
 
 def periodicity(wave: Tensor, rate: int) -> float:
     """How much of wave [T] repeats at the pitch of a voice: 0 (noise) to 1, the median over its frames.
 
-    The greatest autocorrelation at a lag of a voice's period, over the frame's power; 0 for a wave that is too
-    short to tell."""
+    The greatest autocorrelation at a lag of a voice's period, over the frame's power; 0 for a wave that is
+    too short to tell."""
     size = round(PITCH_SECONDS * rate)
     shortest, longest = round(rate / PITCH_HZ[1]), round(rate / PITCH_HZ[0])
     if len(wave) < size:

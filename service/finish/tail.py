@@ -14,8 +14,8 @@ from service.finish.shape import fade_in
 SILENCE_DB = -60.0  # of full scale; nobody hears what is under it
 SPEECH_RANGE_DB = 40.0  # speech is at most this far under the segment's loud parts
 KEEP_SECONDS = 0.25  # kept after the speech: a stop ("cat") is released up to 0.15 s after its vowel
-# Hiss is sound at the end that is long and steady, under the loud parts, and has no pitch. Speech is not like that:
-# the longest final fricatives last 0.3 s, twice that at half speed, and rise and fall.
+# Hiss is sound at the end that is long and steady, under the loud parts, and has no pitch. Speech is not like
+# that: the longest final fricatives last 0.3 s, twice that at half speed, and rise and fall.
 HISS_SECONDS = 0.7
 HISS_UNDER_LOUD_DB = 15.0
 HISS_BAND_DB = 6.0  # around the level of its last part
@@ -24,10 +24,11 @@ HISS_PERIODICITY = 0.4  # noise has 0.07 to 0.25, whatever its colour; speech 0.
 
 
 def trim_noisy_tail(wave: Tensor, rate: int) -> tuple[Tensor, float]:
-    """wave [T] without noise after its last speech -> (wave [T'], seconds cut off; 0.0 and the same wave if none).
+    """wave [T] without noise after its last speech -> (wave [T'], seconds cut off; 0.0 and the same wave if
+    none).
 
-    Noise is steady hiss, and anything that follows KEEP_SECONDS after the last speech and can be heard, such as
-    a click. Where something is cut, what is kept after the speech is faded out."""
+    Noise is steady hiss, and anything that follows KEEP_SECONDS after the last speech and can be heard, such
+    as a click. Where something is cut, what is kept after the speech is faded out."""
     levels = frame_levels(wave, rate)
     end = last_speech(levels, wave, rate)
     if end is None:
@@ -42,7 +43,7 @@ def trim_noisy_tail(wave: Tensor, rate: int) -> tuple[Tensor, float]:
 
 
 def last_speech(levels: Tensor, wave: Tensor, rate: int) -> int | None:
-    """Frames of wave [T], levels [N], up to the end of its last speech; None if nothing in it can be speech."""
+    """Frames of wave [T], levels [N], up to the end of its last speech; None if none of it can be speech."""
     if not len(levels) or (loud := loud_level(opened(levels))) <= SILENCE_DB:
         return None
     end = len(levels)

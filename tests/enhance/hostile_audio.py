@@ -1,4 +1,6 @@
-"""Makes the hostile and odd audio files of tests/enhance/test_hostile_audio.py, each with the outcome it must have."""
+"""Makes the hostile and odd audio files of tests/enhance/test_hostile_audio.py, each with the outcome it must
+have.
+"""
 
 from __future__ import annotations
 

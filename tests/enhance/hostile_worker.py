@@ -1,10 +1,13 @@
-"""Reads audio files in a process of its own and says what came of each: one JSON line per path of standard input.
+"""Reads audio files in a process of its own and says what came of each: one JSON line per path of standard
+input.
 
-Its peak memory is the process's own, set back before each file, plus that of the children running at that moment.
+Its peak memory is the process's own, set back before each file, plus that of the children running at that
+moment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
@@ -32,10 +35,8 @@ def children() -> list[int]:
     """Those that run another program: until then a child shows its parent's memory as its own."""
     found = []
     for task in Path("/proc/self/task").iterdir():
-        try:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             found += map(int, (task / "children").read_text().split())
-        except (FileNotFoundError, ProcessLookupError):
-            pass
     return [pid for pid in found if program(pid) not in (None, program("self"))]
 
 
@@ -64,7 +65,8 @@ def measure(path: str, limits: AudioLimits) -> dict:
     start = time.perf_counter()
     try:
         audio = read_audio(path, limits)
-        outcome = f"read: {audio.seconds:.2f} s, {audio.sample_rate} Hz, {audio.source_format} {audio.source_subtype}"
+        kind = f"{audio.source_format} {audio.source_subtype}"
+        outcome = f"read: {audio.seconds:.2f} s, {audio.sample_rate} Hz, {kind}"
         audio_seconds = audio.seconds
     except AudioError as e:
         outcome, audio_seconds = str(e), None

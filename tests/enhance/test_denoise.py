@@ -37,7 +37,7 @@ def state(recipe: Recipe) -> dict[str, torch.Tensor]:
     """Deterministic weights; the constants come as in a published file."""
     own = MaskNetwork(recipe).state_dict()
     made = deterministic_state({key: tuple(tensor.shape) for key, tensor in own.items()})
-    return made | {key: own[key] for key in own if key.endswith("freq") or key.endswith("freqs")}
+    return made | {key: own[key] for key in own if key.endswith(("freq", "freqs"))}
 
 
 def with_mask(tensors: dict[str, torch.Tensor], value: float) -> dict[str, torch.Tensor]:
@@ -137,7 +137,7 @@ def test_windows_cover_everything_once_faded(length):
     bounds = list(windows(length, 100, 10))
     assert bounds[0][0] == 0 and bounds[-1][1] == length
     assert all(end - start <= 100 for start, end in bounds)
-    assert all(second[0] == first[1] - 10 for first, second in zip(bounds, bounds[1:]))
+    assert all(second[0] == first[1] - 10 for first, second in zip(bounds, bounds[1:], strict=False))
     total = torch.zeros(length)
     for start, end in bounds:
         total[start:end] += crossfade(end - start, 10 if start else 0, 10 if end < length else 0)

@@ -69,7 +69,7 @@ def stereo(left: np.ndarray, right: np.ndarray) -> bytes:
 
 @dataclass(frozen=True)
 class Case:
-    """content: the file's; samples: what must come back; note: in what is said of it; tolerance: of a sample."""
+    """content: the file's; samples: what must come back; note: in what is said; tolerance: of a sample."""
 
     content: bytes
     samples: np.ndarray = field(default_factory=lambda: WAVE)

@@ -1,5 +1,5 @@
-"""The lean step against the readable module: same hidden states and logits, for one sequence and for several of
-different lengths, plain and packed."""
+"""The lean step against the readable module: same hidden states and logits, for one sequence and for several
+of different lengths, plain and packed."""
 
 import copy
 import dataclasses

@@ -12,7 +12,7 @@ class KnownVelocity:
     def __init__(self, rate):
         self.rate, self.batches = rate, []
 
-    def prepare(self, prompt, condition, style):
+    def prepare(self, prompt, condition, style, needed):
         self.static = prompt, condition, style
         return self.static
 
@@ -124,3 +124,30 @@ def test_real_velocity_depends_on_everything(mini_model, generator):
     for name, value in base.items():
         other = torch.tensor([0.6]) if name == "t" else value + 0.5
         assert (mini_model.dit(**(base | {name: other})) - v).abs().max() > 1e-4, name
+
+
+@pytest.mark.parametrize("needed", [0, 1, 5, 30, 39])
+@torch.inference_mode()
+def test_frames_before_those_needed_save_work_and_change_nothing(mini_model, generator, needed):
+    dit, frames = mini_model.dit, 40
+    prompt, x = (torch.randn(2, 80, frames, generator=generator) for _ in range(2))
+    condition = torch.randn(2, frames, mini_model.config.s2mel.dit.content_dim, generator=generator)
+    style, t = torch.randn(2, 192, generator=generator), torch.tensor([0.3, 0.3])
+    whole = dit.velocity(x, t, dit.prepare(prompt, condition, style))
+    static = dit.prepare(prompt, condition, style, needed)
+    assert static.first == max(0, needed - dit.wavenet.reach)
+    part = dit.velocity(x, t, static)
+    assert part.shape == whole.shape
+    torch.testing.assert_close(part[..., needed:], whole[..., needed:], rtol=1e-5, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_the_output_network_reaches_as_far_as_it_says(mini_model, generator):
+    wavenet, config = mini_model.dit.wavenet, mini_model.config.s2mel
+    x = torch.randn(1, config.wavenet.hidden_dim, 64, generator=generator)
+    g = torch.randn(1, config.dit.hidden_dim, generator=generator)
+    other = x.clone()
+    other[..., 20] += 1
+    changed = (wavenet(other, g) - wavenet(x, g)).abs().amax(1)[0].nonzero().flatten()
+    assert changed.min() >= 20 - wavenet.reach and changed.max() <= 20 + wavenet.reach
+    assert changed.max() - changed.min() > wavenet.reach

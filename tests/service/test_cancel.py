@@ -1,5 +1,4 @@
-"""A request cancelled at each stage ends soon, leaves nothing, and the next one gives the same bytes.
-`pytest tests/service/test_cancel.py -s` prints the seconds to stop."""
+"""A request cancelled at each stage ends there, leaves nothing, and the next one gives the same bytes."""
 
 import http.server
 import json
@@ -15,10 +14,8 @@ import requests
 
 from checks.hostile import SPEAKER as EXAMPLE
 from checks.hostile import body_of, clip_of, valid_inputs
-from tests.conftest import MODELS
 from tests.service.server import ANSWER_SECONDS, CogServer, data_uri, wave_of
 
-STAGE_SECONDS = 100  # until the stage is reached, on a busy machine
 WORDS = "The quick brown fox jumps over the lazy dog and runs away. "
 PAUSES = "Hi. " + " [pause:10s] a" * 6
 LONG_CLIP_SECONDS = 550
@@ -57,11 +54,11 @@ LONG = {
 }
 
 
-@pytest.fixture(scope="module", params=MODELS)
-def server(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
     with CogServer(
         tmp_path_factory.mktemp("cancel"),
-        INDEXTTS_MODEL=request.param,
+        INDEXTTS_MODEL="mini",
         COG_PREDICT_TYPE_STUB="tests/service/announcing.py:Predictor",
     ) as server:
         yield server
@@ -79,9 +76,8 @@ def first(server, valid) -> bytes:
 
 def wait_for(server: CogServer, stage: str, start: int) -> None:
     """Until the server's log says, after its character `start`, that a request is at `stage`."""
-    end = time.monotonic() + STAGE_SECONDS
     while f"announcing: stage {stage}" not in server.log.read_text()[start:]:
-        assert time.monotonic() < end, f"{stage} was not reached"
+        assert server.process.poll() is None, f"the server ended before {stage}"
         time.sleep(0.01)
 
 
@@ -95,15 +91,12 @@ def test_a_cancelled_request_stops_and_leaves_nothing(server, valid, first, stag
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(server.send, body_of(valid | LONG[stage], id=stage))
         wait_for(server, stage, log)
-        start = time.monotonic()
         assert cancel(server, stage) == 200
         after = server.predict(**valid)  # taken as soon as the slot is free
-        seconds = time.monotonic() - start - after["metrics"]["predict_time"]
         assert answer.result(ANSWER_SECONDS)["status"] == "canceled"
     told = server.log.read_text()[log:]
     reached = re.findall(rf'announcing: stage (\w+)","prediction_id":"{stage}"', told)
-    print(f"\ncancelled in {stage}: the next request was taken after {seconds:.2f} s")
-    assert reached[-1] == stage
+    assert reached[-1] == stage, "no later stage was begun"
     assert wave_of(after) == first and server.worker() == worker
     assert [path for path in server.left_behind() if not path.endswith("/speech.wav")] == []
 
@@ -112,7 +105,10 @@ def test_hanging_up_cancels(server, valid, first):
     server.wait_until_ready()
     log = len(server.log.read_text())
     body = body_of(valid | LONG["s2mel"])
-    head = f"POST /predictions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    head = (
+        "POST /predictions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}"
+    )
     with socket.create_connection(("127.0.0.1", server.port), timeout=ANSWER_SECONDS) as client:
         client.sendall(head.encode() + b"\r\n\r\n" + body)
         wait_for(server, "s2mel", log)

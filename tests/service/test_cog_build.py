@@ -23,7 +23,8 @@ def test_every_configuration_has_a_schema():
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_cog_reads_what_the_schema_says(name):
-    """Order, types, what is required, defaults, limits, choices, descriptions, output, streaming. What counts is the
+    """Order, types, what is required, defaults, limits, choices, descriptions, output, streaming. What counts
+    is the
     content: `cog build` writes the file anew in its own layout."""
     predictor, document = predictor_of(name), json.loads((ROOT / SCHEMAS[name]).read_text())
     schemas = document["components"]["schemas"]
@@ -71,7 +72,8 @@ def test_what_cog_cannot_read_is_found(form, tmp_path):
     value = BROKEN[form]
     inputs = "TEXT = Input()" if value == "Inputs.text" else f"class Inputs:\n    text = {value}\n"
     default = "TEXT" if value == "Inputs.text" else "Inputs.text"
-    code = f"from cog import *\n{inputs}\nclass P:\n    def predict(self, text: str = {default}) -> str:\n        return text\n"
+    predictor = f"class P:\n    def predict(self, text: str = {default}) -> str:\n        return text\n"
+    code = f"from cog import *\n{inputs}\n{predictor}"
     (tmp_path / "p.py").write_text(code)
     with pytest.raises((AssertionError, ValueError)):
         read_predictor(tmp_path / "p.py", "P", "predict")

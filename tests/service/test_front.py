@@ -15,13 +15,15 @@ from tests.service.server import ANSWER_SECONDS, CogServer, wave_of
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with CogServer(tmp_path_factory.mktemp("front"), "--front") as server:
+    with CogServer(tmp_path_factory.mktemp("front"), "--front", INDEXTTS_MODEL="mini") as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory):
-    with CogServer(tmp_path_factory.mktemp("front-stream"), "--stream", "--front") as server:
+    with CogServer(
+        tmp_path_factory.mktemp("front-stream"), "--stream", "--front", INDEXTTS_MODEL="mini"
+    ) as server:
         yield server
 
 

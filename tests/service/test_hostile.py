@@ -111,7 +111,7 @@ def not_allowed(kind: dict) -> st.SearchStrategy:
 
 @st.composite
 def inputs(draw, schemas: dict, valid: dict) -> dict[str, object]:
-    """Inputs of a request: any of them, each allowed; in one request of three one that is not, or is missing."""
+    """Inputs of a request: any of them, each allowed; in one of three one that is not, or is missing."""
     properties, needed = schemas["Input"]["properties"], schemas["Input"]["required"]
     chosen = needed + draw(
         st.lists(st.sampled_from(sorted(set(properties) - set(needed) - set(CHEAP))), unique=True, max_size=6)

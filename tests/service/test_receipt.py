@@ -81,6 +81,7 @@ def test_json_holds_every_field():
                 "seed": 7,
                 "warnings": ["it is silent"],
                 "written": "",
+                "voice": None,
             },
             {
                 "index": 1,
@@ -91,6 +92,7 @@ def test_json_holds_every_field():
                 "seed": 7,
                 "warnings": [],
                 "written": "",
+                "voice": None,
             },
         ],
         "timings": {"gpt": 1.2346},

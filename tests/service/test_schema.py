@@ -1,7 +1,6 @@
 """The committed schema: fresh, complete, in Cog's form, and what the real server holds requests to."""
 
 import dataclasses
-import importlib.util
 import inspect
 import json
 import re
@@ -15,6 +14,7 @@ from pipeline.config import load_config
 from predict import Inputs, Predictor, StreamingPredictor
 from service.fields import Choice, Number
 from service.request import Request
+from tests.commands import load_command
 from tests.conftest import ROOT
 from tests.service.server import data_uri
 
@@ -39,10 +39,7 @@ class Lists(BaseRunner):
 
 @pytest.fixture(scope="module")
 def command():
-    spec = importlib.util.spec_from_file_location("schema_command", ROOT / "script/lib/schema_command.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_command("schema")
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,12 @@ import pytest
 import soundfile
 
 from pipeline.deterministic import tone
+from tests.conftest import MODELS
 from tests.service.server import data_uri, wave_of
 
 QUICK = {"max_mel_tokens": 50, "diffusion_steps": 1, "num_beams": 1, "seed": 7}
 TEXT = "The quick brown fox."
+by_every_model = pytest.mark.parametrize("server", MODELS, indirect=True)
 
 
 def wav(samples: np.ndarray, rate: int = 16000, subtype: str = "PCM_16") -> bytes:
@@ -75,7 +77,8 @@ def first(server) -> bytes:
     return wave_of(server.predict(text=TEXT, speaker=SPEAKER, **QUICK))
 
 
-def test_a_request_gives_speech_at_the_models_rate(first):
+@by_every_model
+def test_a_request_gives_speech_at_the_models_rate(server, first):
     samples, rate = soundfile.read(io.BytesIO(first))
     info = soundfile.info(io.BytesIO(first))
     assert (rate, info.channels, info.subtype, info.format) == (22050, 1, "PCM_16", "WAV")
@@ -98,6 +101,7 @@ def test_metrics_tell_stages_and_speed(server):
     assert metrics["seed"] == 7 and metrics["real_time_factor"] > 0 and metrics["segments"] == 1
 
 
+@by_every_model
 def test_the_same_seed_gives_the_same_bytes_another_does_not_and_zero_is_a_seed(server, first):
     def speak(seed):
         return wave_of(server.predict(text=TEXT, speaker=SPEAKER, **(QUICK | {"seed": seed})))

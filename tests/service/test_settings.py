@@ -12,7 +12,7 @@ def test_nothing_set_and_everything_empty_are_the_defaults():
     plain = Settings.read({})
     assert plain == Settings("tiny-en", ("emotion_text", "denoise"), 600.0, "fast", 0, "INFO")
     names = [field.metadata["variable"] for field in dataclasses.fields(Settings)]
-    assert Settings.read({name: " " for name in names}) == dataclasses.replace(plain, features=())
+    assert Settings.read(dict.fromkeys(names, " ")) == dataclasses.replace(plain, features=())
 
 
 def test_what_is_given_comes_before_the_environment():

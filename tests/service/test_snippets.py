@@ -1,6 +1,5 @@
 """Every fenced block of the documents is run as it stands, but for those that say why not."""
 
-import importlib.util
 import json
 import logging
 import os
@@ -10,6 +9,7 @@ import tempfile
 
 import pytest
 
+from tests.commands import load_command
 from tests.conftest import ROOT
 from tests.snippets import Snippet, read_snippets, snippets
 
@@ -25,7 +25,7 @@ LINKED = (
     "requirements-dev.txt",
 )
 # Commands run in this process, which has imported what they need; each has a test as a process of its own.
-COMMANDS = {"script/predict": "script/lib/predict_command.py", "script/voice": "script/lib/voice_command.py"}
+COMMANDS = {"script/predict": "predict", "script/voice": "voice"}
 
 
 @pytest.fixture
@@ -43,11 +43,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def run_command(words: list[str]) -> None:
-    path = ROOT / COMMANDS[words[0]]
-    spec = importlib.util.spec_from_file_location(f"snippet_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert not module.main(words[1:]), words
+    assert not load_command(COMMANDS[words[0]]).main(words[1:]), words
 
 
 def run_as_process(code: str) -> str:

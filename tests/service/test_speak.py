@@ -33,7 +33,7 @@ def say(model, voice, options, script, seed=0, budget=None):
     return speak(
         Synthesizer(model),
         script,
-        Delivery(voice, voice.emotion_vector, options),
+        lambda segment: Delivery(voice, voice.emotion_vector, options),
         seed,
         Watch(Stopwatch(model.device), budget or Budget(600)),
     )

@@ -18,13 +18,13 @@ def inbox(tmp_path, monkeypatch):
 
 
 def test_temporary_files_go_to_the_inbox_and_only_the_kept_ones_stay(inbox):
-    kept, left = (tempfile.NamedTemporaryFile(delete=False) for _ in range(2))
+    kept, left = (tempfile.mkstemp()[1] for _ in range(2))
     folder = Path(tempfile.mkdtemp())
     (folder / "inner").write_text("x")
     (inbox.folder / "link").symlink_to(folder, target_is_directory=True)
-    assert {Path(file.name).parent for file in (kept, left)} == {folder.parent} == {inbox.folder}
-    inbox.clear(keep=[Path(kept.name)])
-    assert [str(path) for path in inbox.folder.iterdir()] == [kept.name]
+    assert {Path(name).parent for name in (kept, left)} == {folder.parent} == {inbox.folder}
+    inbox.clear(keep=[Path(kept)])
+    assert [str(path) for path in inbox.folder.iterdir()] == [kept]
     inbox.clear()
     assert list(inbox.folder.iterdir()) == []
 
@@ -49,6 +49,9 @@ def test_a_folder_of_a_request_goes_with_the_next_one(tmp_path, monkeypatch):
 
 
 def test_both_go_when_the_process_ends(tmp_path):
-    code = "from service.workspace import *; Workspace().renew(); Inbox().open(); open(tempfile.mkstemp()[1], 'w').write('x')"
+    code = (
+        "from service.workspace import *; Workspace().renew(); Inbox().open(); "
+        "open(tempfile.mkstemp()[1], 'w').write('x')"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"TMPDIR": str(tmp_path)})
     assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,6 @@
 """Pauses in a text: what is markup, what stays text, what is refused, and that none of it takes long."""
 
 import re
-import time
 
 import pytest
 from hypothesis import given
@@ -150,14 +149,15 @@ def test_limits_are_reached():
     ],
 )
 @pytest.mark.parametrize("lead", ["", "[pause:", "[pause"])
-def test_bombs_take_linear_time(pattern, lead):
+def test_bombs_end(pattern, lead):
+    """A million characters take 0.2 s in linear time; in quadratic time they would meet the tests' time limit."""
     text = (lead + pattern * 1_000_000)[:1_000_000]
-    start = time.process_time()
     try:
-        parse_markup(text)
-    except ValueError:
-        pass
-    assert time.process_time() - start < 5  # measured: up to 0.2 s
+        parts = parse_markup(text)
+    except ValueError as error:
+        assert "\n" not in str(error) and len(str(error)) < 200
+    else:
+        assert len(parts) <= MAX_PARTS
 
 
 @given(
@@ -175,7 +175,9 @@ def test_any_text_keeps_its_words_and_order(pieces):
         assert "pause" in str(error)
         return
     assert all(part.seconds > 0 for part in parts if isinstance(part, Pause))
-    assert not any(isinstance(a, Pause) and isinstance(b, Pause) for a, b in zip(parts, parts[1:]))
+    assert not any(
+        isinstance(a, Pause) and isinstance(b, Pause) for a, b in zip(parts, parts[1:], strict=False)
+    )
     speeches = [part.text for part in parts if isinstance(part, Speech)]
     assert all(speech and speech == speech.strip() and "\n\n" not in speech for speech in speeches)
     bare = re.sub(r"\[ *pause *(: *(1s|20ms) *)?\]", "", text)

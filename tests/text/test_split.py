@@ -2,10 +2,9 @@
 
 import itertools
 import json
-import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.text.split import split_segments
@@ -107,7 +106,14 @@ def test_invariants(pieces, max_tokens, quick_start_tokens):
     assert all(0 < len(segment) <= max_tokens for segment in segments)
 
 
-@given(UNMARKED, st.integers(8, 60))
+# Longer words may leave no other place: in "a a abbbb a a" every cut of 8 and 1, 7 and 2, 2 and 7 leaves one.
+SHORT_WORDS = st.lists(st.integers(1, 3), max_size=120).map(
+    lambda lengths: [piece for length in lengths for piece in ["▁a", "b", "b"][:length]]
+)
+
+
+@given(SHORT_WORDS, st.integers(8, 60))
+@example(["▁a", "▁a", "▁a", "b", "b", "▁a", "▁a", "b", "▁a"], 8)
 def test_a_cut_by_length_leaves_no_crumb(pieces, max_tokens):
     segments = split_segments(pieces, max_tokens)
     assert len(segments) <= 1 or min(map(len, segments)) > CRUMB
@@ -117,7 +123,10 @@ def test_a_cut_by_length_leaves_no_crumb(pieces, max_tokens):
 def test_neighbours_do_not_both_fit(pieces, max_tokens):
     segments = split_segments(pieces, max_tokens)
     # an even cut may leave room on either side, but never so much that three segments fit in one
-    assert all(len(a) + len(b) + len(c) > max_tokens for a, b, c in zip(segments, segments[1:], segments[2:]))
+    assert all(
+        len(a) + len(b) + len(c) > max_tokens
+        for a, b, c in zip(segments, segments[1:], segments[2:], strict=False)
+    )
 
 
 @pytest.mark.parametrize(("max_tokens", "quick_start_tokens"), [(0, 0), (-5, 0), (120, -1)])
@@ -126,12 +135,22 @@ def test_bad_limits(max_tokens, quick_start_tokens):
         split_segments(["▁a"], max_tokens, quick_start_tokens)
 
 
+class Counting(list):
+    """Counts the elements that are read of it by index or slice."""
+
+    reads = 0
+
+    def __getitem__(self, index):
+        found = super().__getitem__(index)
+        self.reads += len(found) if isinstance(index, slice) else 1
+        return found
+
+
 @pytest.mark.parametrize("unit", [["A"], ["▁a", "."], ["'", "!"], ["▁a"] * 1000 + ["."]])
 def test_linear_time(unit):
-    pieces = unit * (200_000 // len(unit))
-    start = time.process_time()
+    pieces = Counting(unit * (200_000 // len(unit)))
     split_segments(pieces, 120)
-    assert time.process_time() - start < 5
+    assert pieces.reads < 20 * len(pieces)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=200), st.integers(9, 60))

@@ -12,7 +12,11 @@ import pytest
 
 from tests.text.words import HAN, english, han, han_spell, nth, pair, spell
 
-CASES = json.loads((Path(__file__).parent / "reading_cases.json").read_text(encoding="utf-8"))
+HERE = Path(__file__).parent
+CASES = json.loads((HERE / "reading_cases.json").read_text(encoding="utf-8"))
+MORE = json.loads(
+    (HERE / "reading_more.json").read_text(encoding="utf-8")
+)  # found by reading lists of our own
 INSTANCES = 50
 
 
@@ -30,6 +34,13 @@ def test_reported_cases(normalizer, case):
     accepted = [bare(accept, language) for accept in case["accept"]]
     assert heard in accepted if case["exact"] else any(accept in heard for accept in accepted), spoken
     assert not any(word in spoken for word in case["never"])
+
+
+@pytest.mark.parametrize("case", MORE, ids=[case["text"][:30] for case in MORE])
+def test_further_cases(normalizer, case):
+    language = "en" if case["language"] == "en" else "zh"
+    spoken = bare(normalizer.normalize(case["text"], case["language"]), language)
+    assert any(bare(accept, language) in spoken for accept in case["accept"]), spoken
 
 
 EN_UNITS = {"m": "meters", "km": "kilometers", "cm": "centimeters", "mm": "millimeters", "kg": "kilograms", "mg": "milligrams",

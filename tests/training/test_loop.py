@@ -91,7 +91,7 @@ def test_rate_warms_up_and_falls_to_its_end():
     rates = [RUN.rate_at(step) for step in range(RUN.steps + 1)]
     assert rates[:4] == pytest.approx([2.5e-3, 5e-3, 7.5e-3, 1e-2])
     assert rates[4] == pytest.approx(1e-2) and rates[-1] == pytest.approx(1e-3)
-    assert all(a >= b for a, b in zip(rates[4:], rates[5:]))
+    assert all(a >= b for a, b in zip(rates[4:], rates[5:], strict=False))
 
 
 def test_metrics_are_means_over_the_steps_between_lines(tmp_path):

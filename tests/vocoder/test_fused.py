@@ -1,4 +1,6 @@
-"""The compiled activation for inference: PyTorch's values to 100 dB, and PyTorch itself where it cannot be had."""
+"""The compiled activation for inference: PyTorch's values to 100 dB, and PyTorch itself where it cannot be
+had.
+"""
 
 import copy
 import math

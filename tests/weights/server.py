@@ -1,4 +1,5 @@
-"""A real HTTP server on loopback that behaves like a model hub, its CDN, and a bucket, and misbehaves on order.
+"""A real HTTP server on loopback that behaves like a model hub, its CDN, and a bucket, and misbehaves on
+order.
 
 Hub (`hub_url`):    HEAD/GET /REPOSITORY/resolve/REVISION/FILE. Large files answer with a redirect to the CDN
                     (another port) and the X-Linked-* headers, small ones with their content and git's hash.

@@ -30,7 +30,8 @@ def table(output: str) -> dict[str, list[str]]:
         if character == "-" and (index == 0 or lines[2][index - 1] == " ")
     ]
     rows = [
-        [line[start:end].strip() for start, end in zip(starts, [*starts[1:], None])] for line in lines[3:]
+        [line[start:end].strip() for start, end in zip(starts, [*starts[1:], None], strict=False)]
+        for line in lines[3:]
     ]
     return {row[0]: row[1:] for row in rows}
 

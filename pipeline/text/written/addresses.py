@@ -24,6 +24,7 @@ _PATTERNS = {
     "url": rf"{_BOUND}(?:(?:https?|ftp)://{_LABELS}|www\.{_LABELS}|{_LABELS}\.(?:{_TOP})(?![A-Za-z0-9_-]|\.[A-Za-z0-9]))"
     rf"{_PATH}",
     "e-mail": rf"{_BOUND}{EMAIL}",
+    "path": r"(?<![\w./<~])(?:~(?:/[A-Za-z0-9._-]{1,63}){1,12}|(?:/[A-Za-z0-9._-]{1,63}){2,12})(?![\w/])",
     "file name": rf"{_BOUND}(?:[A-Za-z]:)?(?:[/~]{{0,2}}{_LABEL}/){{0,12}}{_LABELS}\.(?:{_SUFFIX})(?![A-Za-z0-9_-]|\.[A-Za-z0-9])",
 }
 _SIGNS_EN = {
@@ -71,9 +72,11 @@ ENGLISH = (
     *_rules(_speller(_SIGNS_EN, english.cardinal, english.spell)),
     rule("hashtag", r"(?<![A-Za-z0-9&])#(?=[A-Za-z])", "hashtag "),
     rule("handle", r"(?<![A-Za-z0-9])@(?=[A-Za-z])", "at "),
+    rule("file name", rf"(?<![\w.])\.(?=(?:NET|{_TOP}|{_SUFFIX})(?![A-Za-z0-9]))", "dot "),
 )
 CHINESE = (
     *_rules(_speller(_SIGNS_ZH, chinese.cardinal, chinese.spell)),
     rule("hashtag", r"#(?=[^#\s\d][^#\s]{0,30}#)", ""),  # the one that closes is silent anyway
     rule("handle", r"(?<![A-Za-z0-9])@(?=[^\s\d])", "艾特"),
+    rule("file name", rf"(?<![\w.])\.(?=(?:NET|{_TOP}|{_SUFFIX})(?![A-Za-z0-9]))", "点"),
 )

@@ -7,8 +7,11 @@ from pipeline.text.written.rule import Rule, after, rule
 _WORDS = r"what|where|who|which|how|there|here|it|he|she|that|this|when|why"
 _ADVERBS = r"(?: (?:already|always|just|never|only|ever|not|also|still|long|since|now|all|really|finally|probably|recently))?"
 # With one of these 's is "has" (or may be): it stays as written, which is right either way.
+_SUBJECT = (
+    r"(?: (?:he|she|it|everyone|everybody|(?:the|my|your|his|her|our|their) [a-z]+))?"  # "where's he been"
+)
 _PARTICIPLES = re.compile(
-    rf"^{_ADVERBS} (?:been|got|gotten|had|become|come|gone|done|seen|made|taken|given|begun|started|said|told|left|lost|won|"
+    rf"^{_SUBJECT}{_ADVERBS} (?:been|got|gotten|had|become|come|gone|done|seen|made|taken|given|begun|started|said|told|left|lost|won|"
     r"found|kept|let|put|read|run|set|shown|shut|sent|spent|stood|thought|understood|written|worn|won|broken|chosen|driven|"
     r"eaten|fallen|flown|forgotten|forgiven|frozen|grown|hidden|known|led|met|paid|proven|ridden|risen|sold|spoken|stolen|"
     r"sung|sunk|swum|taught|thrown|torn|woken|built|bought|brought|caught|cost|cut|dealt|drawn|felt|fought|gained|heard|held|"

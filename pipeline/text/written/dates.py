@@ -102,8 +102,15 @@ def _year_range_en(m: re.Match[str]) -> str | None:
     return f"{english.year(m[1])} to {english.year(m[2]) if len(m[2]) == 4 else english.cardinal(m[2])}"
 
 
+def _season_en(m: re.Match[str]) -> str | None:
+    """ "2019/20": a season or financial year, whose second year follows the first."""
+    if int(m[2]) != (int(m[1]) + 1) % 100:
+        return None
+    return f"{english.year(m[1])} to {english.cardinal(m[2].lstrip('0') or '0')}"
+
+
 _DECADE_WORD = re.compile(
-    r"\b(?:the|early|late|mid|my|your|his|her|their|our)[ -]+(?:early |late |mid )?(?:mid-)?$"
+    r"\b(?:the|early|late|mid|my|your|his|her|their|our|roaring|swinging)[ -]+(?:early |late |mid |roaring )?(?:mid-)?$"
 )
 _DECADE_AFTER = re.compile(r" (?:music|style|fashion|rock|pop|movies?|hits?|films?|era|vibes?|kids?|songs?|disco|cartoons?|"
                            r"nostalgia|show|band|classic)\b")  # fmt: skip
@@ -115,7 +122,8 @@ def _decade_en(m: re.Match[str]) -> str | None:
     return None
 
 
-_HALF = r"(?: ?([AaPp])\.? ?[Mm](?:\.(?! [A-Z])|(?![A-Za-z])))"
+_AFTER_HALF = r" (?:[ECMP][SD]?T|UTC|GMT|BST|CET|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|[A-Z][a-z]+ \d)"
+_HALF = rf"(?: ?([AaPp])\.? ?[Mm](?:\.(?! [A-Z])|\.(?={_AFTER_HALF})|(?![A-Za-z])))"
 
 
 def _half(letter: str | None) -> str:
@@ -162,10 +170,12 @@ ENGLISH: tuple[Rule, ...] = (
     rule("time", rf"(?<![\w.,:])(\d{{1,2}})(?::(\d\d))?{_HALF}? ?[-~] ?(\d{{1,2}})(?::(\d\d))?{_HALF}", _time_range_en),
     rule("time", rf"(?<![\w.,:])(\d{{1,2}}):(\d\d)(?::(\d\d))?(?![0-9:]){_HALF}?", _time_en),
     rule("time", rf"(?<![\w.,:])(\d{{1,2}})()(){_HALF}", _time_en),
-    rule("decade", r"(?<![\w.,-])(')?(\d0)'?s(?![A-Za-z])", _decade_en),
-    rule("decade", r"(?<![\w.,$-])((?:1\d|20)\d0)'?s(?![A-Za-z])", lambda m: english.decade(m[1])),
+    rule("decade", r"(?<![\w.,])(?<!\d-)(')?(\d0)'?s(?![A-Za-z])", _decade_en),
+    rule("decade", r"(?<![\w.,$])(?<!\d-)((?:1\d|20)\d0)'?s(?![A-Za-z])", lambda m: english.decade(m[1])),
     rule("year", r"(?<![\w.,:/$€£¥#-])(\d{4})(?: ?-{1,2} ?| ?~ ?)(\d{4}|\d\d)(?![\w:/%-]|[.,]\d)", _year_range_en),
-    rule("year", r"(?<![\w.,:/$€£¥#\ue000-])\d{4}(?![\w:/%²³°℃\ue000-]|[.,]\d)", _year_en),
+    rule("year", r"(?<![\w.,:/-])((?:19|20)\d\d)/(\d\d)(?![\w:/%-]|[.,]\d)", _season_en),
+    rule("year", r"(?<![\w.,:/$€£¥#\ue000])(?:(?<!-)|(?<=\b(?:pre|mid)-)|(?<=\bpost-))\d{4}(?=Q[1-4]\b|[^\w:/%²³°℃\ue000-]|$)"
+         r"(?![.,]\d)", _year_en),
 )  # fmt: skip
 
 # --- Chinese -------------------------------------------------------------------------------------------
@@ -195,6 +205,14 @@ def _dotted_zh(m: re.Match[str]) -> str | None:
     if not beside or not (_valid(m[1], m[2]) and _valid(m[3], m[4])):
         return None
     return f"{_day_zh(m[1], m[2])}到{_day_zh(m[3], m[4])}"
+
+
+_DAY_WORD_ZH = re.compile(r"(?:日期|有效期|截至|截止|生日|国庆节?|元旦|春节|中秋节?|端午节?|双十[一二]|双1[12]|放假时间|活动时间)"
+                          r"(?:是|为|至|到|:|,|，| ){0,3}$")  # fmt: skip
+
+
+def _dotted_day_zh(m: re.Match[str]) -> str | None:
+    return _day_zh(m[1], m[2]) if _valid(m[1], m[2]) and _DAY_WORD_ZH.search(before(m)) else None
 
 
 def _short_year_zh(m: re.Match[str]) -> str | None:
@@ -259,6 +277,12 @@ CHINESE: tuple[Rule, ...] = (
          lambda m: _day_zh(m[1], m[2])[:-1] if _valid(m[1], m[2]) else None),
     rule("date", r"(?<![A-Za-z0-9.])(\d{1,2})\.(\d{1,2})(?=假期|放假|国庆|黄金周|劳动节|女神节|大促|购物节)",
          lambda m: _day_zh(m[1], m[2]) if _valid(m[1], m[2]) else None),
+    rule("date", r"(?<![A-Za-z0-9.])(\d{1,2})\.(\d{1,2})(?![0-9%\ue000]|\.\d| ?[万亿千百元倍米度分个次岁]|[A-Za-z])",
+         _dotted_day_zh),
+    rule("date", r"(?<![0-9])(\d{1,2})[·•](\d{1,2})(?![0-9])",
+         lambda m: chinese.spell(m[1] + m[2]) if _valid(m[1], m[2]) else None),
+    rule("decade", r"(?<![0-9.])([5-9][05]|[01][05])(?= ?后(?![天来面退续期悔台备勤果腿门卫代方背排续]))", lambda m: chinese.spell(m[1])),
+    rule("year", r"(?<![\w'])'(\d\d)(?=年|级|届)", lambda m: chinese.spell(m[1])),
     rule("date", r"(?<=[周期][一二三四五六日天]) ?(?:-{1,2}|~) ?(?=[周星])", "到"),
     rule("date", r"(?<=[年月日号时点分]) ?(?:-{1,2}|~) ?(?=\d)", "到"),
     rule("year", r"(?<![A-Za-z0-9.])(\d{4})(?: ?-{1,2} ?| ?~ ?|年?[至到]|年 ?[-~] ?)(\d{4}|\d\d)"

@@ -11,7 +11,7 @@ _CALL = re.compile(
     r"[ .:#]{1,3}(?:is |me |us |him |her |number |no\. ?|on |at |or |now ){0,3})$"
 )
 _CODE_EN = re.compile(
-    r"\b(?:code|pin|password|passcode|pass code|passphrase|extension|ext|id|account|acct|card|serial|zip|postcode|postal|"
+    r"\b(?:code|pin|password|passcode|pass code|passphrase|extension|ext|id|account|acct|card|serial|qq|wechat|port|zip|postcode|postal|"
     r"otp|sku|isbn|ssn|passport|license|licence|tracking|confirmation|invoice|reference|ref|routing|iban|username|login|"
     r"flight|order number|order no|order #|ticket number|case number|serial no|model number|part number|key)s?"
     r"(?:[ .:#=-]{1,3}(?:number|no|code|is|was|are|ending in|ending with|id|of){0,1}){0,3}[ .:#=]{0,2}'?$"
@@ -88,6 +88,11 @@ LONG_ENGLISH = (rule("digits", _LONG, lambda m: english.spell(m[0])),)
 LONG_CHINESE = (rule("digits", _LONG, lambda m: chinese.spell(m[0])),)
 
 ENGLISH: tuple[Rule, ...] = (
+    rule(
+        "cardinal",
+        r"(?<![\w.,+-])(?<!\d )\d{1,3}(?: \d{3})* 000(?: \d{3})*(?![\w]| \d|[.,]\d)",
+        lambda m: english.cardinal(m[0].replace(" ", "")),
+    ),
     *_PHONE_EN,
     rule("code", r"(?<![\w.,])\d{1,20}(?:[ -]\d{1,8}(?![\d.,]*%)){0,5}(?![\w]|[.,:]\d)", _code_en),
     rule("code", r"(?<![\w.,-])0\d{1,19}(?![\w:/]|[.,]\d)", lambda m: english.spell(m[0])),
@@ -102,10 +107,12 @@ _CALL_ZH = re.compile(
 )
 _CODE_ZH = re.compile(
     r"(?:验证码|编号|密码|卡号|账号|帐号|账户|帐户|账户|户号|qq号?|微信号?|学号|工号|单号|单|证|号码|邮编|编码|口令|代码|航班|车次|"
-    r"序列|pin码?|尾号|[\u4e00-\u9fff]码|[\u4e00-\u9fff]号|uid|id|分机|股票|房间|口令|邮政|学籍|批次|车牌|型号|isbn|案号|靓号|波音|空客|code|no\.)"
-    r"(?:号码|号|码|是|为|:|,|，| |#|'|第|改成|改为|设为|输入|发送|=){0,4}[a-z]{0,4}-?$"
+    r"序列|pin码?|尾号|[\u4e00-\u9fff]码|[\u4e00-\u9fff]号|uid|id|分机|股票|房间|口令|邮政|学籍|批次|车牌|型号|端口|isbn|案号|靓号|波音|空客|code|no\.)"
+    r"(?:号码|号|码|是|为|:|,|，| |#|'|第|改成|改为|设为|输入|发送|=){0,4}[a-z]{0,4}[-·]?$"
 )
 _MIN_CODE = 3
+# Numbers that have become names, said digit by digit: with what follows each.
+_NAMES_ZH = r"(?:996(?=工作制|模式|福报|[的是，,。]|$)|007(?=工作制|[的是，,。]|$)|(?:618|315|1024|520|1111)(?=购物节|大促|活动|晚会|年中|程序员|表白|狂欢|[的，,。]|$)|12345(?=热线|平台))"
 
 
 def _phone_zh(match: re.Match[str]) -> str:
@@ -135,6 +142,20 @@ CHINESE: tuple[Rule, ...] = (
     rule("telephone", r"(?<![A-Za-z0-9.,])\d{3,12}(?:[ -]\d{3,8}){0,3}(?![0-9]|[.,]\d)", _called_zh),
     rule("code", r"(?<![0-9.,])\d{1,24}(?:[ -]\d{1,8}){0,4}([Xx]?)(?![0-9]|[.,:/%]\d|%|元|万|亿)", _code_zh),
     rule("code", r"(?<![0-9.,])0\d{1,19}(?![0-9:/月日号时点]|[.,]\d)", lambda m: chinese.spell(m[0])),
+    rule("code", rf"(?<![A-Za-z0-9.,]){_NAMES_ZH}", lambda m: chinese.spell(m[0])),
+    rule(
+        "code",
+        r"(?<![A-Za-z0-9.,])[1-9]\d{2,3}(?=号?(?:房间?|室|宿舍|教室|病房|包间|包厢)(?![外内]温))",
+        lambda m: chinese.spell(m[0]),
+    ),
+    rule(
+        "code",
+        r"(?<=[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-Z])[·-]?(\d{5,6})(?![0-9])",
+        lambda m: chinese.spell(m[1]),
+    ),
+    rule("code", r"(?<![A-Za-z0-9.,])[1-9]\d{2}(?=路(?!程|人|费|边))", lambda m: chinese.spell(m[0])),
+    rule("date", r"(?<![A-Za-z0-9.,])3\.15(?=晚会|消费者|打假|曝光)", "三一五"),
+    rule("code", r"(?<=[Nn])9[59](?=口罩|$|[，,。的])", lambda m: chinese.spell(m[0])),
     rule(
         "telephone",
         r"(?<![A-Za-z0-9.,])(?:10086|10010|10000|12306|12315)(?![0-9]|[.,:/]\d|[个元人块米次万亿名])",

@@ -20,6 +20,11 @@ def _glued_en(m: re.Match[str]) -> str:
     return english.number(m[1])
 
 
+def _er_en(m: re.Match[str]) -> str:
+    """ "49ers" -> "forty niners"."""
+    return english.cardinal(m[1]).removesuffix("e") + "ers"
+
+
 def _number_en(m: re.Match[str]) -> str:
     signs = {"-": "minus ", "+": "plus ", "±": "plus or minus "}
     # "(5" is no sign; "x-5" is handled by the hyphen staying outside
@@ -81,6 +86,23 @@ def _alternation_behind(words: str) -> str:
     return "(?:" + "|".join(f"(?<=\\b(?:{'|'.join(group)}) )" for _, group in sorted(lengths.items())) + ")"
 
 
+# "6e23", "1.5E-3"; a capital E without a sign or a point is a code.
+_SCIENTIFIC = r"(?<![\w.,])(\d{1,24}(?:\.\d{1,24})?)(?:e|(?<=\.\d)E|(?<=\.\d\d)E|E(?=[-+]))([-+]?)(\d{1,3})(?![\w]|\.\d)"
+
+
+def _scientific_en(m: re.Match[str]) -> str:
+    sign = "minus " if m[2] == "-" else ""
+    return f"{english.number(m[1])} times ten to the power of {sign}{english.cardinal(str(int(m[3])))}"
+
+
+def _scientific_zh(m: re.Match[str]) -> str:
+    sign = "负" if m[2] == "-" else ""
+    return f"{chinese.number(m[1])}乘十的{sign}{chinese.number(str(int(m[3])))}次方"
+
+
+SCIENTIFIC_ENGLISH = (rule("math", _SCIENTIFIC, _scientific_en),)
+SCIENTIFIC_CHINESE = (rule("math", _SCIENTIFIC, _scientific_zh),)
+
 ROMAN_ENGLISH: tuple[Rule, ...] = (
     rule("roman numeral", _alternation_behind(_NUMBERED) + _ROMAN, _roman_numbered),
     rule("roman numeral", _alternation_behind(_NUMBERED.lower()) + _ROMAN, _roman_numbered),
@@ -98,11 +120,12 @@ ENGLISH: tuple[Rule, ...] = (
         _ordinal_en,
         re.IGNORECASE,
     ),
+    rule("cardinal", r"(?<![\w.,-])(\d{1,2})ers(?![A-Za-z])", _er_en),
     rule("decimal", r"(?<=[A-Za-z])(\d+(?:\.\d+)?)(?![0-9]|\.\d)", _glued_en),
     rule("decimal", r"(?<=[A-Za-z]/)(\d+(?:\.\d+)?)(?![0-9]|\.\d)", _glued_en),
+    rule("decimal", r"(?<![\w.\ue000])()(\.\d+)(?![0-9]|\.\d)", _number_en),
     rule("cardinal", r"(?:(?<![\w)'\ue000-])([-+±]) ?)?<S><N>(?:-(?=[a-z]))?", _number_en),
     rule("cardinal", r"()(\d+(?:\.\d+)?)", _number_en),
-    rule("cardinal", r"(?<![\w])()(\.\d+)", _number_en),
 )
 
 # --- Chinese -------------------------------------------------------------------------------------------
@@ -133,6 +156,8 @@ CHINESE: tuple[Rule, ...] = (
          lambda m: f"{chinese.ordinal(m[1])}到{chinese.ordinal(m[2])}"),
     rule("ordinal", r"(?<=第) ?(\d{1,24}(?:\.\d+)?)(?![0-9]|\.\d)", lambda m: chinese.ordinal(m[1])),
     rule("decimal", r"(?<=[A-Za-z])(\d+(?:\.\d+)?)(?![0-9]|\.\d)", _glued_zh),
+    rule("decimal", r"(?<![\w.\ue000])(\.\d+)(?![0-9]|\.\d)", lambda m: chinese.number(m[1])),
+    rule("cardinal", r"<S>(\d{2,9})\+(?![\w+=\ue000-])", lambda m: chinese.number(m[1]) + "多"),
     rule("cardinal", r"(?:(?<![A-Za-z0-9)\ue000])([-+±]) ?)?<S><N>", _signed_zh),
     rule("cardinal", r"()(\d+(?:\.\d+)?)", _signed_zh),
     rule("roman numeral", r"(?<![A-Za-z0-9])" + _ROMAN + "(?=[型级期类度世章])", lambda m: chinese.number(str(roman_value(m[1])))),

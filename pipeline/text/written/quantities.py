@@ -39,11 +39,19 @@ def _money_en(m: re.Match[str]) -> str:
     if not word and not second and re.fullmatch(r"0\.\d\d", first) and currency.cents:
         cents = str(int(first[2:]))
         return f"{minus}{english.cardinal(cents)} {currency.cents[cents != '1']}"
-    name = currency.english[0 if first == "1" and not word and not second else 1]
+    one = (
+        first == "1"
+        and not word
+        and not second
+        or bool(re.search(r"(?:^|[^\w])an? $", before(m)))
+        and _qualifies(m)
+    )
+    name = currency.english[0 if one else 1]
     return f"{minus}{_amounts_en(first, second or None)}{word} {name}"
 
 
 def _cents_dropped(amount: str) -> str:
+    amount = "0" + amount if amount.startswith(".") else amount
     return amount[:-3] if amount.endswith(".00") else amount
 
 
@@ -66,9 +74,19 @@ def _measure_en(m: re.Match[str]) -> str | None:
         return None
     if symbol in ("m", "t") and not m["per"] and _MILLION_AFTER.match(after(m, 32)):
         return None
-    one = m["first"] == "1" and not m["second"] or m["gap"] == "-"
+    one = m["first"] == "1" and not m["second"] or m["gap"] == "-" or _qualifies(m)
     spoken = f"{_SIGNS[m['minus'] or '']}{_pair_en(m)} {unit.english[0 if one else 1]}"
     return spoken + (f" per {PER[m['per']][0]}" if m["per"] else "")
+
+
+_ARTICLE = re.compile(r"(?:^|[^\w])(?:an?|the|this|that|each|every|per|another|one) $")
+_NOUN_AFTER = re.compile(r" (?!(?:of|or|and|in|on|at|to|is|was|are|were|for|from|by|per|if|as|so|but|that|which|than|more|less|"
+                         r"apart|away|ago|long|wide|high|tall|deep|later|a|an|the|each|every|it|we|he|she|they|i|you)\b)[a-z]")  # fmt: skip
+
+
+def _qualifies(m: re.Match[str]) -> bool:
+    """Whether the amount stands between an article and a noun: "a 1.5L bottle", said in the singular."""
+    return bool(_ARTICLE.search(before(m)) and _NOUN_AFTER.match(after(m)))
 
 
 def _temperature_en(m: re.Match[str]) -> str | None:
@@ -112,7 +130,7 @@ def _feet_en(m: re.Match[str]) -> str:
 
 
 _RANGE = r"(?P<first>{N})(?:(?:<->)(?P<below>-(?=\d))?(?P<second>{N}))?".replace(
-    "{N}", r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,24})(?:\.\d{1,24})?"
+    "{N}", r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,24})(?:\.\d{1,24})?|(?<![\w.])\.\d{1,24})"
 )
 _SIGNED = r"(?P<minus>(?<![A-Za-z0-9)%°℃\ue000])[-+])?"
 _D = r"\d{1,4}(?:\.\d{1,3})?"
@@ -152,9 +170,10 @@ ENGLISH: tuple[Rule, ...] = (
     rule("measure", rf"<S>({_D})['″] ?(?=(?:screen|monitor|display|tv|laptop|tablet|pipe|wide|long|tall|by|x|pizza|wheel)\b)",
          lambda m: f"{english.number(m[1])} inch", re.IGNORECASE),
     rule("temperature", rf"<S>{_SIGNED}{_RANGE}(?P<gap> ?)(?P<unit>[CF])(?![A-Za-z0-9/+#-])", _temperature_en),
-    rule("measure", rf"<S>{_SIGNED}{_RANGE}(?P<gap>[ -]?)(?P<unit>{UNIT})(?:/(?P<per>{PER_UNIT}))?(?![A-Za-z0-9²³'/]|\.[A-Za-z])",
+    rule("measure", rf"<S>{_SIGNED}{_RANGE}(?P<gap>[ -]?)(?P<unit>{UNIT})(?:/(?P<per>{PER_UNIT}))?(?![A-Za-z0-9²³']|/(?!\d)|\.[A-Za-z])",
          _measure_en),
-    rule("cardinal", rf"<S>{_RANGE}{_SHORT}", _short_scale_en),
+    rule("cardinal", rf"(?<![A-Za-z0-9]-)<S>{_RANGE}{_SHORT}", _short_scale_en),
+    rule("ratio", r"<S><N> ?[x×](?= (?:[a-z]{2,12}(?:er|ier)|more|less|as)\b)", lambda m: f"{english.number(m[1])} times"),
     rule("measure", r"(?<![A-Za-z0-9'])((?:mm|cm|km|m)[²³])()(?![A-Za-z0-9])", _lone_en),
     rule("measure", r"(?<![A-Za-z0-9'])(km|m|cm|mg|g|kg)/(h|s|L|dL|mL|m³|m²)(?![A-Za-z0-9])", _lone_en),
 )  # fmt: skip
@@ -197,6 +216,8 @@ def _money_zh(m: re.Match[str]) -> str:
 
 def _measure_zh(m: re.Match[str]) -> str | None:
     unit = BY_SYMBOL[m["unit"]].chinese
+    if m["unit"] == "A" and re.match(r"(?![的电以左至到和与或为是时])[\u4e00-\u9fff]", after(m, 1)):
+        return None  # "5A景区", "3A游戏"
     if m["unit"] in ("A", "V", "t", "N", "J", "pt", "cal", "ha", "MP") and re.match(
         "[级股面类型区轮]", after(m, 1)
     ):
@@ -233,6 +254,12 @@ def _duration_zh(m: re.Match[str]) -> str:
 
 
 _SHORT_ZH = _SHORT
+
+
+def _clock_length_zh(m: re.Match[str]) -> str:
+    return f"{chinese.number(m[1])}分{chinese.number(str(int(m[2])))}秒"
+
+
 _SCALE_ZH = r"(?P<scale>[十百千万亿]{1,3})"
 
 
@@ -252,6 +279,7 @@ CHINESE: tuple[Rule, ...] = (
          rf"(?:{_SHORT_ZH}|{_SCALE_ZH})?(?![0-9])", _money_zh),
     rule("money", rf"<S>{_RANGE}(?:{_SHORT_ZH}|{_SCALE_ZH})? ?(?P<currency>{SIGN})(?![A-Za-z0-9])", _money_zh),
     rule("duration", rf"<S>(?:{_D} ?h ?{_D} ?m(?:in)?(?: ?{_D} ?s)?|{_D} ?m(?:in)? ?{_D} ?s)(?![A-Za-z0-9])", _duration_zh),
+    rule("duration", r"<S>(\d{1,2})['′](\d\d)(?:''|'|″)(?![\w'])", _clock_length_zh),
     rule("temperature", rf"<S>{_SIGNED}{_RANGE} ?(?P<unit>℃|°C|℉|°F)", _celsius_zh),
     rule("measure", rf"<S>{_SIGNED}{_RANGE} ?(?P<unit>{UNIT})(?:/(?P<per>{PER_UNIT}))?(?![A-Za-z0-9²³])", _measure_zh),
 )  # fmt: skip

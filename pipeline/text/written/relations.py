@@ -7,11 +7,14 @@ from pipeline.text.written.rule import Rule, after, before, rule
 
 _BOUND_END = r"(?![\w]|[.,:/-]\d|-[A-Za-z])"
 # Said as two numbers, whatever the arithmetic: 24/7, 50/50, 20/20.
-_IDIOMS = {"24/7": "twenty four seven", "50/50": "fifty fifty", "20/20": "twenty twenty", "9/11": "nine eleven",
+_IDIOMS = {"24/7": "twenty four seven", "10/10": "ten out of ten", "50/50": "fifty fifty", "20/20": "twenty twenty", "9/11": "nine eleven",
            "80/20": "eighty twenty", "60/40": "sixty forty", "70/30": "seventy thirty", "90/10": "ninety ten"}  # fmt: skip
 _DENOMINATORS = frozenset((*range(2, 21), 25, 30, 32, 40, 50, 60, 64, 100, 128, 1000))
 _OUT_OF = re.compile(r"^ (?:stars?|points?|rating|marks?|correct|score)|^\.?$")
 _RATED = re.compile(r"\b(?:rated|rating|scored?|score of|got|gave it|marks?|graded)[a-z ]{0,12}$")
+_PART_OF = re.compile(
+    r"\b(?:step|part|page|slide|day|round|level|lesson|episode|chapter|question|stage|week|item)s? $"
+)
 _OVER = re.compile(r"blood pressure|bp[ :]|\bpressure\b")
 
 
@@ -19,6 +22,8 @@ def _fraction_en(m: re.Match[str]) -> str | None:
     top, bottom = m[2], m[3]
     if not m[1] and f"{top}/{bottom}" in _IDIOMS:
         return _IDIOMS[f"{top}/{bottom}"]
+    if _PART_OF.search(before(m)) and int(top) <= int(bottom):
+        return f"{english.cardinal(top)} of {english.cardinal(bottom)}"
     if _OVER.search(before(m, 32)):
         return f"{english.cardinal(top)} over {english.cardinal(bottom)}"
     if not m[1] and (_RATED.search(before(m, 32)) or re.match(r" stars?\b", after(m))):
@@ -44,12 +49,15 @@ def _ratio_en(m: re.Match[str]) -> str:
     return " to ".join(english.number(part) for part in m[0].split(":"))
 
 
+_SCORED = re.compile(r"\b(?:score|scored|was|tied|ended|finished|drew|at) $")
 _MODEL = re.compile(r"(?:boeing|airbus|iso|model|type|part|highway|embraer) $")
 
 
 def _range_en(m: re.Match[str]) -> str | None:
     if re.search(r"=\s*$", m.string[max(0, m.start() - 3) : m.start()]) or re.match(r" ?=", after(m, 2)):
         return None  # arithmetic
+    if m[0] in ("50-50", "20-20") and not _SCORED.search(before(m)):
+        return f"{english.cardinal(m[1])} {english.cardinal(m[2])}"
     if _MODEL.search(before(m)):
         return f"{english.cardinal(m[1])} {english.cardinal(m[2])}"
     return f"{english.number(m[1])} to {english.number(m[2])}" + (" and more" if m[0].endswith("+") else "")
@@ -62,11 +70,12 @@ def _ordinal_range_en(m: re.Match[str]) -> str:
 ENGLISH: tuple[Rule, ...] = (
     rule("ordinal", r"<S>(\d{1,6})(?:st|nd|rd|th)?<->(\d{1,6})(?:st|nd|rd|th)(?![A-Za-z0-9])(?:-(?=[A-Za-z]))?", _ordinal_range_en,
          re.IGNORECASE),
+    rule("fraction", r"<S>24/7/365(?![\w/])", "twenty four seven three sixty five"),
     rule("resolution", r"(?<![\w.,])(\d{3,4}) ?[xX×*] ?(\d{3,4})(?![\w.,]|[.,]\d)", lambda m: f"{_pairs(m[1])} by {_pairs(m[2])}"),
     rule("resolution", r"(?<![\w.,])(\d{3,4})(?=[pPi](?![A-Za-z0-9]))", lambda m: _pairs(m[1])),
     rule("fraction", rf"<S>(?:(\d{{1,6}})[ -])?(\d{{1,9}})/(\d{{1,9}}){_BOUND_END}(?:-(?=[a-z]))?", _fraction_en),
     rule("ratio", r"<S>\d{1,6}(?:\.\d{1,4})?(?::\d{1,6}(?:\.\d{1,4})?){1,3}(?![\w:]|\.\d)", _ratio_en),
-    rule("range", rf"<S><N><-><N>{_BOUND_END}", _range_en),
+    rule("range", rf"(?<![A-Za-z]-)<S><N><-><N>{_BOUND_END}", _range_en),
 )  # fmt: skip
 
 # --- Chinese -------------------------------------------------------------------------------------------
@@ -76,6 +85,16 @@ _SCORE_BEFORE = re.compile(
 )
 _SCORE_AFTER = re.compile(r"^ ?(?:[大速险完惜]?胜|击败|战胜|逆转|领先|落后|战平|不敌|取胜|获胜|拿下|赢|输(?![入出送])|负|平局|扳|"
                           r"淘汰|力克|横扫|惨败|的比分|比分|平(?![方均米])|大败|轻取|主场|客场|告负)")  # fmt: skip
+
+
+# Between two of these two numbers are a score, even one that rises like a range.
+_TEAMS = (
+    "中国 国足 日本 韩国 朝鲜 澳大利亚 伊朗 沙特 卡塔尔 德国 法国 英格兰 西班牙 葡萄牙 意大利 荷兰 比利时 瑞士 瑞典 丹麦 挪威 波兰 "
+    "克罗地亚 塞尔维亚 土耳其 俄罗斯 乌克兰 希腊 奥地利 匈牙利 捷克 威尔士 苏格兰 爱尔兰 巴西 阿根廷 乌拉圭 智利 秘鲁 哥伦比亚 "
+    "厄瓜多尔 巴拉圭 墨西哥 美国 加拿大 哥斯达黎加 摩洛哥 突尼斯 埃及 塞内加尔 加纳 尼日利亚 喀麦隆 南非 主队 客队 甲队 乙队 红队 蓝队"
+).split()
+_TEAM_BEFORE = re.compile(rf"(?:{'|'.join(_TEAMS)}|队) ?$")
+_TEAM_AFTER = re.compile(rf" ?(?:{'|'.join(_TEAMS)}|[\u4e00-\u9fff]{{1,4}}队)")
 
 
 _WEAK_SCORE = re.compile(
@@ -96,6 +115,8 @@ def _score_zh(m: re.Match[str]) -> str | None:
         and _WEAK_SCORE.search(before(m, 16))
     ):
         return None  # a time of day
+    if _TEAM_BEFORE.search(before(m, 8)) and _TEAM_AFTER.match(after(m, 8)):
+        return "比".join(chinese.number(part) for part in (m[1], m[2]))
     if _SCORE_BEFORE.search(before(m, 16)) or _SCORE_AFTER.match(after(m, 8)):
         return "比".join(chinese.number(part) for part in (m[1], m[2]))
     return None
@@ -129,6 +150,7 @@ def _fraction_zh(m: re.Match[str]) -> str:
 CHINESE: tuple[Rule, ...] = (
     rule("score", r"<S>(\d{1,3}) ?[-:~] ?(\d{1,3})(?![A-Za-z0-9:]|\.\d)(?!-\d)", _score_zh),
     rule("resolution", r"(?<![A-Za-z0-9.,])(\d{3,4})(?=[pPi](?![A-Za-z0-9]))", lambda m: chinese.spell(m[1])),
+    rule("fraction", r"<S>(?:24/7|7/24)(?![A-Za-z0-9/]|\.\d)", "七乘二十四"),
     rule("fraction", r"<S>(\d{1,9})/(\d{1,9})(?![A-Za-z0-9/]|\.\d)", _fraction_zh),
     rule("ratio", r"<S>\d{1,6}(?:\.\d{1,4})?(?::\d{1,6}(?:\.\d{1,4})?){1,3}(?![\w:]|\.\d)", _ratio_zh),
     rule(

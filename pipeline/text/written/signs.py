@@ -133,10 +133,10 @@ _SPOKEN = {
     "and/or": "and or", "he/she": "he or she", "his/her": "his or her", "s/he": "she or he",
     "Mon.": "monday", "Tue.": "tuesday", "Tues.": "tuesday", "Wed.": "wednesday", "Thu.": "thursday", "Thurs.": "thursday",
     "Fri.": "friday", "Jan.": "january", "Feb.": "february", "Aug.": "august", "Sept.": "september", "Oct.": "october",
-    "Nov.": "november", "Dec.": "december", "pp.": "pages", "WWI": "World War one", "WWII": "World War two",
+    "Nov.": "november", "Dec.": "december", "pp.": "pages", "Ave": "avenue", "Blvd": "boulevard", "ext.": "extension", "Ext.": "extension", "WWI": "World War one", "WWII": "World War two",
 }  # fmt: skip
 # Before a digit only.
-_BEFORE_NUMBER = {"No.": "number", "no.": "number", "Nos.": "numbers", "nos.": "numbers", "p.": "page", "pp.": "pages",
+_BEFORE_NUMBER = {"No.": "number", "NO.": "number", "no.": "number", "Nos.": "numbers", "nos.": "numbers", "p.": "page", "pp.": "pages",
                   "Art.": "article", "ch.": "chapter", "#": "number", "№": "number"}  # fmt: skip
 ABBREVIATIONS = len(_SPOKEN) + len(_BEFORE_NUMBER) + 2  # St. and Dr. have two readings each
 _SENTENCE_STARTERS = (
@@ -247,8 +247,10 @@ OTHER_ENGLISH: tuple[Rule, ...] = (
     rule("math", r"(?<=[\d\ue000]) / (?=[\d\ue000])", "divided by"),
     rule("sign", rf"(?<=[\d\ue000]) ?/ ?({PER_UNIT})(?![A-Za-z0-9])", lambda m: f"per {PER[m[1]][0]}"),
     rule("sign", r"(?<!\w)~ ?(?=[\d\ue000])", "about "),
+    rule("sign", r"(?<=\ue000)/(?=\ue000)", ", "),
     rule("sign", r"(?<=[\d\ue000]) ?/ ?(?=[A-Za-z\ue000])", "per"),
     rule("sign", r"(?<=[A-Za-z])/(?=[A-Za-z])", " slash "),
+    rule("sign", r"(?<=[A-Z]{3})/(?=\ue000)", " "),
     rule("sign", r"(?<=[0-9\ue000])\+(?![\w])", "plus"),
     rule("sign", r"(?<![\w\ue000])#(?=[0-9\ue000])", "number"),
     rule("sign", r"(?<=[Cc])\+\+", "plus plus"),
@@ -260,4 +262,5 @@ OTHER_CHINESE: tuple[Rule, ...] = (
     rule("sign", r"(?<=[元块角次个人米斤克升\ue000])/(?=[\u4e00-\u9fff])", "每"),
     rule("sign", r"(?<=[A-Za-z0-9\u4e00-\u9fff])\+(?=[A-Za-z\u4e00-\u9fff])", "加"),
     rule("sign", r"(?<=[Cc])\+\+", "加加"),
+    rule("sign", r"(?<=[CF])#", " sharp "),
 )

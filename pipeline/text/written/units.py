@@ -15,7 +15,9 @@ class Unit:
 
 
 def _unit(written: str, one: str, chinese: str, many: str = "", close: bool = False) -> Unit:
-    return Unit(tuple(written.split()), (one, many or one + "s"), chinese, close)
+    """A Unit of spellings with spaces between them; a space within one is written "_"."""
+    spellings = tuple(each.replace("_", " ") for each in written.split())
+    return Unit(spellings, (one, many or one + "s"), chinese, close)
 
 
 UNITS = (
@@ -34,14 +36,17 @@ UNITS = (
     _unit("ly", "light year", "光年"),
     # area, volume
     _unit("mm² mm^2", "square millimeter", "平方毫米"),
-    _unit("cm² cm^2", "square centimeter", "平方厘米"),
-    _unit("m² m^2 m2 sqm", "square meter", "平方米"),
-    _unit("km² km^2 km2", "square kilometer", "平方公里"),
-    _unit("ft² ft^2 sqft", "square foot", "平方英尺", "square feet"),
+    _unit("cm² cm^2 sq_cm", "square centimeter", "平方厘米"),
+    _unit("m² m^2 m2 sqm sq_m sq._m", "square meter", "平方米"),
+    _unit("km² km^2 km2 sq_km", "square kilometer", "平方公里"),
+    _unit("ft² ft^2 sqft sq_ft sq._ft", "square foot", "平方英尺", "square feet"),
     _unit("mm³ mm^3", "cubic millimeter", "立方毫米"),
     _unit("cm³ cm^3", "cubic centimeter", "立方厘米"),
     _unit("m³ m^3 m3", "cubic meter", "立方米"),
     _unit("km³", "cubic kilometer", "立方公里"),
+    _unit("sq_mi sqmi", "square mile", "平方英里"),
+    _unit("sq_in", "square inch", "平方英寸", "square inches"),
+    _unit("fl_oz", "fluid ounce", "液量盎司"),
     _unit("ha", "hectare", "公顷"),
     _unit("mL ml ML", "milliliter", "毫升"),
     _unit("cL cl", "centiliter", "厘升"),

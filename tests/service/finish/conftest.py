@@ -1,7 +1,7 @@
 """Speech that the tests of `service.finish` spoil.
 
-speech/*.ogg: sentences spoken by flite 2.2 (voices slt, rms, awb, kal16), 16 kHz, Vorbis; each but `long` is named
-after its last word, which ends in a sound that is easily taken for noise.
+speech/*.ogg: sentences spoken by flite 2.2 (voices slt, rms, awb, kal16), 16 kHz, Vorbis; each but `long` is
+named after its last word, which ends in a sound that is easily taken for noise.
 """
 
 from pathlib import Path

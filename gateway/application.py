@@ -1,0 +1,162 @@
+"""The Ray Serve application: an ingress and its speakers. `serve run gateway.application:build` starts it.
+
+A speaker takes a GPU where there are any, else `cores` cores. Requests for a voice go to a speaker that has it
+(multiplexing), as long as one of them is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Mapping
+
+import ray
+from fastapi import FastAPI
+from ray import serve
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
+from ray.serve.exceptions import BackPressureError, ReplicaUnavailableError
+from ray.serve.handle import DeploymentHandle
+
+from gateway.door import Door
+from gateway.ingress import Gateway
+from gateway.replicas import Item, busy, unbroken
+from gateway.settings import GatewaySettings
+from gateway.speaker import Order, Refused, Speaker
+from gateway.voices import VoiceRecord
+from service.service import Service
+from service.settings import Settings
+
+NAME = "speech"
+MAX_OPEN = 1000  # connections of the ingress
+KNOWN_VOICES = 64  # that a speaker keeps at hand
+HEALTH_SECONDS, STATUS_SECONDS = 10.0, 1.0
+LOST = (ActorDiedError, ActorUnavailableError, RayActorError, ReplicaUnavailableError)
+
+
+@serve.deployment(name="Speaker", health_check_period_s=HEALTH_SECONDS)
+class SpeakerReplica:
+    """A Service behind its door, one per replica."""
+
+    def __init__(self, settings: Settings):
+        service = Service(settings)
+        service.warm_up()
+        self.speaker = Speaker(Door(service))
+        self.records: dict[str, VoiceRecord] = {}
+
+    @serve.multiplexed(max_num_models_per_replica=KNOWN_VOICES)
+    async def voice(self, key: str) -> VoiceRecord:
+        """Have a voice at hand; its key tells the router so."""
+        record = self.records.pop(key)
+        with contextlib.suppress(ValueError):  # the order itself says what is wrong with it
+            await self.speaker.know(record)
+        return record
+
+    async def speak(self, order: Order) -> AsyncIterator[Item]:
+        if key := order.affinity():
+            self.records[key] = order.speaker
+            await self.voice(key)
+            self.records.pop(key, None)
+        async with contextlib.aclosing(self.speaker.speak(order)) as items:
+            async for item in items:
+                yield item
+
+    async def inspect(self, content: bytes) -> dict[str, object] | Refused:
+        return await self.speaker.inspect(content)
+
+    def process(self) -> int:
+        """Its process id, for whoever looks into a machine."""
+        return os.getpid()
+
+    def check_health(self) -> None:
+        if not self.speaker.door.service.healthy():
+            raise RuntimeError("the last synthesis failed, or the device does not answer")
+
+
+class Deployed:
+    """The replicas of the Speaker deployment."""
+
+    def __init__(self, handle: DeploymentHandle, gateway_retried):
+        self.handle, self.retried = handle, gateway_retried
+        self.running_at, self.count = 0.0, 0
+
+    async def speak(self, order: Order) -> AsyncIterator[Item]:
+        handle = self.handle.options(stream=True, method_name="speak", multiplexed_model_id=order.affinity())
+
+        async def once() -> AsyncIterator[Item]:
+            stream = handle.remote(order)
+            over = False
+            try:
+                async for item in stream:
+                    yield item
+                over = True
+            except BackPressureError as e:
+                raise busy(e.num_queued_requests) from e
+            finally:
+                if not over:
+                    stream.cancel()
+
+        async with contextlib.aclosing(unbroken(once, LOST, self.retried)) as items:
+            async for item in items:
+                yield item
+
+    async def inspect(self, content: bytes) -> dict[str, object] | Refused:
+        try:
+            return await self.handle.inspect.remote(content)
+        except BackPressureError as e:
+            raise busy(e.num_queued_requests) from e
+
+    async def running(self) -> int:
+        """Asked of the controller, at most once a second."""
+        now = asyncio.get_running_loop().time()
+        if now - self.running_at > STATUS_SECONDS:
+            self.running_at, self.count = now, await asyncio.to_thread(running_speakers)
+        return self.count
+
+
+def running_speakers() -> int:
+    deployments = serve.status().applications[NAME].deployments
+    return sum(
+        count
+        for state, count in deployments["Speaker"].replica_states.items()
+        if str(state).endswith("RUNNING")
+    )
+
+
+@serve.deployment(name="Gateway", max_ongoing_requests=MAX_OPEN, ray_actor_options={"num_cpus": 0})
+@serve.ingress()
+class Ingress:
+    def __init__(self, settings: GatewaySettings, model: str, speakers: DeploymentHandle):
+        replicas = Deployed(speakers, lambda: self.gateway.measures.retries.inc())
+        self.gateway = Gateway(settings, model, replicas)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return self.gateway.application()
+
+    async def drain(self, seconds: float) -> bool:
+        return await self.gateway.drain(seconds)
+
+
+def application(gateway: GatewaySettings, settings: Settings, gpus: bool) -> serve.Application:
+    """The application of these settings; gpus: a speaker takes one."""
+    scale: dict[str, object] = {"num_replicas": gateway.replicas}
+    if gateway.most_replicas > gateway.replicas:
+        bounds = {"min_replicas": gateway.replicas, "max_replicas": gateway.most_replicas}
+        scale = {"autoscaling_config": {**bounds, "target_ongoing_requests": Door.slots + 1}}
+    speakers = SpeakerReplica.options(
+        max_ongoing_requests=Door.slots,
+        max_queued_requests=gateway.queue * gateway.most_replicas,
+        graceful_shutdown_timeout_s=gateway.drain,
+        ray_actor_options={"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": gateway.cores},
+        **scale,
+    ).bind(settings)
+    return Ingress.bind(gateway, settings.model, speakers)
+
+
+def build(arguments: Mapping[str, str]) -> serve.Application:
+    """For `serve run` and a KubeRay RayService: `args` are the variables, and come before the environment."""
+    environment = {**os.environ, **{name: str(value) for name, value in arguments.items()}}
+    gpus = ray.cluster_resources().get("GPU", 0) > 0
+    threads = None if gpus else GatewaySettings.read(environment).cores
+    settings = Settings.read(environment, threads=threads)
+    return application(GatewaySettings.read(environment), settings, gpus)

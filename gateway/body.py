@@ -1,0 +1,179 @@
+"""What `POST /v1/audio/speech` may say: the OpenAI API's fields, and the service's further inputs by their own names.
+
+`input` is the service's text, `instructions` its emotion_text; `voice` names a voice of the library.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.formats import RESPONSE_FORMATS
+from gateway.problem import Problem, refused
+from pipeline.text.markup import Turn, split_markup
+from pipeline.text.turns import as_markup
+from service.audio_output.encode import FORMATS
+from service.request import Request
+
+STREAM_FORMATS = ("audio", "sse")
+ALIASES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")  # names that clients come with; there is one model here
+RENAMED = {"text": "input", "emotion_text": "instructions", "output_format": "response_format"}
+OWN = ("model", "voice", "response_format", "stream_format")
+FILES = ("speaker", "emotion_audio")
+NOT_HERE = {"text", "voices", "output_format", *FILES}
+FIELDS = frozenset(field.name for field in dataclasses.fields(Request)) - NOT_HERE
+KNOWN = frozenset({*OWN, *FILES, *FIELDS, *RENAMED.values()})
+WHOLE = ("loudness", "return_voice", "receipt", "subtitles")  # need the end before the beginning
+QUICK_START_TOKENS = 60
+MAX_NAME = 64
+NOWHERE = Path("speaker")  # stands for files that the speaker's own process will have
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file of the request: its content, or the https URL that has it."""
+
+    content: bytes = b""
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it came in. inputs: of `Request`, checked, with a seed, without files; voice: of the library, None
+    where speaker is given; names: the voices that the text's markup asks for; whole: it cannot be streamed."""
+
+    inputs: Mapping[str, object]
+    voice: str | None
+    speaker: Upload | None
+    emotion_audio: Upload | None
+    names: tuple[str, ...]
+    format: str
+    sse: bool
+    whole: bool
+    packed: bool
+
+
+def read_body(body: bytes, models: frozenset[str]) -> Asked:
+    """Raises Problem for anything that the service would refuse, before it has to."""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as e:
+        raise Problem(400, f"the body is not JSON: {str(e)[:80]}", code="invalid_json") from e
+    if not isinstance(content, dict):
+        raise Problem(400, "the body is not a JSON object", code="invalid_json")
+    content = {name: value for name, value in content.items() if value is not None}
+    if unknown := sorted(set(content) - KNOWN):
+        named = ", ".join(unknown)[:80]
+        raise Problem(
+            400, f"unknown parameter {named!r}", param=unknown[0][:MAX_NAME], code="unknown_parameter"
+        )
+    check_model(content.get("model"), models)
+    format = one_of(content, "response_format", RESPONSE_FORMATS, "mp3")
+    sse = one_of(content, "stream_format", STREAM_FORMATS, "audio") == "sse"
+    speaker, emotion = (upload(content[name], name) if name in content else None for name in FILES)
+    voice = None if speaker else voice_name(content.get("voice"))
+    inputs = checked(content, format, emotion is not None)
+    packed = bool(inputs["return_voice"] or inputs["receipt"] or inputs["subtitles"] != "none")
+    if packed and (sse or format not in FORMATS):
+        raise Problem(
+            400,
+            f"return_voice, receipt and subtitles make a ZIP file; allowed with it: stream_format audio, "
+            f"response_format {', '.join(name for name in RESPONSE_FORMATS if name in FORMATS)}",
+            param="stream_format" if sse else "response_format",
+            code="invalid_value",
+        )
+    whole = packed or inputs["loudness"] is not None
+    return Asked(inputs, voice, speaker, emotion, spoken_by(inputs["text"]), format, sse, whole, packed)
+
+
+def check_model(value: object, models: frozenset[str]) -> None:
+    if value is not None and value not in (*models, *ALIASES):
+        allowed = ", ".join(sorted(models))
+        raise Problem(
+            404, f"the model {str(value)[:MAX_NAME]!r} does not exist; allowed: {allowed}", param="model",
+            code="model_not_found",
+        )  # fmt: skip
+
+
+def one_of(content: Mapping[str, object], name: str, allowed: tuple[str, ...], default: str) -> str:
+    value = content.get(name, default)
+    if not isinstance(value, str) or value not in allowed:
+        raise Problem(
+            400,
+            f"{name} is {str(value)[:40]!r}; allowed: {', '.join(allowed)}",
+            param=name,
+            code="invalid_value",
+        )
+    return value
+
+
+def voice_name(value: object) -> str:
+    """A name, or the API's object of an id."""
+    if isinstance(value, dict):
+        value = value.get("id")
+    if not isinstance(value, str) or not value:
+        raise Problem(
+            400, "voice is missing; name a voice of the library, or give a clip as speaker", param="voice",
+            code="missing_required_parameter",
+        )  # fmt: skip
+    return value
+
+
+def upload(value: object, name: str) -> Upload:
+    """A data URI's content, or an https URL as it stands."""
+    if isinstance(value, str) and value.startswith("data:"):
+        head, comma, data = value.partition(",")
+        try:
+            if comma and head.endswith(";base64"):
+                return Upload(base64.b64decode(data, validate=True))
+        except binascii.Error:
+            pass
+    elif isinstance(value, str) and value.startswith("https://"):
+        return Upload(url=value)
+    raise Problem(
+        400,
+        f"{name} is not a file; allowed: a data URI in base64, or an https URL",
+        param=name,
+        code="invalid_value",
+    )
+
+
+def checked(content: Mapping[str, object], format: str, has_emotion: bool) -> dict[str, object]:
+    """The inputs of the service, all of them, without files."""
+    inputs = {name: content[name] for name in FIELDS if name in content}
+    inputs["emotion_text"] = content.get("instructions", content.get("emotion_text"))
+    inputs["output_format"] = format if format in FORMATS else "wav"
+    text = content.get("input")
+    if text is None:
+        raise Problem(
+            400, "input is missing; give the text to speak", param="input", code="missing_required_parameter"
+        )
+    names = frozenset({*FIELDS, "text", "output_format"})
+    try:
+        request = Request(
+            **({"quick_start_tokens": QUICK_START_TOKENS} | inputs),
+            text=text,
+            speaker=NOWHERE,
+            emotion_audio=NOWHERE if has_emotion else None,
+        ).checked()
+    except ValueError as e:
+        raise refused(e, names, RENAMED) from e
+    return {
+        field.name: getattr(request, field.name)
+        for field in dataclasses.fields(request)
+        if field.name not in ("voices", *FILES)
+    }
+
+
+def spoken_by(text: object) -> tuple[str, ...]:
+    """The voices that a text's markup asks for. Raises Problem for markup that cannot be read."""
+    try:
+        parts = split_markup(as_markup(text))
+    except ValueError as e:
+        raise Problem(400, " ".join(str(e).split()), param="input", code="invalid_value") from e
+    return tuple(dict.fromkeys(part.voice for part in parts if isinstance(part, Turn)))
