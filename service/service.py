@@ -22,11 +22,13 @@ from pipeline.deterministic import tone
 from pipeline.model import load_model
 from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.text.glossary import Glossary
-from pipeline.text.normalize import TextNormalizer
+from pipeline.text.multilingual import is_multilingual
+from pipeline.text.normalize import WITH_GRAMMAR, TextNormalizer
 from pipeline.text.prepare import TextSegment
 from pipeline.text.script import prepare_script
-from pipeline.text.tokenize import Tokenizer
+from pipeline.text.tagged import analyser
 from pipeline.text.turns import as_markup
+from pipeline.text.vocabulary import load_tokenizer
 from pipeline.timing import OnProgress, Stopwatch, Watch, both, no_progress
 from service.budget import Budget
 from service.cast import cast_of, emotion_of, speaker_of
@@ -66,14 +68,18 @@ class Service:
         with locate(self.settings.model, features) as source:
             logger.info("model %s: %s", source.config.name, source.config.description)
             self.model = load_model(source.directory, source.config, device, self.settings.precision)
-            self.tokenizer = Tokenizer(source.directory / "bpe.model")
+            config = source.config
+            self.tokenizer = load_tokenizer(
+                source.directory / config.vocabulary, config.gpt.number_text_tokens
+            )
+            if "ja" in config.languages:
+                analyser()  # now, lest it be missing at the first request
             glossary = source.directory / "glossary.yaml"
             self.glossary = Glossary.from_file(glossary) if glossary.is_file() else Glossary()
             has_denoiser = "denoise" in features and denoiser_available(source.directory)
             denoiser = Denoiser(source.directory, device) if has_denoiser else None
             has_reader = "emotion_text" in features and EmotionReader.available(source.directory)
             reader = EmotionReader(source.directory, source.config.emotion, device) if has_reader else None
-        self.check_vocabulary()
         self.synthesizer = Synthesizer(self.model)
         self.references = References(self.model, denoiser)
         self.emotions = Emotions(self.model, self.references, reader)
@@ -90,15 +96,10 @@ class Service:
             self.setup["setup.seconds"],
         )
 
-    def check_vocabulary(self) -> None:
-        pieces, room = self.tokenizer.vocabulary_size, self.model.config.gpt.number_text_tokens
-        if pieces > room:
-            raise ValueError(f"bpe.model has {pieces} pieces; the GPT has text embeddings for {room}")
-
     def warm_up(self) -> None:
         """One short request through everything that is loaded, which leaves nothing behind: so that the first
         request pays for no first use, and imports nothing."""
-        TextNormalizer().warm_up()
+        self.normalizer(Glossary()).warm_up()
         with tempfile.TemporaryDirectory(prefix="indextts-") as folder:
             path = Path(folder) / "warm-up.wav"
             write_wav(path, tone("warm-up", WARM_UP_SECONDS, WARM_UP_RATE)[0], WARM_UP_RATE)
@@ -149,7 +150,7 @@ class Service:
         request = dataclasses.replace(request, text=as_markup(request.text))
         options = request.synthesis(self.model.config.synthesis)
         with watch.stage("text"):
-            normalizer = TextNormalizer(self.glossary.merged(request.terms()))
+            normalizer = self.normalizer(self.glossary.merged(request.terms()))
             script = prepare_script(
                 request.text,
                 normalizer,
@@ -175,6 +176,13 @@ class Service:
         with watch.stage("emotion"):
             vector = self.emotions.vector(emotion_of(request, emotion), reference.voice, watch.progress)
         return reference, Delivery(reference.voice, vector, options)
+
+    def normalizer(self, glossary: Glossary) -> TextNormalizer:
+        """Reads a text as the model wants it."""
+        config = self.model.config
+        # a model of one language may be sent another's letters, and reads them as the grammar of both would
+        languages = config.languages if len(config.languages) > 1 else WITH_GRAMMAR
+        return TextNormalizer(glossary, languages, annotated=is_multilingual(config.vocabulary))
 
     def language(self, asked: str) -> str:
         """How to read a text: as asked, if the model speaks that; its only language where it has one."""

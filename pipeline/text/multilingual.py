@@ -105,6 +105,11 @@ class MultilingualTokenizer:
         return self.encode(prefix(language) + text)
 
 
+def is_multilingual(vocabulary: str | Path) -> bool:
+    """Whether a vocabulary file is of this kind, by its name."""
+    return Path(vocabulary).suffix == SUFFIX
+
+
 def prefix(language: str) -> str:
     """What stands before every segment."""
     return f"<|{language.lower()}|> "

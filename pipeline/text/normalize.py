@@ -4,12 +4,15 @@ import functools
 import logging
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.text.aligned import Aligned
 from pipeline.text.characters import IDEOGRAPHS, cleaned, has_ideograph, mapped_after, mapped_before
-from pipeline.text.glossary import LANGUAGES, Glossary
+from pipeline.text.annotations import KIND, Note, beside_annotations, find_annotations
+from pipeline.text.glossary import Glossary
+from pipeline.text.languages import detect
 from pipeline.text.pinyin import has_pinyin, pinyin_forms, spell_pinyin
 from pipeline.text.plain import strip_markup
 from pipeline.text.written.addresses import is_email
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WITH_GRAMMAR = ("zh", "en")  # languages that wetext has grammars of
+_SPACED = ("en", "es", "ar")  # that write spaces between words
 _LATIN_LETTER = re.compile(r"[A-Za-zÀ-ÖØ-öø-ɏ]")
 # What no kind has claimed and is neither a letter nor a mark goes to the grammar, with the word it stands in.
 _UNCLAIMED = re.compile(r"[^\W_A-Za-zÀ-ɏ]*[^\w\s.,!?'…:;()，；。！？、·~*|_/+=<>^\"\\#%&@-][^\W_A-Za-zÀ-ɏ]*")
@@ -46,6 +51,7 @@ class Reading:
     forms: tuple[Form, ...]
     language: str
     lost: tuple[tuple[int, str], ...] = ()  # place in the written text, sign
+    notes: tuple[Note, ...] = ()  # in the written text's places
 
     @property
     def spoken(self) -> str:
@@ -76,13 +82,21 @@ def _is_formula(text: str) -> bool:
 class TextNormalizer:
     """Makes text speakable: written forms by their kinds, with an optional glossary that overrules them all."""
 
-    def __init__(self, glossary: Glossary | None = None) -> None:
+    def __init__(
+        self,
+        glossary: Glossary | None = None,
+        languages: Sequence[str] = WITH_GRAMMAR,
+        annotated: bool = False,
+    ) -> None:
+        """`languages`: those that are spoken. `annotated`: `<word|PRONUNCIATION>` and special tokens are read."""
         self.glossary = glossary or Glossary()
+        self.languages, self.annotated = tuple(languages), annotated
 
     def warm_up(self) -> None:
         """Load the grammars and number words now (about 0.6 s); otherwise the first text that needs them does."""
-        for language in LANGUAGES:
-            _grammar(language)
+        for language in self.languages:
+            if language in WITH_GRAMMAR:
+                _grammar(language)
             self.normalize("5 ∮", language)
 
     def normalize(self, text: str, language: str = "auto") -> str:
@@ -90,41 +104,64 @@ class TextNormalizer:
         return self.read(text, language).spoken
 
     def language(self, text: str) -> str:
-        """`detect_language`, of `text` without its markup."""
-        return detect_language(mapped_before(strip_markup(cleaned(text))).text)
+        """The language of `text` without its markup."""
+        return self._detected(mapped_before(strip_markup(cleaned(text))).text)
+
+    def _detected(self, plain: str) -> str:
+        if len(self.languages) == 1:
+            return self.languages[0]
+        if set(self.languages) == set(WITH_GRAMMAR):
+            return detect_language(plain)
+        return detect(beside_annotations(plain) if self.annotated else plain, self.languages)
 
     def read(self, text: str, language: str = "auto") -> Reading:
         """`text` as it is to be spoken, aligned to the text as written.
 
-        `language` is "zh", "en" or "auto" (`detect_language`). Takes time linear in the text.
+        `language` is one of those that are spoken, or "auto". Takes time linear in the text.
         Raises ValueError if `text` is not a string or `language` is unknown.
         """
         if not isinstance(text, str):
             raise ValueError(f"the text is of type {type(text).__name__}; it must be a string")
-        if language not in ("auto", *LANGUAGES):
-            raise ValueError(f"language is {language!r}; allowed: auto, zh, en")
+        if language not in ("auto", *self.languages):
+            raise ValueError(f"language is {language!r}; allowed: auto, {', '.join(self.languages)}")
         plain = mapped_before(strip_markup(cleaned(text)))
         if language == "auto":
-            language = detect_language(plain.text)
-        forms = self._forms(plain.text, language)
-        spoken, protected = _compose(plain, forms, language)
-        after = _after(spoken, protected, language)
+            language = self._detected(plain.text)
+        annotations, notes = find_annotations(plain.text) if self.annotated else ([], [])
+        grammar = self._grammar(plain.text, language)
+        forms = self._forms(plain.text, grammar, annotations)
+        spoken, protected = _compose(plain, forms, grammar)
+        after = _after(spoken, protected, grammar)
         lost = _lost(text, plain, forms)
         places = [
             Form(*plain.written(form.start, form.end), form.kind, form.spoken)
             for form in forms
             if form.kind != "to"
         ]
-        return Reading(text, after, tuple(places), language, lost)
+        told = tuple(Note(plain.written(note.place, note.place + 1)[0], note.text) for note in notes)
+        return Reading(text, after, tuple(places), language, lost, told)
 
-    def _forms(self, text: str, language: str) -> list[Form]:
-        forms = [
+    def _grammar(self, plain: str, language: str) -> str:
+        """By which language's rules a text is read; with language tags one can be asked for that the text is not in."""
+        if self.annotated and language == "zh" and "en" in self.languages:
+            beside = beside_annotations(plain)
+            return "en" if _LATIN_LETTER.search(beside) and not has_ideograph(beside) else language
+        return language
+
+    def _forms(self, text: str, language: str, annotations: list[Form]) -> list[Form]:
+        text = masked(text, annotations)
+        forms = annotations + [
             Form(start, end, "glossary", spell_pinyin(reading))
             for start, end, reading in self.glossary.find(text, language)
+            if CLAIMED not in text[start:end]
         ]
+        forms.sort(key=lambda form: form.start)
         text = masked(text, forms)
         if language == "zh":
-            found = [Form(start, end, "pinyin", spelled) for start, end, spelled in pinyin_forms(text)]
+            found = [
+                Form(start, end, "pinyin", text[start:end] if self.annotated else spelled)
+                for start, end, spelled in pinyin_forms(text)
+            ]
             forms, text = forms + found, masked(text, found)
         found = find_forms(text, RULES[language])
         text = masked(text, found)
@@ -163,7 +200,7 @@ def _compose(plain: Aligned, forms: list[Form], language: str) -> tuple[Aligned,
         if not adjacent and _run_on(spoken[-1:], following, language):
             spoken += " "
         edits.append((form.start, form.end, spoken))
-        if form.kind == "glossary":
+        if form.kind in ("glossary", KIND) and spoken:
             protected.append((form.start + shift, form.start + shift + len(spoken)))
         shift += len(spoken) - (form.end - form.start)
     return plain.edited(edits), protected
@@ -173,9 +210,9 @@ def _run_on(left: str, right: str, language: str) -> bool:
     """Whether two words would become one."""
     if not (left.isalnum() and right.isalnum()):
         return False
-    if language == "en":
+    if language in _SPACED:
         return True
-    # between Chinese there are no spaces; a digit of a glossary reading stays as it is
+    # between Chinese or Japanese there are no spaces; a digit of a glossary reading stays as it is
     return bool(_LATIN_LETTER.match(left) and _LATIN_LETTER.match(right))
 
 
@@ -217,6 +254,8 @@ def _unclaimed(text: str, language: str) -> list[Form]:
     """The grammar's readings of words with signs that no kind knows."""
     forms = []
     asked: set[str] = set()
+    if language not in WITH_GRAMMAR:
+        return []
     for match in _UNCLAIMED.finditer(text):
         word = match[0]
         if CLAIMED in word or len(word) > _LONGEST_UNCLAIMED or re.fullmatch(f"[{IDEOGRAPHS}]*", word):
