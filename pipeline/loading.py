@@ -25,6 +25,7 @@ from pipeline.checkpoints import Checkpoint, Section
 from pipeline.state_dict import (
     CheckpointError,
     fold_weight_norm,
+    left_out,
     listing,
     select_section,
     strip_prefix,
@@ -78,13 +79,8 @@ def read_checkpoint(directory: Path, checkpoint: Checkpoint) -> dict[str, State]
     if not path.is_file():
         raise CheckpointError(f"missing file {checkpoint.file} in {directory}")
     content = unpickle(path)
-    used = {section.path[0] for section in checkpoint.sections.values() if section.path}
-    if used and isinstance(content, Mapping) and used <= set(content) and len(content) > len(used):
-        logger.info(
-            "%s: entries not used: %s",
-            checkpoint.file,
-            listing([str(key) for key in content if key not in used]),
-        )
+    if unused := left_out(content, checkpoint.sections.values()):
+        logger.info("%s: entries not used: %s", checkpoint.file, listing(unused))
     return {
         name: State(select_section(content, section, checkpoint.file), checkpoint.file, section, own=False)
         for name, section in checkpoint.sections.items()
