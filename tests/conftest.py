@@ -21,6 +21,7 @@ hypothesis.settings.load_profile("patient")
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
+VOCABULARY_25 = ROOT / "models" / "mini25" / load_config("mini25").vocabulary
 MODELS = ("mini", "tiny-en")  # that ship with this repository
 
 

@@ -69,7 +69,7 @@ def cardinal(digits: str) -> str:
     if (len(digits) > 1 and digits[0] == "0") or len(digits) > LONGEST_CARDINAL:
         return spell(digits)
     words = num2words(int(digits), lang="es")
-    return re.sub(r"veintiuno (?=mil|millones)", "veintiún ", re.sub(r"uno (?=mil\b|millones|billones)", "un ", words))
+    return re.sub(r"(veinti)?uno (?=mil\b|millones|billones)", lambda m: "veintiún " if m[1] else "un ", words)
 
 
 def number(written: str) -> str:
