@@ -193,10 +193,15 @@ def stages(
     return found
 
 
+def code_rate(config: ModelConfig) -> float:
+    """Codes a second of audio."""
+    return config.audio.sample_rate / config.audio.hop_length / config.s2mel.regulator.frames_per_code
+
+
 def chain(found: Mapping[str, Seconds], config: ModelConfig, beams: str, steps: int, frames: int) -> Seconds:
     """Seconds of all three stages for a second of audio. The flow's share depends on the reference and the length."""
     audio = frames * config.audio.hop_length / config.audio.sample_rate
-    rate = config.audio.sample_rate / config.audio.hop_length / config.s2mel.regulator.frames_per_code
+    rate = code_rate(config)
     return {
         name: rate * found[beams][name] + steps * found["flow"][name] / audio + found["vocoder"][name]
         for name in CONTENDERS
