@@ -19,16 +19,18 @@ from pipeline.model import MODULES
 from pipeline.precision import apply_precision
 
 SPREAD = 0.02  # standard deviation of the weights
+DRAWN = 1_000_003  # values, repeated: drawing all would take longer than what is measured
 
 
 def random_gpt(config: ModelConfig, precision: str) -> UnifiedVoice:
     """The GPT of a model with weights drawn at random."""
     with NoInitialValues():
         gpt = MODULES["gpt", ""](config)
-    generator = torch.Generator().manual_seed(0)
+    values = SPREAD * torch.randn(DRAWN, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for parameter in gpt.parameters():
-            parameter.normal_(0, SPREAD, generator=generator)
+            for part in parameter.view(-1).split(DRAWN):
+                part.copy_(values[: len(part)])
     gpt = gpt.eval().requires_grad_(False)
     apply_precision(precision, "gpt", gpt, mapped=False)
     gpt.mel_head = ShiftedHead(gpt.mel_head, config.gpt.stop_mel_token, NEVER)

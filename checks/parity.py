@@ -66,7 +66,9 @@ def _compare(name: str, ours: Tensor, golden: np.ndarray, limit: float) -> Line:
 
 def size_of(golden: Golden) -> str:
     """The name in SIZES of the size that golden values are of."""
-    full = golden["gpt.merged_emotion"].shape[-1] * (8 if "gpt.speaker_row" in golden else 1) >= PUBLISHED_WIDTH
+    full = (
+        golden["gpt.merged_emotion"].shape[-1] * (8 if "gpt.speaker_row" in golden else 1) >= PUBLISHED_WIDTH
+    )
     return ("full" if full else "mini") + ("25" if "gpt.speaker_row" in golden else "")
 
 
@@ -87,7 +89,11 @@ def golden_config(size: Size, directory: Path) -> ModelConfig:
 
 
 def run(
-    golden_file: Path, tag: str, size_name: str | None, report: Callable[[Line], None], precision: str = "exact"
+    golden_file: Path,
+    tag: str,
+    size_name: str | None,
+    report: Callable[[Line], None],
+    precision: str = "exact",
 ) -> bool:
     """Compare everything in `golden_file`; True when nothing is over its limit and nothing is left out. Only `exact`
     has limits. Without a size, the one the values are of."""

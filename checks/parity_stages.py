@@ -164,11 +164,7 @@ def front_end(chain: Chain) -> Iterator[tuple[str, Tensor] | Heard]:
         return
     stats = tables(config)["semantic_stats"]
     semantic = SemanticEncoder(
-        config.semantic,
-        chain.make("semantic"),
-        stats["mean"],
-        stats["var"],
-        config.reference.sample_rate,
+        config.semantic, chain.make("semantic"), stats["mean"], stats["var"], config.reference.sample_rate
     )
     inputs, mask = semantic.input_features(wave_16k[0].numpy())
     features = semantic(wave_16k)
@@ -307,7 +303,9 @@ def s2mel(chain: Chain, heard: Heard, reference: Tensor, content: Tensor) -> Val
             target = mel_of(dit, chain, heard, conditions, steps)
             yield f"s2mel.mel_{steps}_steps", target
     if "length.codes" in chain.golden:
-        pairs = zip(chain.golden["length.codes"].tolist(), chain.golden["length.factors"].tolist(), strict=True)
+        pairs = zip(
+            chain.golden["length.codes"].tolist(), chain.golden["length.factors"].tolist(), strict=True
+        )
         lengths = [target_frames(count, config.s2mel.regulator, factor) for count, factor in pairs]
         yield "length.frames", torch.tensor(lengths)
     vocoder = chain.make("vocoder")

@@ -174,7 +174,9 @@ def load_network(directory: Path, recipe: Recipe) -> nn.Module:
     name = (pointer.read_text(encoding="utf-8", errors="replace").splitlines() or [""])[0].strip()
     if not name or Path(name).name != name:
         raise CheckpointError(f"{POINTER} names '{name}', allowed is the name of a file beside it")
-    state = read_checkpoint(directory, Checkpoint(name, {"": Section(path=("model",), optional_path=True)}))[""]
+    state = read_checkpoint(directory, Checkpoint(name, {"": Section(path=("model",), optional_path=True)}))[
+        ""
+    ]
     network = MaskNetwork(recipe)  # not on meta: it computes constants and caches as it is made
     constants, wanted = {}, {}
     for key, tensor in network.state_dict().items():

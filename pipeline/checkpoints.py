@@ -76,8 +76,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
         },
     ),
     "codec": Checkpoint(
-        "semantic_codec/model.safetensors",
-        {"": Section(unused=(r"decoder\.",), weight_norm=_WEIGHT_NORM_VQ)},
+        "semantic_codec/model.safetensors", {"": Section(unused=(r"decoder\.",), weight_norm=_WEIGHT_NORM_VQ)}
     ),
     "speaker": Checkpoint("campplus_cn_common.bin"),
     "vocoder": Checkpoint(

@@ -166,7 +166,9 @@ def test_the_image_of_indextts25_has_its_packages_and_is_else_the_same(cog_build
     assert newer["build"].pop("run") == [*cog_build["build"]["run"], f"pip install {' '.join(listed)}"]
     assert newer["build"] == {key: value for key, value in cog_build["build"].items() if key != "run"}
     assert newer["environment"][0] == cog_build["environment"][0] + ".5" == "INDEXTTS_MODEL=indextts2.5"
-    assert newer["environment"][1:] == cog_build["environment"][1:] and newer["predict"] == cog_build["predict"]
+    assert (
+        newer["environment"][1:] == cog_build["environment"][1:] and newer["predict"] == cog_build["predict"]
+    )
 
 
 def test_cog_installs_what_is_listed_without_dependencies(cog_build):

@@ -147,12 +147,18 @@ class UnifiedVoice(nn.Module):
     the GPT knows of the speaker."""
 
     def __init__(
-        self, config: GPTConfig, feature_size: int, with_text_head: bool = False, style_size: int | None = None
+        self,
+        config: GPTConfig,
+        feature_size: int,
+        with_text_head: bool = False,
+        style_size: int | None = None,
     ):
         super().__init__()
         width = config.model_dim
         self.config = config
         if config.speaker is None:
+            if style_size is None:
+                raise ValueError("the GPT knows a speaker by its style, so style_size is needed")
             self.spk_emb_proj = nn.Linear(style_size, width)
         else:
             self.conditioning_encoder = Conformer(config.speaker, feature_size)

@@ -21,10 +21,39 @@ _TOKEN = re.compile(r"<\|([A-Za-z0-9_/.]{1,24})\|>")
 _LEFT_OVER = re.compile(r"<\||\|>")
 _KANA = re.compile(r"[\u3040-\u30ff]+")
 _SYLLABLE = re.compile(r"([A-ZÜ]{1,6})[1-5]")
-_VOWELS = frozenset("AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split())
-_CONSONANTS = frozenset("B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split())
+_VOWELS = frozenset(
+    ["AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"]
+)
+_CONSONANTS = frozenset(
+    [
+        "B",
+        "CH",
+        "D",
+        "DH",
+        "F",
+        "G",
+        "HH",
+        "JH",
+        "K",
+        "L",
+        "M",
+        "N",
+        "NG",
+        "P",
+        "R",
+        "S",
+        "SH",
+        "T",
+        "TH",
+        "V",
+        "W",
+        "Y",
+        "Z",
+        "ZH",
+    ]
+)
 _ONE_LETTER = frozenset("aeo")  # syllables that are no pinyin in plain text
-PINYIN_TOKEN, PHONES_TOKEN = "<|SPECIAL_TOKEN_2|>", "<|SPECIAL_TOKEN_1|>"  # noqa: S105
+PINYIN_TOKEN, PHONES_TOKEN = "<|SPECIAL_TOKEN_2|>", "<|SPECIAL_TOKEN_1|>"
 # What a user may write: not the tokens that start or end a text or tell its language.
 _ALLOWED = {name.lower(): name for name in SPECIAL_TOKENS[2 + TAGGED :]}
 _SHOWN = 40  # characters of a pronunciation in a note
@@ -64,7 +93,9 @@ def find_annotations(text: str) -> tuple[list[Form], list[Note]]:
             add(*match.span(), spoken)
         else:
             shown = match[2].strip()[:_SHOWN]
-            leave_word(match, f"the pronunciation '{shown}' of '{match[1]}' is unknown: it is read as written")
+            leave_word(
+                match, f"the pronunciation '{shown}' of '{match[1]}' is unknown: it is read as written"
+            )
     for match in _OPEN.finditer(text):
         if not any(taken[match.start() : match.end()]):
             leave_word(match, f"the annotation of '{match[1]}' is not closed: it is read as written")

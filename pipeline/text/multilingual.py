@@ -14,21 +14,147 @@ from pathlib import Path
 
 SUFFIX = ".tiktoken"
 # Whisper's languages in its order, then those of CosyVoice; the index is the row of the GPT's language embedding.
-LANGUAGES = (
-    "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
-    "cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am "
-    "yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue minnan wuyu dialect zh/en en/zh common"
-).split()
+LANGUAGES = [
+    "en",
+    "zh",
+    "de",
+    "es",
+    "ru",
+    "ko",
+    "fr",
+    "ja",
+    "pt",
+    "tr",
+    "pl",
+    "ca",
+    "nl",
+    "ar",
+    "sv",
+    "it",
+    "id",
+    "hi",
+    "fi",
+    "vi",
+    "he",
+    "uk",
+    "el",
+    "ms",
+    "cs",
+    "ro",
+    "da",
+    "hu",
+    "ta",
+    "no",
+    "th",
+    "ur",
+    "hr",
+    "bg",
+    "lt",
+    "la",
+    "mi",
+    "ml",
+    "cy",
+    "sk",
+    "te",
+    "fa",
+    "lv",
+    "bn",
+    "sr",
+    "az",
+    "sl",
+    "kn",
+    "et",
+    "mk",
+    "br",
+    "eu",
+    "is",
+    "hy",
+    "ne",
+    "mn",
+    "bs",
+    "kk",
+    "sq",
+    "sw",
+    "gl",
+    "mr",
+    "pa",
+    "si",
+    "km",
+    "sn",
+    "yo",
+    "so",
+    "af",
+    "oc",
+    "ka",
+    "be",
+    "tg",
+    "sd",
+    "gu",
+    "am",
+    "yi",
+    "lo",
+    "uz",
+    "fo",
+    "ht",
+    "ps",
+    "tk",
+    "nn",
+    "mt",
+    "sa",
+    "lb",
+    "my",
+    "bo",
+    "tl",
+    "mg",
+    "as",
+    "tt",
+    "haw",
+    "ln",
+    "ha",
+    "ba",
+    "jw",
+    "su",
+    "yue",
+    "minnan",
+    "wuyu",
+    "dialect",
+    "zh/en",
+    "en/zh",
+    "common",
+]
 LANGUAGE_ROWS = {name: row for row, name in enumerate(LANGUAGES)}
 OTHER = "common"  # of a tag that is none of them
 TAGGED = 99  # of the languages have a token: the first
 SPECIAL_TOKENS = (
-    "endoftext startoftranscript".split()
+    ["endoftext", "startoftranscript"]
     + LANGUAGES[:TAGGED]
-    + "ASR AED SER Speech /Speech BGM /BGM Laughter /Laughter Applause /Applause".split()
-    + "HAPPY SAD ANGRY NEUTRAL translate transcribe startoflm startofprev nospeech notimestamps".split()
+    + [
+        "ASR",
+        "AED",
+        "SER",
+        "Speech",
+        "/Speech",
+        "BGM",
+        "/BGM",
+        "Laughter",
+        "/Laughter",
+        "Applause",
+        "/Applause",
+    ]
+    + [
+        "HAPPY",
+        "SAD",
+        "ANGRY",
+        "NEUTRAL",
+        "translate",
+        "transcribe",
+        "startoflm",
+        "startofprev",
+        "nospeech",
+        "notimestamps",
+    ]
     + [f"SPECIAL_TOKEN_{index}" for index in range(1, 31)]
-    + [f"TTS/{name}" for name in "B O Q A CO CL H".split()]
+    + [f"TTS/{name}" for name in ["B", "O", "Q", "A", "CO", "CL", "H"]]
     + [f"TTS/SP{index:02d}" for index in range(1, 14)]
     + [f"{index * 0.02:.2f}" for index in range(1501)]
 )
@@ -66,7 +192,9 @@ def read_ranks(path: Path) -> dict[bytes, int]:
         except (ValueError, binascii.Error) as error:
             raise ValueError(f"{path.name} line {number} is no token in base64 and its rank") from error
     if len(ranks) < len(lines) or sorted(ranks.values()) != list(range(len(lines))):
-        raise ValueError(f"{path.name}: its {len(lines):,} tokens are not ranked 0, 1, 2 … without gap or double")
+        raise ValueError(
+            f"{path.name}: its {len(lines):,} tokens are not ranked 0, 1, 2 … without gap or double"
+        )
     if {token[0] for token, rank in ranks.items() if rank < BYTES and len(token) == 1} != set(range(BYTES)):
         raise ValueError(f"{path.name}: its first {BYTES} tokens are not the single bytes")
     return ranks
@@ -82,7 +210,9 @@ class MultilingualTokenizer:
         try:
             import tiktoken  # on first use: the other model does without it
         except ImportError as error:
-            raise ValueError(f"{Path(path).name} needs the package tiktoken (requirements-2.5.txt)") from error
+            raise ValueError(
+                f"{Path(path).name} needs the package tiktoken (requirements-2.5.txt)"
+            ) from error
         ranks = read_ranks(Path(path))
         self.special = {f"<|{name}|>": len(ranks) + offset for offset, name in enumerate(SPECIAL_TOKENS)}
         self._encoding = tiktoken.Encoding(

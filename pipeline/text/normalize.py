@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.text.aligned import Aligned
-from pipeline.text.characters import IDEOGRAPHS, cleaned, has_ideograph, mapped_after, mapped_before
 from pipeline.text.annotations import KIND, Note, beside_annotations, find_annotations
+from pipeline.text.characters import IDEOGRAPHS, cleaned, has_ideograph, mapped_after, mapped_before
 from pipeline.text.glossary import Glossary
 from pipeline.text.languages import detect
 from pipeline.text.pinyin import has_pinyin, pinyin_forms, spell_pinyin

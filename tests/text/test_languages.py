@@ -50,9 +50,17 @@ def test_only_spoken_languages_are_found():
     "language, written, spoken",
     [
         ("es", "Tengo 21 casas, 31 días y 1 perro", "Tengo veintiuna casas, treinta y un días y un perro"),
-        ("es", "a las 8:30, 25% de 1.234,56", "a las ocho y treinta, veinticinco por ciento de mil doscientos treinta y cuatro coma cincuenta y seis"),
+        (
+            "es",
+            "a las 8:30, 25% de 1.234,56",
+            "a las ocho y treinta, veinticinco por ciento de mil doscientos treinta y cuatro coma cincuenta y seis",
+        ),
         ("es", "$12.50 o 3,50 €", "doce dólares con cincuenta centavos o tres euros con cincuenta céntimos"),
-        ("es", "el 14/03/2025 y el 1 de mayo", "el catorce de marzo de dos mil veinticinco y el primero de mayo"),
+        (
+            "es",
+            "el 14/03/2025 y el 1 de mayo",
+            "el catorce de marzo de dos mil veinticinco y el primero de mayo",
+        ),
         ("es", "10 km a -5 °C", "diez kilómetros a menos cinco grados Celsius"),
         ("es", "la 3ª vez, siglo XXI, EE. UU.", "la tercera vez, siglo veintiuno, Estados Unidos"),
         ("es", "31.000 y 21.000", "treinta y un mil y veintiún mil"),
@@ -77,7 +85,26 @@ def test_written_forms(normalizer, language, written, spoken):
 
 
 @pytest.mark.parametrize("language", SPOKEN)
-@pytest.mark.parametrize("text", ["9" * 30, "1" * 5000, "1.2.3.4", "1,2,3", "1/0", "0", "00:00", "25:61", "-", "$", "٪", "3/4/5/6", "1e5", "²", "½"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9" * 30,
+        "1" * 5000,
+        "1.2.3.4",
+        "1,2,3",
+        "1/0",
+        "0",
+        "00:00",
+        "25:61",
+        "-",
+        "$",
+        "٪",
+        "3/4/5/6",
+        "1e5",
+        "²",
+        "½",
+    ],
+)
 def test_no_digit_is_left_and_nothing_breaks(normalizer, language, text):
     spoken = normalizer.normalize(f"x {text} x", language)
     assert not any(character.isascii() and character.isdigit() for character in spoken), spoken
@@ -97,7 +124,10 @@ def spoken(normalizer, text, language="auto"):
         ("The <minute|m ih1 . n ah0 t> 3", "the <|SPECIAL_TOKEN_1|>M IH1 . N AH0 T<|SPECIAL_TOKEN_1|> three"),
         ("<上手|じょうず>だ", "じょうず だ"),
         ("<林檎|PING2 GUO3>は3つ", "<|SPECIAL_TOKEN_2|>PING2 GUO3<|SPECIAL_TOKEN_2|> は 三 つ"),
-        ("EL <tomate|T AH0 . M EY1 . T OW2>", "EL <|SPECIAL_TOKEN_1|>T AH0 . M EY1 . T OW2<|SPECIAL_TOKEN_1|>"),
+        (
+            "EL <tomate|T AH0 . M EY1 . T OW2>",
+            "EL <|SPECIAL_TOKEN_1|>T AH0 . M EY1 . T OW2<|SPECIAL_TOKEN_1|>",
+        ),
         ("Hola <|happy|> amigo", "HOLA <|HAPPY|> AMIGO"),
         ("笑<|Laughter|>了", "笑<|Laughter|>了"),
     ],

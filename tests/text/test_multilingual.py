@@ -20,7 +20,13 @@ ENTRIES = [entry for entry in TEXT["entries"] if entry["lang"] in SPOKEN and ent
 # Prepared otherwise than published, and why; everything else is equal.
 BETTER = {
     "an address is said sign by sign": ["请拨打 135", "Visit https", "Visita https"],
-    "a time is read before its colon is mapped": ["会议8:00", "The meeting is", "الساعة 8:30", "Call 1-800", "Tengo 25%"],
+    "a time is read before its colon is mapped": [
+        "会议8:00",
+        "The meeting is",
+        "الساعة 8:30",
+        "Call 1-800",
+        "Tengo 25%",
+    ],
     "emoji and a second dash are silent": ["“真的吗", "She said", "I have 3 cats", "هذا رائع", "这个视频"],
     "an amount has its cents": ["It costs $12.50"],
     "a hyphen inside a term is silent": ["GPT-5-nano and"],
@@ -31,7 +37,13 @@ BETTER = {
     "kana of both kinds are kana": ["<拉麺|らーめん>"],
     "an unknown pronunciation is the word": ["<林檎|RIN1GO>"],
     "full-width letters are letters": ["ＡＢＣと"],
-    "numbers and abbreviations are read in Spanish": ["¿Cuánto", "El niño", "El Sr. Pérez", "1.234,56", "Me gusta el sushi"],
+    "numbers and abbreviations are read in Spanish": [
+        "¿Cuánto",
+        "El niño",
+        "El Sr. Pérez",
+        "1.234,56",
+        "Me gusta el sushi",
+    ],
     "numbers are read in Arabic": ["عندي 25", "عندي ٢٥", "أستخدم GPT-5", "السعر $12.50"],
     "a number is read in the language of the text": ["I like 北京"],
     "special tokens stay as written": ["笑声<|Laughter|>"],
@@ -114,7 +126,10 @@ def test_every_difference_to_the_published_text_is_named(tokenizer, normalizer):
         (b"IQ== 0\nIg== 2\n", "without gap or double"),
         (b"\x80\x02\x00\xff" * 100, "line 1 is no token"),
         (VOCABULARY_25.read_bytes()[:4000], "no token in base64|has [0-9]+ pieces"),
-        (b"\n".join(VOCABULARY_25.read_bytes().splitlines()[:700]), "has 2373 pieces; the GPT has text embeddings for 2473"),
+        (
+            b"\n".join(VOCABULARY_25.read_bytes().splitlines()[:700]),
+            "has 2373 pieces; the GPT has text embeddings for 2473",
+        ),
         (b"\n".join(base64.b64encode(bytes([i])) + b" %d" % i for i in range(256)), "has 1929 pieces"),
     ],
 )
@@ -131,6 +146,13 @@ def test_a_missing_vocabulary_is_named(tmp_path):
 
 
 def test_no_character_is_unknown_and_a_long_text_takes_a_moment(tokenizer, normalizer):
-    for text in ("ꙮꙮ ᛗᛗ", "\ud800 test", "a" * 20_000, "كلمة " * 4_000, "雨" * 5_000, "مرحبا Hello 北京 שלום \u202eabc\u202c 12"):
+    for text in (
+        "ꙮꙮ ᛗᛗ",
+        "\ud800 test",
+        "a" * 20_000,
+        "كلمة " * 4_000,
+        "雨" * 5_000,
+        "مرحبا Hello 北京 שלום \u202eabc\u202c 12",
+    ):
         script = prepare_script(text, normalizer, tokenizer, max_segment_tokens=120)
         assert all(0 < len(part.token_ids) <= 120 and part.unknown == 0 for part in script)

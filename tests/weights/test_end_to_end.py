@@ -59,9 +59,7 @@ def fetched(model: str, hub: Server, published: Path, folder: Path) -> Path:
         elif entry.path.endswith(".json"):  # published, but not needed by a mini model
             hub.hub_files[f"{entry.repository}/{entry.file}"] = b"{}"
         hub.repositories.add(entry.repository)
-    directory = ensure(
-        model, ["core"], folder / "weights", manifest=MANIFEST, lock=folder / "no-lock.json"
-    )
+    directory = ensure(model, ["core"], folder / "weights", manifest=MANIFEST, lock=folder / "no-lock.json")
     for checkpoint in LAYOUTS[load_config(model).layout].values():
         path = directory / checkpoint.file
         assert converted_path(path).is_file()
@@ -86,7 +84,9 @@ def published_25(tmp_path) -> Path:
         torch.save(content, directory / file)
     values = yaml.safe_load((directory / "config.yaml").read_text())
     values["gpt"]["condition_module"] = values["gpt"]["emo_condition_module"] | {"num_blocks": 6}
-    (directory / "config.yaml").write_text(yaml.safe_dump(values | {"version": 2.0, "gpt_checkpoint": "/x/gpt.pth"}))
+    (directory / "config.yaml").write_text(
+        yaml.safe_dump(values | {"version": 2.0, "gpt_checkpoint": "/x/gpt.pth"})
+    )
     return directory
 
 
@@ -131,6 +131,9 @@ def test_indextts25_is_fetched_and_served_in_five_languages(hub, published_25, m
             for language, text in TEXTS.items():
                 answer = server.predict(text=text, speaker=sent, language=language, **quick)
                 assert answer["status"] == "succeeded", answer
-                assert b"".join(base64.b64decode(uri.split(",", 1)[1]) for uri in answer["output"]) == spoken[language]
+                assert (
+                    b"".join(base64.b64decode(uri.split(",", 1)[1]) for uri in answer["output"])
+                    == spoken[language]
+                )
         noted = server.predict(text="a <minute|xyz> later", speaker=sent, **quick)
         assert noted["status"] == "succeeded", noted

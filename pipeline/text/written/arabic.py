@@ -22,7 +22,20 @@ from pipeline.text.written.rule import Rule, before, rule
 _DIGITS = ("صفر", "واحد", "اثنان", "ثلاثة", "أربعة", "خمسة", "ستة", "سبعة", "ثمانية", "تسعة")
 _HOURS = ("الثانية عشرة", "الواحدة", "الثانية", "الثالثة", "الرابعة", "الخامسة", "السادسة", "السابعة", "الثامنة", "التاسعة", "العاشرة",
           "الحادية عشرة", "الثانية عشرة")  # fmt: skip
-_MONTHS = ("يناير", "فبراير", "مارس", "أبريل", "مايو", "يونيو", "يوليو", "أغسطس", "سبتمبر", "أكتوبر", "نوفمبر", "ديسمبر")
+_MONTHS = (
+    "يناير",
+    "فبراير",
+    "مارس",
+    "أبريل",
+    "مايو",
+    "يونيو",
+    "يوليو",
+    "أغسطس",
+    "سبتمبر",
+    "أكتوبر",
+    "نوفمبر",
+    "ديسمبر",
+)
 # one, two, three to ten, more
 _CURRENCY = {
     "dollar": ("دولار", "دولاران", "دولارات", "دولارا"), "euro": ("يورو", "يورو", "يورو", "يورو"),
@@ -44,8 +57,24 @@ _UNITS = {
     "GB": ("غيغابايت",) * 4, "MB": ("ميغابايت",) * 4, "kB": ("كيلوبايت",) * 4, "TB": ("تيرابايت",) * 4,
 }  # fmt: skip
 _FEMININE = ("درجة", "دقيقة")
-_ABBREVIATIONS = {"د.": "دكتور", "أ.د.": "الأستاذ الدكتور", "م.": "مهندس", "ص.ب.": "صندوق بريد", "إلخ.": "إلى آخره", "هـ": "هجرية"}
-_UNFEMININE = {"3": "ثلاث", "4": "أربع", "5": "خمس", "6": "ست", "7": "سبع", "8": "ثماني", "9": "تسع", "10": "عشر"}
+_ABBREVIATIONS = {
+    "د.": "دكتور",
+    "أ.د.": "الأستاذ الدكتور",
+    "م.": "مهندس",
+    "ص.ب.": "صندوق بريد",
+    "إلخ.": "إلى آخره",
+    "هـ": "هجرية",
+}
+_UNFEMININE = {
+    "3": "ثلاث",
+    "4": "أربع",
+    "5": "خمس",
+    "6": "ست",
+    "7": "سبع",
+    "8": "ثماني",
+    "9": "تسع",
+    "10": "عشر",
+}
 LETTER = "\u0621-\u064a\u064b-\u0652\u0670"
 
 
@@ -81,7 +110,7 @@ def of(written: str, names: tuple[str, ...]) -> str:
     said = cardinal(whole)
     if names[0].startswith(_FEMININE) and whole in _UNFEMININE:
         said = _UNFEMININE[whole]
-    return f"{said} {names[2] if 3 <= last <= 10 else names[3] if 11 <= last else names[0]}"
+    return f"{said} {names[2] if 3 <= last <= 10 else names[3] if last >= 11 else names[0]}"
 
 
 def _money(amount: str, sign: str) -> str:
@@ -126,7 +155,9 @@ def _signed(m: re.Match[str]) -> str:
 
 
 def _groups(written: str) -> str:
-    return ("زائد " if "+" in written else "") + "، ".join(spell(group) for group in re.findall(r"\d+", written))
+    return ("زائد " if "+" in written else "") + "، ".join(
+        spell(group) for group in re.findall(r"\d+", written)
+    )
 
 
 _SIGNS = {

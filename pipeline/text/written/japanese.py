@@ -72,7 +72,9 @@ def _signed(m: re.Match[str]) -> str:
 
 
 def _groups(written: str) -> str:
-    return ("プラス" if "+" in written else "") + "の".join(spell(group) for group in re.findall(r"\d+", written))
+    return ("プラス" if "+" in written else "") + "の".join(
+        spell(group) for group in re.findall(r"\d+", written)
+    )
 
 
 _SIGNS = {

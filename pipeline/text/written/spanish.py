@@ -69,7 +69,9 @@ def cardinal(digits: str) -> str:
     if (len(digits) > 1 and digits[0] == "0") or len(digits) > LONGEST_CARDINAL:
         return spell(digits)
     words = num2words(int(digits), lang="es")
-    return re.sub(r"(veinti)?uno (?=mil\b|millones|billones)", lambda m: "veintiún " if m[1] else "un ", words)
+    return re.sub(
+        r"(veinti)?uno (?=mil\b|millones|billones)", lambda m: "veintiún " if m[1] else "un ", words
+    )
 
 
 def number(written: str) -> str:
@@ -178,7 +180,15 @@ _ROMAN = rf"((?=[{''.join(ROMAN)}])M{{0,3}}(?:CM|CD|D?C{{0,3}})(?:XC|XL|L?X{{0,3
 _UNIT = "|".join(map(re.escape, sorted(_UNITS, key=len, reverse=True)))
 _SCALE = r"(?: (mil millones|millones|millón|billones|mil)(?![A-Za-zÀ-ɏ]))?"
 _MONTH = "|".join(_MONTHS)
-_OPERATORS = {"+": "más", "=": "igual a", "×": "por", "x": "por", "÷": "entre", "<": "menor que", ">": "mayor que"}
+_OPERATORS = {
+    "+": "más",
+    "=": "igual a",
+    "×": "por",
+    "x": "por",
+    "÷": "entre",
+    "<": "menor que",
+    ">": "mayor que",
+}
 
 RULES: tuple[Rule, ...] = (
     rule("digits", r"(?<![0-9])\d{25,}", lambda m: spell(m[0])),
