@@ -34,6 +34,12 @@ def mini_directory(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def mini_directory_25(tmp_path_factory) -> Path:
+    """The same of IndexTTS-2.5."""
+    return write_model(tmp_path_factory.mktemp("model") / "mini25", load_config("mini25"), VOCABULARY_25)
+
+
+@pytest.fixture(scope="session")
 def mini_model(mini_directory) -> Model:
     return load_model(mini_directory, load_config("mini"), precision="exact")
 
