@@ -56,11 +56,7 @@ def read(options: argparse.Namespace) -> None:
     print("segments:")
     try:
         script = prepare_script(
-            text,
-            normalizer,
-            tokenizer,
-            language=options.language,
-            max_segment_tokens=options.segment_tokens,
+            text, normalizer, tokenizer, language=options.language, max_segment_tokens=options.segment_tokens
         )
     except UnspeakableError as error:
         print(f"  none: {error}")
