@@ -1,12 +1,13 @@
 """Cog predictors for IndexTTS2: text and a few seconds of a voice in, that voice saying the text out.
 
-`Predictor` returns a file, `StreamingPredictor` the segments as they are done. Both are shells over
-`service.service`; importing this module imports everything a request needs.
+`Predictor` returns a file, `StreamingPredictor` the segments as they are done, `ConcurrentPredictor` files of several
+requests at a time. All are shells over `service.service`; importing this module imports everything a request needs.
 
 Cog reads the inputs off this file without running it: each is one literal `Input(…)` of `Inputs`, its description one
 literal on one line. Their limits and choices are those of `service.request`, which a test compares.
 """
 
+import asyncio
 import logging
 import os
 import tempfile
@@ -19,9 +20,10 @@ from cog import BaseRunner, Input, Path
 
 from service.imports import ALL, NEEDED
 from service.request import Request
+from service.result import Result
 from service.service import Service
 from service.settings import Settings
-from service.workspace import Inbox, Workspace
+from service.workspace import KEPT_SECONDS, Inbox, Workspace, Workspaces
 
 TEMPORARY = os.path.realpath(tempfile.gettempdir())  # where Cog puts the files it is sent
 QUICK_START_TOKENS = 60  # of a stream: its first segment is kept short, so that sound comes early
@@ -166,6 +168,11 @@ class Inputs:
         default=False,
         description="Also give a JSON file of how the audio was made; the output is then a ZIP file.",
     )
+    stream = Input(
+        default="segments",
+        choices=["segments", "chunks"],
+        description="Parts of a stream: whole segments, the bytes of the file; or chunks, the first after half a second of speech, one beam.",
+    )
     subtitles = Input(
         default="none",
         choices=["none", "srt", "vtt"],
@@ -188,7 +195,9 @@ def uploaded(value: object, name: str) -> Optional[LocalPath]:
 
 
 class _Served(BaseRunner):
-    """What both predictors share: set-up, health, and the request in the arguments of `predict`."""
+    """What the predictors share: set-up, health, and the request in the arguments of `predict`."""
+
+    waits_for_others = False  # other requests may be running
 
     def setup(self) -> None:
         self.load(ALL)
@@ -215,10 +224,17 @@ class _Served(BaseRunner):
         that are none."""
         values = {name: value for name, value in values.items() if name != "self"} | more
         files = {name: uploaded(values[name], name) for name in ("speaker", "emotion_audio")}
-        self.inbox.clear(keep=[path for path in files.values() if path])
+        seconds = self.service.settings.time_limit + KEPT_SECONDS if self.waits_for_others else 0.0
+        self.inbox.clear([path for path in files.values() if path], seconds)
         if files["speaker"] is None:
             raise ValueError("speaker is missing; give a file of 5 to 15 s of speech")
         return Request(**values | files)
+
+    def answer(self, result: Result) -> Path:
+        """The file of a result; what there is to tell of it goes into the metrics."""
+        for name, value in result.metrics.items():
+            self.record_metric(name, value)
+        return Path(result.path)
 
 
 class Predictor(_Served):
@@ -261,9 +277,61 @@ class Predictor(_Served):
         request = self.request(locals())
         with self.workspace.fresh() as folder:
             result = self.service.run(request, folder)
-        for name, value in result.metrics.items():
-            self.record_metric(name, value)
-        return Path(result.path)
+        return self.answer(result)
+
+
+class ConcurrentPredictor(_Served):
+    """As `Predictor`, several requests at a time: their segments are made together."""
+
+    waits_for_others = True
+
+    def setup(self) -> None:
+        super().setup()
+        self.workspaces = Workspaces()
+
+    @cog.concurrent(max=8)
+    async def predict(
+        self,
+        text: str = Inputs.text,
+        speaker: Path = Inputs.speaker,
+        emotion_audio: Optional[Path] = Inputs.emotion_audio,
+        emotion_vector: Optional[str] = Inputs.emotion_vector,
+        emotion_text: Optional[str] = Inputs.emotion_text,
+        emotion_from_text: bool = Inputs.emotion_from_text,
+        emotion_alpha: float = Inputs.emotion_alpha,
+        emotion_random: bool = Inputs.emotion_random,
+        denoise: bool = Inputs.denoise,
+        trim: bool = Inputs.trim,
+        reference_window: str = Inputs.reference_window,
+        language: str = Inputs.language,
+        glossary: Optional[str] = Inputs.glossary,
+        speed: float = Inputs.speed,
+        duration: Optional[float] = Inputs.duration,
+        segment_tokens: Optional[int] = Inputs.segment_tokens,
+        segment_silence_ms: int = Inputs.segment_silence_ms,
+        temperature: Optional[float] = Inputs.temperature,
+        top_p: Optional[float] = Inputs.top_p,
+        top_k: Optional[int] = Inputs.top_k,
+        num_beams: Optional[int] = Inputs.num_beams,
+        repetition_penalty: Optional[float] = Inputs.repetition_penalty,
+        length_penalty: Optional[float] = Inputs.length_penalty,
+        max_mel_tokens: Optional[int] = Inputs.max_mel_tokens,
+        diffusion_steps: Optional[int] = Inputs.diffusion_steps,
+        cfg_rate: Optional[float] = Inputs.cfg_rate,
+        seed: Optional[int] = Inputs.seed,
+        output_format: str = Inputs.output_format,
+        sample_rate: Optional[int] = Inputs.sample_rate,
+        loudness: Optional[float] = Inputs.loudness,
+        return_voice: bool = Inputs.return_voice,
+        receipt: bool = Inputs.receipt,
+        subtitles: str = Inputs.subtitles,
+    ) -> Path:
+        request = self.request(locals())
+        job = self.service.engine.submit(request)
+        parts = [part async for part in job]
+        with self.workspaces.fresh() as folder:
+            result = await asyncio.to_thread(self.service.write, folder, job.prepared, parts)
+        return self.answer(result)
 
 
 class StreamingPredictor(_Served):
@@ -299,8 +367,10 @@ class StreamingPredictor(_Served):
         diffusion_steps: Optional[int] = Inputs.diffusion_steps,
         cfg_rate: Optional[float] = Inputs.cfg_rate,
         seed: Optional[int] = Inputs.seed,
+        stream: str = Inputs.stream,
     ) -> Iterator[Path]:
-        request = self.request(locals(), quick_start_tokens=QUICK_START_TOKENS)
+        values = {name: value for name, value in locals().items() if name != "stream"}
+        request = self.request(values, quick_start_tokens=QUICK_START_TOKENS)
         with self.workspace.fresh() as folder:
-            for path in self.service.stream(request, folder):
+            for path in self.service.stream(request, folder, stream):
                 yield Path(path)

@@ -90,7 +90,7 @@ def parts_in_turn(works: Mapping[str, Parts], runs: int) -> Seconds:
 def prompt_of(gpt: UnifiedVoice) -> Tensor:
     """A prompt [1, P, D] of noise, the same each time."""
     width, generator = gpt.config.model_dim, torch.Generator().manual_seed(0)
-    latents = torch.randn(1, gpt.speaker_rows, width, generator=generator)
+    latents = torch.randn(1, gpt.config.speaker_rows, width, generator=generator)
     text = torch.arange(TEXT_TOKENS)[None] % gpt.config.number_text_tokens
     return gpt.prompt_inputs(latents, torch.randn(1, width, generator=generator), text, language=0)
 

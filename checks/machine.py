@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-PROBE_SECONDS = 60.0  # a cold import of torch from a slow disk
+PROBE_SECONDS = 120.0  # a cold import of torch from a slow disk, on a busy machine
 CONNECT_SECONDS = 1.0
 GPU_COLUMNS = ("name", "total_mib", "free_mib", "driver")
 UNLIMITED_BYTES = 1 << 60  # cgroup v1 says "no limit" by a number beyond this

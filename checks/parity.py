@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from checks.golden import relative
 from checks.parity_stages import SIZES, Chain, Golden, Size, stages
 from pipeline.config import ModelConfig, load_config
 from pipeline.precision import PRECISIONS
@@ -57,10 +58,7 @@ def _compare(name: str, ours: Tensor, golden: np.ndarray, limit: float) -> Line:
     if golden.dtype.kind in "iu":
         equal = bool((array == golden).all())
         return Line(name, "equal" if equal else f"{int((array != golden).sum())} differ", "equal", equal)
-    error = float(
-        np.linalg.norm(array.astype(np.float64) - golden)
-        / max(np.linalg.norm(golden.astype(np.float64)), 1e-30)
-    )
+    error = relative(array, golden)
     return Line(name, f"{error:.2e}", f"{limit:.0e}", error <= limit)
 
 

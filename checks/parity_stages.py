@@ -13,19 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from checks.golden import golden_module, search_options
 from checks.heads import ShiftedHead
 from pipeline.audio import kaldi_fbank, log_mel, resample
-from pipeline.checkpoints import BARE_TENSOR, LAYOUTS
+from pipeline.checkpoints import BARE_TENSOR
 from pipeline.conditioning.emotion import blend, from_weights
 from pipeline.conditioning.semantic import SemanticEncoder
 from pipeline.config import ModelConfig
-from pipeline.deterministic import deterministic_state, noise, published_shapes, tables, tone
+from pipeline.deterministic import noise, tables, tone
 from pipeline.gpt.decode import decode, latent_pass, prepare
 from pipeline.gpt.model import UnifiedVoice
-from pipeline.gpt.sampling import SamplingOptions
-from pipeline.loading import State, load_module
-from pipeline.model import MODULES
-from pipeline.precision import apply_precision
 from pipeline.s2mel.dit import DiT
 from pipeline.s2mel.flow import solve
 from pipeline.s2mel.regulator import target_frames
@@ -81,14 +78,7 @@ class Chain:
 
     def make(self, checkpoint: str, section: str = "") -> nn.Module:
         """A module with deterministic weights, through the loader."""
-        factory = MODULES[checkpoint, section]
-        rule = LAYOUTS[self.config.layout][checkpoint].sections[section]
-        with torch.device("meta"):
-            shapes = {key: tuple(t.shape) for key, t in factory(self.config).state_dict().items()}
-        state = deterministic_state(published_shapes(shapes, rule.weight_norm))
-        module = load_module(lambda: factory(self.config), State(state, checkpoint, rule, own=True))
-        apply_precision(self.precision, checkpoint, module, mapped=False)
-        return module
+        return golden_module(self.config, self.precision, checkpoint, section)
 
     def codes(self, name: str) -> Tensor:
         return torch.from_numpy(self.golden[name]).long()
@@ -101,21 +91,6 @@ class Heard:
     mel: Tensor
     style: Tensor
     features: Tensor
-
-
-def sampling(name: str, max_codes: int) -> SamplingOptions:
-    """The search that a golden array's name tells."""
-    return SamplingOptions(
-        do_sample=False,
-        temperature=1.0,
-        top_k=0,
-        top_p=1.0,
-        num_beams=3 if "beam3" in name else 1,
-        repetition_penalty=1.0 if "no_penalty" in name else 10.0,
-        length_penalty=1.0 if "length_penalty_1" in name else 0.0,
-        max_codes=max_codes,
-        mel_positions="trained" if "trained_positions" in name else "published",
-    )
 
 
 def searches(gpt: UnifiedVoice, prompts: Mapping[str, Tensor], chain: Chain) -> Values:
@@ -134,7 +109,7 @@ def searches(gpt: UnifiedVoice, prompts: Mapping[str, Tensor], chain: Chain) -> 
         prompt = prompts.get(name.rpartition("_")[2], next(iter(prompts.values())))
         most = chain.size.stop_limit if prefix == "stop" and chain.size.stop_limit else limit
         gpt.mel_head = ShiftedHead(head, stop, bias)
-        decoded = decode(gpt, prompt, sampling(name, most), torch.Generator())
+        decoded = decode(gpt, prompt, search_options(name, most), torch.Generator())
         ended = [stop] if decoded.stopped else []
         yield name, torch.cat([decoded.codes, torch.tensor(ended, dtype=torch.long)])[None]
     gpt.mel_head = head

@@ -32,7 +32,7 @@ def draw_spectrograms(config: AudioConfig, waves: Sequence[tuple[str, np.ndarray
     figure, panels = pyplot.subplots(
         rows, 2, squeeze=False, figsize=(2 * PANEL_INCHES[0], rows * PANEL_INCHES[1]), layout="constrained"
     )
-    for panel, (title, wave, rate) in zip(panels.flat, waves, strict=False):
+    for panel, (title, wave, rate) in zip(panels.flat[: len(waves)], waves, strict=True):
         mel = log_mel(resample(torch.from_numpy(wave)[None], rate, config.sample_rate), config)[0]
         panel.imshow(mel.numpy(), origin="lower", aspect="auto")
         panel.set(xticks=[], yticks=[])
@@ -81,8 +81,7 @@ def draw_alignment(service: Service, text: str, reference: Path, path: Path) -> 
     with torch.inference_mode():
         delivery = Delivery(voice, voice.emotion_vector, options)
         decoded = service.synthesizer.codes(part, delivery, torch.Generator().manual_seed(0))
-        ids = torch.tensor([part.token_ids], device=service.model.device)
-        prompt = gpt.prompt_inputs(voice.speaker_latents, voice.emotion_vector, ids)
+        prompt = service.synthesizer.prompt(part, delivery)
     maps = attention_to_text(gpt, prompt, decoded.codes)
     sharpest = maps.amax(-1).mean(-1).argsort(descending=True)[:HEADS_SHOWN]
     figure, panels = pyplot.subplots(
@@ -92,7 +91,7 @@ def draw_alignment(service: Service, text: str, reference: Path, path: Path) -> 
         layout="constrained",
         figsize=(2 * PANEL_INCHES[0], HEADS_SHOWN // 2 * 2 * PANEL_INCHES[1]),
     )
-    for panel, index in zip(panels.flat, sharpest.tolist(), strict=False):
+    for panel, index in zip(panels.flat[: len(sharpest)], sharpest.tolist(), strict=True):
         panel.imshow(maps[index].T.numpy(), origin="lower", aspect="auto", interpolation="nearest")
         panel.set(
             title=f"layer {index // gpt.config.heads}, head {index % gpt.config.heads}",

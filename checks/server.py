@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,18 +13,14 @@ from pathlib import Path
 
 import requests
 
+from gateway.front import free_port
+
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 180
 ANSWER_SECONDS = 120
 BUSY = 409
 PAUSE_SECONDS, BUSY_TRIES = 0.02, 250
 WORKER = b"coglet.server._run_worker"  # part of the worker's command line
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def data_uri(content: bytes, kind: str = "audio/wav") -> str:

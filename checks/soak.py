@@ -254,7 +254,7 @@ def overhead(server: CogServer, runs: int) -> bool:
         )
         print("  ".join(f"{stage} {seconds:.4f}" for stage, seconds in metrics["timing"].items()), flush=True)
     audio, wall, predict, model, inside, outside = (
-        statistics.median(column) for column in zip(*rows, strict=False)
+        statistics.median(column) for column in zip(*rows, strict=True)
     )
     passed = inside < OVERHEAD_LIMIT
     print(

@@ -21,6 +21,7 @@ from ray.serve.handle import DeploymentHandle
 from gateway.door import Door
 from gateway.ingress import Gateway
 from gateway.replicas import Item, busy, unbroken
+from gateway.scratch import use_own_folder
 from gateway.settings import GatewaySettings
 from gateway.speaker import Order, Refused, Speaker
 from gateway.voices import VoiceRecord
@@ -39,6 +40,7 @@ class SpeakerReplica:
     """A Service behind its door, one per replica."""
 
     def __init__(self, settings: Settings):
+        use_own_folder()
         service = Service(settings)
         service.warm_up()
         self.speaker = Speaker(Door(service))
@@ -139,12 +141,13 @@ class Ingress:
 
 def application(gateway: GatewaySettings, settings: Settings, gpus: bool) -> serve.Application:
     """The application of these settings; gpus: a speaker takes one."""
+    slots = settings.segment_batch
     scale: dict[str, object] = {"num_replicas": gateway.replicas}
     if gateway.most_replicas > gateway.replicas:
         bounds = {"min_replicas": gateway.replicas, "max_replicas": gateway.most_replicas}
-        scale = {"autoscaling_config": {**bounds, "target_ongoing_requests": Door.slots + 1}}
+        scale = {"autoscaling_config": {**bounds, "target_ongoing_requests": slots}}
     speakers = SpeakerReplica.options(
-        max_ongoing_requests=Door.slots,
+        max_ongoing_requests=slots,
         max_queued_requests=gateway.queue * gateway.most_replicas,
         graceful_shutdown_timeout_s=gateway.drain,
         ray_actor_options={"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": gateway.cores},

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import json
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -15,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
+from gateway.answers import events, late_or_wrong, sound, unless_left
 from gateway.body import Asked, Upload, read_body
 from gateway.fetch import fetch
 from gateway.formats import MEDIA_TYPES
@@ -80,7 +79,7 @@ class Gateway:
                 )
             asked = await asyncio.to_thread(read_body, body, frozenset({self.model}))
             order = await self.order(asked)
-            return await self.answer(order, asked.sse)
+            return await self.answer(request, order, asked.sse)
         except Problem as e:
             self.measures.requests.labels(str(e.status)).inc()
             self.measures.refusals.labels(e.code or str(e.status)).inc()
@@ -97,11 +96,11 @@ class Gateway:
     async def content(self, upload: Upload, name: str) -> bytes:
         return await fetch(upload.url, self.settings.allowed_hosts, name) if upload.url else upload.content
 
-    async def answer(self, order: Order, sse: bool) -> Response:
+    async def answer(self, request: Request, order: Order, sse: bool) -> Response:
         """A response that begins when there is audio; until then a refusal has a status of its own."""
         items = self.watched(order)
         try:
-            first = await anext(items)
+            first = await unless_left(request, items)
         except BaseException:
             await items.aclose()
             raise
@@ -220,49 +219,6 @@ class Gateway:
 
     async def metrics(self) -> Response:
         return Response(self.measures.text(), media_type="text/plain; version=0.0.4")
-
-
-async def sound(first: Audio, items: AsyncIterator) -> AsyncIterator[bytes]:
-    """The bytes; what goes wrong after the first breaks the answer off, so that nobody takes it for whole."""
-    async with contextlib.aclosing(items):
-        yield first.data
-        async for item in items:
-            if isinstance(item, Audio):
-                yield item.data
-            elif isinstance(item, Refused):
-                raise late_or_wrong(item)
-
-
-async def events(first: Audio, items: AsyncIterator) -> AsyncIterator[str]:
-    """Server-sent events as the OpenAI API has them: speech.audio.delta, at last speech.audio.done or error."""
-    async with contextlib.aclosing(items):
-        yield delta(first)
-        try:
-            async for item in items:
-                if isinstance(item, Audio):
-                    yield delta(item)
-                elif isinstance(item, Refused):
-                    raise late_or_wrong(item)
-                elif isinstance(item, Done):
-                    codes = item.metrics["codes"]
-                    usage = {"input_tokens": 0, "output_tokens": codes, "total_tokens": codes}
-                    yield event({"type": "speech.audio.done", "usage": usage, "metrics": item.metrics})
-        except Problem as e:
-            yield event({"type": "error", **e.content()})
-
-
-def delta(audio: Audio) -> str:
-    return event({"type": "speech.audio.delta", "audio": base64.b64encode(audio.data).decode()})
-
-
-def event(content: dict[str, object]) -> str:
-    return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"
-
-
-def late_or_wrong(refused: Refused) -> Problem:
-    return Problem(
-        504 if refused.late else 400, refused.message, code=None if refused.late else "invalid_value"
-    )
 
 
 async def check_length(request: Request, most: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 SERVER_ERRORS = 500
@@ -33,7 +33,7 @@ class Problem(Exception):
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
 
-def refused(error: ValueError, names: frozenset[str], renamed: Mapping[str, str]) -> Problem:
+def refused(error: ValueError, names: Collection[str], renamed: Mapping[str, str]) -> Problem:
     """The 400 of an input that the service refuses; its name, which such a message begins with, as `param`."""
     message = " ".join(str(error).split())
     first = _FIELD.match(message)

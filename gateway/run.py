@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 from gateway.keys import new_key, read_keys
+from gateway.scratch import clear_stale
 from gateway.settings import GatewaySettings
 from pipeline.strict import ConfigError
 from service.settings import Settings
@@ -41,6 +42,7 @@ def start(gateway: GatewaySettings, settings: Settings):
         gpus = torch.cuda.device_count()
         cores = gateway.most_replicas * (1 if gpus else gateway.cores)
         ray.init(
+            address="local",
             num_cpus=max(cores, gpus) + 1,
             num_gpus=gpus,
             object_store_memory=STORE_BYTES,
@@ -69,6 +71,7 @@ def serve_until_told(gateway: GatewaySettings, settings: Settings) -> int:
     done = handle.drain.remote(gateway.drain).result()
     serve.shutdown()
     ray.shutdown()
+    clear_stale()
     return 0 if done else 1
 
 

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.settings import FromEnvironment, seconds, variable
+from service.settings import FromEnvironment, seconds, variable, whole
 
 LOOPBACK_NAMES = ("localhost",)
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdecimal()) or not low <= int(text) <= high:
-            raise ValueError(f"is '{text[:40]}'; allowed: a whole number from {low} to {high:,}")
-        return int(text)
-
-    return read
 
 
 def _hosts(text: str) -> tuple[str, ...]:
@@ -33,26 +22,26 @@ class GatewaySettings(FromEnvironment):
     host: str = variable(
         "INDEXTTS_HOST", "127.0.0.1", str, "Where it listens; anything but loopback needs a file of keys."
     )
-    port: int = variable("PORT", "8000", _whole(0, 65535), "Where it listens.")
+    port: int = variable("PORT", "8000", whole(0, 65535), "Where it listens.")
     replicas: int = variable(
-        "INDEXTTS_REPLICAS", "1", _whole(1, 1000), "Speakers at the start, and the fewest."
+        "INDEXTTS_REPLICAS", "1", whole(1, 1000), "Speakers at the start, and the fewest."
     )
     max_replicas: int = variable(
         "INDEXTTS_MAX_REPLICAS",
         "0",
-        _whole(0, 1000),
+        whole(0, 1000),
         "The most speakers, by length of queue; 0: as many as at the start.",
     )
     cores: int = variable(
         "INDEXTTS_CORES",
         "1",
-        _whole(1, 1024),
+        whole(1, 1024),
         "Cores of a speaker on a machine without a GPU; with one, it takes a GPU.",
     )
     queue: int = variable(
         "INDEXTTS_QUEUE",
         "16",
-        _whole(1, 10_000),
+        whole(1, 10_000),
         "Requests that may wait per speaker; more get 429 with Retry-After.",
     )
     deadline: float = variable(
@@ -71,7 +60,7 @@ class GatewaySettings(FromEnvironment):
     rate: int = variable(
         "INDEXTTS_RATE",
         "0",
-        _whole(0, 1_000_000),
+        whole(0, 1_000_000),
         "Requests a minute that a key (without keys: an address) may send; 0: any.",
     )
     allowed_hosts: tuple[str, ...] = variable(
@@ -103,10 +92,3 @@ class GatewaySettings(FromEnvironment):
         if self.keys and not Path(self.keys).is_file():
             raise ValueError(f"INDEXTTS_KEYS is '{self.keys}'; there is no such file")
         return self
-
-
-TEMPORARY_PREFIX = "indextts-gateway-"
-
-
-def temporary_folder() -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX)

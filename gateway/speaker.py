@@ -15,8 +15,8 @@ import soundfile
 
 from gateway.door import Door, Finished
 from gateway.formats import encode
-from gateway.settings import TEMPORARY_PREFIX, temporary_folder
 from gateway.voices import VoiceRecord
+from pipeline.files import write_whole
 from service.budget import TimeLimitError
 from service.request import Request
 
@@ -64,11 +64,11 @@ class Speaker:
 
     def __init__(self, door: Door):
         self.door = door
-        self.folder = tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX)
+        self.folder = tempfile.TemporaryDirectory(prefix="indextts-voices-")
 
     async def speak(self, order: Order) -> AsyncIterator[Audio | Refused | Done]:
         """Audio in pieces, in the end `Done`; or `Refused`, as the first item or after audio."""
-        with temporary_folder() as temporary:
+        with tempfile.TemporaryDirectory(prefix="indextts-order-") as temporary:
             folder = Path(temporary)
             try:
                 request = await asyncio.to_thread(self.request, order, folder)
@@ -125,9 +125,7 @@ class Speaker:
         """The file of a voice, fetched once."""
         path = Path(self.folder.name) / record.sha256
         if not path.is_file():
-            partial = path.with_suffix(".partial")
-            partial.write_bytes(record.read())
-            partial.rename(path)
+            write_whole(path, record.read())
         return path
 
     async def know(self, record: VoiceRecord) -> None:
@@ -136,7 +134,7 @@ class Speaker:
 
     async def inspect(self, content: bytes) -> dict[str, object] | Refused:
         """What can be said of a clip."""
-        with temporary_folder() as folder:
+        with tempfile.TemporaryDirectory(prefix="indextts-clip-") as folder:
             path = Path(folder) / "clip"
             path.write_bytes(content)
             try:

@@ -1,6 +1,7 @@
 """Waveform arithmetic: resampling, the vocoder's mel, the speaker encoder's filter bank, WAV writing.
 
-Waves are float32 [B, T] in [-1, 1]. Reading files is `enhance.audio_input`.
+Waves are float32 [B, T] in [-1, 1]. Reading files is `enhance.audio_input`. The audio packages are imported where they are
+used: the model's stages, which need none of them, can then be checked on a machine that has PyTorch alone.
 """
 
 from __future__ import annotations
@@ -8,16 +9,17 @@ from __future__ import annotations
 import functools
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
-import soxr
 import torch
-import torchaudio
 from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.config import AudioConfig
+
+if TYPE_CHECKING:
+    import torchaudio
 
 MAX_KERNEL_RATIO = 2_000_000  # product of the reduced rates; every pair of usual rates is far below
 
@@ -25,6 +27,8 @@ MAX_KERNEL_RATIO = 2_000_000  # product of the reduced rates; every pair of usua
 @functools.lru_cache(maxsize=32)
 @torch.inference_mode(False)
 def _resampler(rate: int, target: int) -> torchaudio.transforms.Resample:
+    import torchaudio
+
     # the transform makes its kernel in float64; the function of the same name does not
     return torchaudio.transforms.Resample(rate, target)
 
@@ -38,6 +42,8 @@ def resample(wave: Tensor, rate: int, target: int) -> Tensor:
         return wave
     common = math.gcd(rate, target)
     if rate // common * (target // common) > MAX_KERNEL_RATIO:
+        import soxr
+
         return torch.from_numpy(soxr.resample(wave.T.numpy(), rate, target, quality="VHQ").T.copy())
     return _resampler(rate, target)(wave)
 
@@ -45,6 +51,8 @@ def resample(wave: Tensor, rate: int, target: int) -> Tensor:
 @functools.lru_cache(maxsize=8)
 @torch.inference_mode(False)  # kept: training must be able to use what a synthesis made first
 def _mel_filters(config: AudioConfig, device: torch.device) -> tuple[Tensor, Tensor]:
+    import torchaudio
+
     fmax = config.sample_rate / 2 if config.fmax is None else config.fmax
     bins = config.n_fft // 2 + 1
     filters = torchaudio.functional.melscale_fbanks(
@@ -67,6 +75,8 @@ def log_mel(wave: Tensor, config: AudioConfig) -> Tensor:
 
 def kaldi_bank(wave: Tensor, rate: int, mel_bins: int) -> Tensor:
     """Kaldi's filter bank of [1, T] -> [frames, mel_bins] (25 ms windows, 10 ms hop)."""
+    import torchaudio
+
     return torchaudio.compliance.kaldi.fbank(wave, num_mel_bins=mel_bins, dither=0.0, sample_frequency=rate)
 
 
@@ -83,5 +93,7 @@ def write_wav(path: Path, samples: Tensor, rate: int) -> None:
 
 def write_pcm(path: Path, samples: Tensor, rate: int, container: str) -> None:
     """`write_wav` to any container that soundfile knows: "WAV", "FLAC"."""
+    import soundfile
+
     pcm = (samples.clamp(-1, 1) * np.iinfo(np.int16).max).round().to(torch.int16).cpu().numpy()
     soundfile.write(path, pcm, rate, format=container, subtype="PCM_16")

@@ -2,7 +2,8 @@
 
 Every size and every published constant lives here by name, so that the same classes serve the full
 model, the mini model of the golden values and any small model. `load_config` reads our own format
-(`configs/NAME.yaml`, which may be what is different from a `base`); `pipeline.published` puts the files of a published model directory on top.
+(`configs/NAME.yaml`, which may be what is different from a `base`); `pipeline.published` puts the files
+of a published model directory on top.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pipeline.strict import ConfigError, build, read_yaml
 
 HALVES = ("float16", "bfloat16")
 STRIDES = (1, 2)
+TEXTS = ("pieces", "phones")
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+DENOISERS = ("mossformer2", "deepfilternet3")  # that enhance/denoise.py loads
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,15 @@ class AudioConfig:
 
 @dataclass(frozen=True)
 class ReferenceConfig:
-    """What is taken of a reference clip. Seconds, except `silence_dbfs` (peak)."""
+    """What is taken of a reference clip. Seconds, except `silence_dbfs` (peak). denoiser: what cleans it on request,
+    of DENOISERS."""
 
     sample_rate: int
     min_seconds: float
     max_seconds: float
     silence_dbfs: float
     cache_bytes: int
+    denoiser: str
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,11 @@ class GPTConfig:
     emotion: ConformerConfig
     alignment: AlignmentConfig | None  # None: not known
 
+    @property
+    def speaker_rows(self) -> int:
+        """Rows of the prompt that say whose voice it is."""
+        return 1 if self.speaker is None else self.speaker.perceiver_latents
+
 
 @dataclass(frozen=True)
 class EmotionConfig:
@@ -183,9 +193,10 @@ class WaveNetConfig:
 @dataclass(frozen=True)
 class S2MelConfig:
     """`latent_widths` are the outputs of gpt_layer's linears before the last (codec hidden) one; None: the GPT's latents
-    are not used."""
+    are not used. `prompt_seconds`: how much of the reference the flow continues, from its beginning (None: all of it)."""
 
     latent_widths: tuple[int, ...] | None
+    prompt_seconds: float | None
     regulator: RegulatorConfig
     dit: DiTConfig
     wavenet: WaveNetConfig
@@ -239,8 +250,9 @@ class ModelConfig:
     description: str
     weights: str  # "files": a published directory; "deterministic": made from key names (plumbing)
     layout: str  # of LAYOUTS: which files there are, and what is in them
-    vocabulary: str  # the file of the text's tokens: SentencePiece (.model) or byte-level BPE (.tiktoken)
+    vocabulary: str | None  # the file of its tokens: SentencePiece (.model) or byte-level BPE (.tiktoken)
     languages: tuple[str, ...]  # that it speaks, of zh, en, ja, es and ar
+    text: str  # what its tokens are: "pieces" of the vocabulary or "phones", which need none
     audio: AudioConfig
     reference: ReferenceConfig
     semantic: SemanticConfig
@@ -317,6 +329,8 @@ def check_consistent(config: ModelConfig) -> None:
     for name, value, allowed in (
         ("weights", config.weights, ("files", "deterministic")),
         ("layout", config.layout, tuple(LAYOUTS)),
+        ("text", config.text, TEXTS),
+        ("reference.denoiser", config.reference.denoiser, DENOISERS),
         ("gpt.half", config.gpt.half, HALVES),
         ("codec.stride", config.codec.stride, STRIDES),
     ):
@@ -324,6 +338,11 @@ def check_consistent(config: ModelConfig) -> None:
             raise ConfigError(
                 f"model configuration '{config.name}': {name} is '{value}'; allowed: {', '.join(map(str, allowed))}"
             )
+    if (config.vocabulary is None) != (config.text == "phones"):
+        raise ConfigError(
+            f"model configuration '{config.name}': vocabulary is {config.vocabulary}; "
+            "allowed: null where text is phones, else a file"
+        )
 
 
 def check_token(config: ModelConfig, name: str, low: int, high: int) -> None:

@@ -114,9 +114,9 @@ def tables(config: ModelConfig) -> dict[str, dict[str, Tensor]]:
     }
 
 
-def write_model(directory: Path, config: ModelConfig, vocabulary: Path) -> Path:
+def write_model(directory: Path, config: ModelConfig, vocabulary: Path | None) -> Path:
     """A model directory in the published layout: same files, same nesting, weight norm not folded. `vocabulary`: the
-    file to copy."""
+    file to copy, None for a model that has none."""
     states, checkpoints = section_states(config), LAYOUTS[config.layout]
     for name, checkpoint in checkpoints.items():
         path = directory / checkpoint.file
@@ -134,7 +134,8 @@ def write_model(directory: Path, config: ModelConfig, vocabulary: Path) -> Path:
     (directory / "w2v-bert-2.0/config.json").write_text(json.dumps(semantic))
     vocoder = {theirs: getattr(config.vocoder, ours) for ours, theirs in VOCODER.items()}
     (directory / "bigvgan/config.json").write_text(json.dumps(vocoder))
-    shutil.copyfile(vocabulary, directory / config.vocabulary)
+    if config.vocabulary is not None and vocabulary is not None:
+        shutil.copyfile(vocabulary, directory / config.vocabulary)
     return directory
 
 

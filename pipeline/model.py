@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pipeline import gpu
 from pipeline.checkpoints import BARE_TENSOR, LAYOUTS
 from pipeline.conditioning.codec import SemanticCodec
 from pipeline.conditioning.semantic import SemanticEncoder
@@ -23,7 +24,7 @@ from pipeline.config import ModelConfig
 from pipeline.gpt.model import UnifiedVoice
 from pipeline.loading import State, checkpoint_path, is_constant, is_mapped, load_module, read_checkpoint
 from pipeline.memory import release_file, trim
-from pipeline.precision import DEFAULT_PRECISION, apply_precision, check_precision, load_dtype
+from pipeline.precision import DEFAULT_PRECISION, apply_precision, check_precision
 from pipeline.s2mel.dit import DiT, FlowEstimator
 from pipeline.s2mel.regulator import LengthRegulator, make_latent_projection
 from pipeline.state_dict import CheckpointError
@@ -90,6 +91,9 @@ def load_model(
     is none."""
     check_precision(precision)
     device = torch.device(device)
+    device = torch.device(device)
+    if device.type == "cuda":
+        gpu.allow_tf32(precision != "exact")
     checkpoints = LAYOUTS[config.layout]
     files = {name: checkpoint_path(directory, checkpoint) for name, checkpoint in checkpoints.items()}
     absent = [checkpoints[name].file for name, path in files.items() if not path.is_file()]
@@ -106,10 +110,13 @@ def load_model(
             update_digest(digest, state)
             if (name, section) in MODULES:
                 make = MODULES[name, section]
-                dtype = load_dtype(precision, name, device, config.gpt.half)
+                half = gpu.load_dtype(precision, name, config.gpt.half)
+                dtype = torch.float32 if device.type == "cpu" else half
                 module = modules[name, section] = load_module(lambda: make(config), state, device, dtype)
                 if device.type == "cpu":
                     apply_precision(precision, name, module, mapped=is_mapped(path))
+                else:
+                    gpu.apply_precision(precision, module)
             else:
                 tensors[name] = {key: value.to(device, torch.float32) for key, value in state.tensors.items()}
         del state

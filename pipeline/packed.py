@@ -70,7 +70,8 @@ def _onednn_rows(kernel: Callable, weight: Tensor, bias: Tensor | None, x: Tenso
     count = x.shape[0]
     if count >= OneDNNLinear.MIN_ROWS:
         return kernel(x, weight, bias, "none", [], "")
-    return kernel(F.pad(x, (0, 0, 0, OneDNNLinear.MIN_ROWS - count)), weight, bias, "none", [], "")[:count]
+    filled = torch.constant_pad_nd(x, (0, 0, 0, OneDNNLinear.MIN_ROWS - count))
+    return kernel(filled, weight, bias, "none", [], "")[:count]
 
 
 class HalfLinear(PackedLinear):

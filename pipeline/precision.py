@@ -3,7 +3,7 @@
 | | GPT | w2v-bert | flow | vocoder |
 |---|---|---|---|---|
 | exact | float32 | float32 | float32 | float32 |
-| fast | float16 weights (GPU: the model's own half), float32 sums | float16 weights | bfloat16 products, float32 state | float32 |
+| fast | float16 weights, float32 sums | float16 weights | bfloat16 products, float32 state | float32 |
 | smallest | int8 weights | int8 weights | bfloat16 products, float32 state | float32 |
 
 On a CPU the kernels are chosen when a model is loaded, by what they give and how long they take on the machine; a
@@ -13,6 +13,7 @@ its original.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -23,7 +24,7 @@ from torch.nn import functional as F
 
 from pipeline.gpt.model import Conv1D, UnifiedVoice
 from pipeline.memory import release
-from pipeline.packed import HalfLinear, Int8Linear, OneDNNLinear, PackedLinear, choose, time_ratio
+from pipeline.packed import SPEED_SIZE, HalfLinear, Int8Linear, OneDNNLinear, PackedLinear, choose, time_ratio
 from pipeline.s2mel.dit import DiT
 from pipeline.vocoder.bigvgan import BigVGAN
 from pipeline.vocoder.fused import fuse
@@ -44,7 +45,7 @@ SEMANTIC_KERNELS: dict[str, Kernels] = {"fast": OTHER_KERNELS, "smallest": (Int8
 MIN_WEIGHTS = 16384  # of a layer, outside the GPT's own, that is worth packing
 FLOW_ROWS = 256
 FLOW_TOLERANCE = 1e-2  # bfloat16 has 8 bits
-FLOW_MIN_GAIN = 1.2
+FLOW_MIN_GAIN = 1.3  # a CPU with bfloat16 products has 2 and more, one without below 1: no machine is near it
 
 
 def check_precision(name: str) -> str:
@@ -52,12 +53,6 @@ def check_precision(name: str) -> str:
     if name not in PRECISIONS:
         raise ValueError(f"precision is '{name[:40]}'; allowed: {', '.join(PRECISIONS)}")
     return name
-
-
-def load_dtype(precision: str, checkpoint: str, device: torch.device, half: str) -> torch.dtype:
-    """The type a checkpoint's tensors are loaded in: on a GPU the GPT, most of the memory and time, in `half`."""
-    halved = device.type == "cuda" and checkpoint == "gpt" and precision != "exact"
-    return getattr(torch, half) if halved else torch.float32
 
 
 def apply_precision(precision: str, checkpoint: str, module: nn.Module, mapped: bool) -> None:
@@ -138,7 +133,17 @@ def no_bfloat16(dit: DiT) -> str | None:
         )
         if not error <= FLOW_TOLERANCE:
             return f"off by {error:.1e}, allowed: {FLOW_TOLERANCE:.0e}"
-        gain = 1 / time_ratio(partial(F.linear, low, low_weight), partial(F.linear, x, weight))
+        gain = bfloat16_gain()
     except RuntimeError as e:
         return f"cannot be used: {' '.join(str(e).split())[:80]}"
     return f"{gain:.1f} times as fast as float32" if gain < FLOW_MIN_GAIN else None
+
+
+@functools.cache
+@torch.inference_mode()
+def bfloat16_gain() -> float:
+    """How many times as fast as in float32 this machine multiplies in bfloat16. Of a matrix of one size, whatever the
+    model: that of a small one gains so little that chance would decide, and with it the bytes of the audio."""
+    x, weight = torch.ones(FLOW_ROWS, SPEED_SIZE), torch.ones(SPEED_SIZE, SPEED_SIZE)
+    low, low_weight = x.bfloat16(), weight.bfloat16()
+    return 1 / time_ratio(partial(F.linear, low, low_weight), partial(F.linear, x, weight))

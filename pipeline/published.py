@@ -101,7 +101,7 @@ def published_config(directory: Path) -> ModelConfig:
 def base_of(directory: Path) -> ModelConfig:
     """The configuration of the published model that `directory` is in the layout of: the first whose vocabulary it has."""
     bases = [load_config(name) for name in BASES]
-    return next((base for base in bases if (directory / base.vocabulary).is_file()), bases[0])
+    return next((b for b in bases if b.vocabulary and (directory / b.vocabulary).is_file()), bases[0])
 
 
 def apply_main_config(values: dict, published: dict, file: str) -> dict:

@@ -44,7 +44,7 @@ def _convert(kind, value, where: str):
         if len(inner) != len(value):
             raise ConfigError(f"{where}: expected {len(inner)} values, got {len(value)}")
         return tuple(
-            _convert(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(inner, value, strict=False))
+            _convert(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(inner, value, strict=True))
         )
     if origin is types.UnionType:  # only `KIND | None` is used
         return None if value is None else _convert(arguments[0], value, where)

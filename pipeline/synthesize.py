@@ -5,17 +5,22 @@ Axes: n codes, D GPT width, C mel channels, R reference frames, F target frames,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from pipeline.config import SynthesisConfig
+from pipeline.config import ModelConfig, SynthesisConfig
 from pipeline.gpt.decode import Decoded, decode
+from pipeline.gpt.device import DeviceDecoders
 from pipeline.gpt.sampling import SamplingOptions
 from pipeline.model import Model, dtype_of
 from pipeline.s2mel.flow import draw_noise, solve
+from pipeline.s2mel.player import FlowPlayer
 from pipeline.s2mel.regulator import target_frames
+from pipeline.s2mel.together import FlowRow, batches, padded, solve_together
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import OnProgress, Watch, no_progress
 from pipeline.voice import Voice
@@ -29,6 +34,9 @@ class Delivery:
     voice: Voice
     emotion_vector: Tensor
     options: SynthesisConfig
+
+    def with_one_beam(self) -> Delivery:
+        return replace(self, options=replace(self.options, num_beams=1))
 
 
 @dataclass(frozen=True)
@@ -51,8 +59,8 @@ class SegmentAudio:
     seed: int
 
 
-def sampling_options(options: SynthesisConfig) -> SamplingOptions:
-    """temperature 0 means no sampling: the most likely code, or plain beam search."""
+def sampling_options(options: SynthesisConfig, trained_latents: bool = True) -> SamplingOptions:
+    """temperature 0 means no sampling: the most likely code, or plain beam search. `trained_latents`: as there."""
     sample = options.temperature > 0
     return SamplingOptions(
         do_sample=sample,
@@ -64,7 +72,16 @@ def sampling_options(options: SynthesisConfig) -> SamplingOptions:
         length_penalty=options.length_penalty,
         max_codes=options.max_mel_tokens,
         mel_positions=options.mel_positions,
+        trained_latents=trained_latents,
     )
+
+
+def prompt_frames(config: ModelConfig, voice: Voice) -> int:
+    """How many frames of the voice's mel the flow continues."""
+    frames, seconds = voice.reference_mel.shape[-1], config.s2mel.prompt_seconds
+    if seconds is None:
+        return frames
+    return min(frames, round(seconds * config.audio.sample_rate / config.audio.hop_length))
 
 
 class Synthesizer:
@@ -73,6 +90,17 @@ class Synthesizer:
     def __init__(self, model: Model):
         self.model = model
         self.sample_rate = model.config.audio.sample_rate
+        self.decode: Callable[..., Decoded] = partial(decode, model.gpt)
+        self.solve: Callable[..., Tensor] = partial(solve, model.dit)
+        self.kept: tuple[DeviceDecoders, FlowPlayer] | None = None
+        if model.device.type == "cuda":
+            decoders, flow = self.kept = DeviceDecoders(model.gpt), FlowPlayer(model.dit, model.device)
+            self.decode, self.solve = decoders.decode, flow.solve
+
+    def free(self) -> None:
+        """Give back what is kept on the device between segments: caches, buffers and graphs."""
+        for part in self.kept or ():
+            part.clear()
 
     @torch.inference_mode()
     def segment(self, text: TextSegment, delivery: Delivery, seed: int, watch: Watch) -> SegmentAudio:
@@ -102,6 +130,22 @@ class Synthesizer:
         """Mel frames of a segment's codes: speed changes the length and not the pitch."""
         return target_frames(len(decoded.codes), self.model.config.s2mel.regulator, 1 / speed)
 
+    @torch.inference_mode()
+    def prompt(self, text: TextSegment, delivery: Delivery) -> Tensor:
+        """What the GPT goes on from [1, P, D]."""
+        gpt, dtype = self.model.gpt, dtype_of(self.model.gpt)
+        ids = torch.tensor([text.token_ids], device=self.model.device)
+        latents, emotion = delivery.voice.speaker_latents, delivery.emotion_vector
+        return gpt.prompt_inputs(latents.to(dtype), emotion.to(dtype), ids, text.language_row)
+
+    def prompt_rows(self, text: TextSegment) -> int:
+        """P of `prompt`."""
+        return self.model.gpt.text_rows(0).start + len(text.token_ids) + 1
+
+    def sampling(self, options: SynthesisConfig) -> SamplingOptions:
+        """How the GPT's codes are searched."""
+        return sampling_options(options, trained_latents=self.model.latent_projection is not None)
+
     def codes(
         self,
         text: TextSegment,
@@ -110,17 +154,12 @@ class Synthesizer:
         on_progress: OnProgress = no_progress,
     ) -> Decoded:
         """Mel codes [n] and latents [n, D] of one segment."""
-        gpt, dtype, options = self.model.gpt, dtype_of(self.model.gpt), delivery.options
-        ids = torch.tensor([text.token_ids], device=self.model.device)
-        latents, emotion = delivery.voice.speaker_latents, delivery.emotion_vector
-        prompt = gpt.prompt_inputs(latents.to(dtype), emotion.to(dtype), ids, text.language_row)
-        return decode(
-            gpt,
-            prompt,
-            sampling_options(options),
+        options = delivery.options
+        return self.decode(
+            self.prompt(text, delivery),
+            self.sampling(options),
             generator,
             lambda step: on_progress("gpt", step, options.max_mel_tokens),
-            trained_latents=self.model.latent_projection is not None,
         )
 
     def mel(
@@ -132,29 +171,90 @@ class Synthesizer:
         frames: int | None = None,
     ) -> Tensor:
         """Mel [1, C, F] of one segment's codes; frames: F, None for what the speed makes of them."""
-        model, config, voice, options = self.model, self.model.config, delivery.voice, delivery.options
+        voice, options = delivery.voice, delivery.options
         frames = self.frames(decoded, options.speed) if frames is None else frames
         if frames == 0:
             return voice.reference_mel[..., :0]
-        content = model.codec.decode(decoded.codes[None])
-        if model.latent_projection is not None:
-            content = content + model.latent_projection(
-                decoded.latents[None].to(dtype_of(model.latent_projection))
-            )
-        conditions = torch.cat([voice.prompt_condition, model.regulator(content, frames)], dim=1)
-        noise = draw_noise(config.audio.n_mels, conditions.shape[1], generator, options.noise_scale)
-        dtype = model.dit.dtype
-        return solve(
-            model.dit,
-            noise.to(model.device, dtype),
-            voice.reference_mel.to(dtype),
-            conditions.to(dtype),
-            voice.style.to(dtype),
+        row = self.flow_row(decoded, delivery, generator, frames)
+        return self.solve(
+            row.noise,
+            row.reference_mel,
+            row.condition,
+            row.style,
             options.diffusion_steps,
             options.cfg_rate,
             options.time_sway,
             lambda step: on_progress("s2mel", step, options.diffusion_steps),
         )
+
+    def condition(self, decoded: Decoded, frames: int) -> Tensor:
+        """What the flow is to say [1, frames, content_dim]."""
+        model = self.model
+        content = model.codec.decode(decoded.codes[None])
+        if (projection := model.latent_projection) is not None:
+            content = content + projection(decoded.latents[None].to(dtype_of(projection)))
+        return model.regulator(content, frames)
+
+    def flow_row(
+        self, decoded: Decoded, delivery: Delivery, generator: torch.Generator, frames: int
+    ) -> FlowRow:
+        """What the flow takes of a segment of `frames` mel frames."""
+        model, voice = self.model, delivery.voice
+        shown = prompt_frames(model.config, voice)
+        condition = torch.cat([voice.prompt_condition[:, :shown], self.condition(decoded, frames)], dim=1)
+        channels, scale = model.config.audio.n_mels, delivery.options.noise_scale
+        noise = draw_noise(channels, condition.shape[1], generator, scale)
+        dtype = model.dit.dtype
+        return FlowRow(
+            noise.to(model.device, dtype),
+            voice.reference_mel[..., :shown].to(dtype),
+            condition.to(dtype),
+            voice.style.to(dtype),
+        )
+
+    @torch.inference_mode()
+    def render_together(
+        self,
+        drafts: Sequence[Draft],
+        deliveries: Sequence[Delivery],
+        most: int,
+        on_progress: OnProgress = no_progress,
+    ) -> list[SegmentAudio]:
+        """`render` for several segments whose flow has the same steps, guidance and sway, in batches of similar length
+        and at most `most`: the values of each alone but for rounding."""
+        frames = [
+            self.frames(draft.decoded, delivery.options.speed)
+            for draft, delivery in zip(drafts, deliveries, strict=True)
+        ]
+        waves: dict[int, Tensor] = {place: torch.zeros(0) for place, count in enumerate(frames) if not count}
+        rows = {
+            place: self.flow_row(drafts[place].decoded, deliveries[place], drafts[place].generator, count)
+            for place, count in enumerate(frames)
+            if count
+        }
+        places, options = list(rows), deliveries[0].options
+        for batch in batches([rows[place].length for place in places], most):
+            batch = [places[index] for index in batch]
+            mels = solve_together(
+                self.model.dit,
+                [rows[place] for place in batch],
+                options.diffusion_steps,
+                options.cfg_rate,
+                options.time_sway,
+                lambda step: on_progress("s2mel", step, options.diffusion_steps),
+            )
+            waves |= zip(batch, self.waves(mels), strict=True)
+        return [
+            SegmentAudio(waves[place], len(draft.decoded.codes), draft.decoded.stopped, draft.seed)
+            for place, draft in enumerate(drafts)
+        ]
+
+    def waves(self, mels: Sequence[Tensor]) -> list[Tensor]:
+        """Mels [1, C, F] of different F, none of them 0 -> waves [T] on the CPU."""
+        lengths, hop = [mel.shape[-1] for mel in mels], self.model.config.audio.hop_length
+        together = padded(mels, max(lengths), 2).to(dtype_of(self.model.vocoder))
+        found = self.model.vocoder(together, lengths).float().cpu()
+        return [row[: length * hop] for row, length in zip(found, lengths, strict=True)]
 
     def wave(self, mel: Tensor) -> Tensor:
         """Mel [1, C, F] -> wave [T] on the CPU."""

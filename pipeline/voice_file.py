@@ -8,7 +8,6 @@ the model computes them in, so that a file speaks with the same bytes as its aud
 from __future__ import annotations
 
 import json
-import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from pipeline.files import write_whole
 from pipeline.model import Model, dtype_of
 from pipeline.voice import Voice, is_coded
 
@@ -81,12 +81,7 @@ def write_voice(path: Path, voice: Voice, model: Model, source_sha256: str, opti
         },
         metadata,
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, content)
 
 
 def stored(voice: Voice) -> dict[str, Tensor]:
@@ -186,7 +181,7 @@ def _check_tensors(tensors: dict[str, Tensor], info: VoiceInfo, model: Model) ->
     mel = tensors.get("reference_mel")
     own_frames = mel.shape[-1] if mel is not None and mel.dim() else frames
     shapes = {
-        "speaker_latents": (1, model.gpt.speaker_rows, config.gpt.model_dim),
+        "speaker_latents": (1, config.gpt.speaker_rows, config.gpt.model_dim),
         "style": (1, config.speaker.style_dim),
         "emotion_vector": (1, config.gpt.model_dim),
         "reference_mel": (1, config.audio.n_mels, frames),

@@ -48,7 +48,7 @@ class Speech:
 
 
 class TextToSpeech:
-    """A loaded model. One request at a time: give every thread one of its own."""
+    """A loaded model. Threads may share it: what they ask for at the same time is made together."""
 
     def __init__(self, service: Service):
         self.service = service
@@ -65,16 +65,18 @@ class TextToSpeech:
 
     def stream(self, text: str, speaker: str | Path, **inputs: object) -> Iterator[Speech]:
         """As `say`, but a WAV file for each segment as soon as it is done; their samples one after another
-        are those of `say`. Raises ValueError when the first is asked for, also for an input that shapes a
+        are those of `say`. `stream="chunks"` gives the first after half a second of speech, while its segment is
+        still being made; the samples are then others than those of `say`. Raises ValueError when the first is asked for, also for an input that shapes a
         whole file (format, rate, loudness, extras)."""
         refused = sorted(set(inputs) & WHOLE_FILE)
         if refused:
             raise ValueError(
                 f"{', '.join(refused)}: not for a stream, whose parts are WAV files as they are done"
             )
+        stream = inputs.pop("stream", "segments")
         request = make_request(text, speaker, inputs)
         with tempfile.TemporaryDirectory(prefix="indextts-") as folder:
-            for path in self.service.stream(request, Path(folder)):
+            for path in self.service.stream(request, Path(folder), stream):
                 content = path.read_bytes()
                 path.unlink()
                 yield Speech(content, path.suffix, {})

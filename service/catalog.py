@@ -41,7 +41,7 @@ def locate(model: str, features: Sequence[str] = ()) -> Iterator[Source]:
         config = load_config(model)
         if config.weights == "deterministic":
             with tempfile.TemporaryDirectory(prefix="indextts-model-") as folder:
-                vocabulary = embedded_directory(model) / config.vocabulary
+                vocabulary = embedded_directory(model) / config.vocabulary if config.vocabulary else None
                 yield Source(config, write_model(Path(folder), config, vocabulary))
         else:
             embedded = embedded_directory(model)

@@ -20,7 +20,7 @@ from pipeline.text.markup import Pause
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import Watch
 from service.budget import SEGMENT
-from service.finish.checks import UNENDED, check_segment, length_problem
+from service.finish.checks import check_segment, length_problems
 from service.finish.join import silence_samples
 from service.finish.segment import finish_segment
 from service.speak import ATTEMPTS, Spoken, limits_of, notes_of, segment_seed, told, with_less_memory
@@ -104,11 +104,12 @@ def plan(
     for attempt in range(ATTEMPTS):
         notes: list[str] = []
         chosen = segment_seed(seed, index, attempt)
-        draft = with_less_memory(partial(synthesizer.draft, text, seed=chosen, watch=watch), delivery, notes)
+        draft = with_less_memory(
+            synthesizer, partial(synthesizer.draft, text, seed=chosen, watch=watch), delivery, notes
+        )
         natural = synthesizer.frames(draft.decoded, speed=1.0)
-        problems = [] if draft.decoded.stopped else [UNENDED]
-        wrong = length_problem(natural * hop / rate, len(text.token_ids), 1.0, limits_of(synthesizer))
-        problems += [wrong] if wrong else []
+        seconds, stopped = natural * hop / rate, draft.decoded.stopped
+        problems = length_problems(seconds, len(text.token_ids), stopped, 1.0, limits_of(synthesizer))
         attempts.append(Planned(text, delivery, draft, tuple(problems), tuple(notes), natural))
         if not problems:
             break
@@ -119,7 +120,10 @@ def render(synthesizer: Synthesizer, planned: Planned, index: int, watch: Watch,
     """The sound of a planned segment, `length` samples: noise that is cut off its end becomes silence."""
     rate, text, notes = synthesizer.sample_rate, planned.text, list(planned.notes)
     audio = with_less_memory(
-        lambda asked: synthesizer.render(planned.draft, asked, watch, planned.frames), planned.delivery, notes
+        synthesizer,
+        lambda asked: synthesizer.render(planned.draft, asked, watch, planned.frames),
+        planned.delivery,
+        notes,
     )
     speed = planned.natural / max(1, planned.frames)
     heard = check_segment(

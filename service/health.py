@@ -23,11 +23,14 @@ class Health:
     def watching(self) -> Iterator[None]:
         try:
             yield
-        except (ValueError, OSError, torch.OutOfMemoryError):
+        except Exception as e:
+            self.failed(e)
             raise
-        except Exception:
+
+    def failed(self, error: BaseException) -> None:
+        """A request ended with `error`."""
+        if not isinstance(error, (ValueError, OSError, torch.OutOfMemoryError)):
             self.works = False
-            raise
 
     def heard(self, finite: bool) -> None:
         """A segment was made; finite: whether all its samples are numbers."""

@@ -43,8 +43,16 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """The beginning or middle of a segment that is spoken while it is made; its end comes with what it is."""
+
+    text: str
+    index: int
+
+
+@dataclass(frozen=True)
 class Part:
     """A stretch of the result: its samples and what was spoken in it, or the pause it is."""
 
     chunk: Chunk
-    spoken: Spoken | Pause
+    spoken: Spoken | Pause | Piece

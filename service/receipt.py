@@ -19,8 +19,9 @@ VTT_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 @dataclass(frozen=True)
 class SegmentReceipt:
-    """One segment. text: as it was spoken; written: as it was written, which subtitles show; start, end: of its sound, in seconds; seed: makes it
-    again alone; voice: that the text's markup asked for."""
+    """One segment. text: as it was spoken; written: as it was written, which subtitles show; start, end: of its sound,
+    in seconds; seed: makes it again alone; voice: that the text's markup asked for; pieces: what the model was
+    given, phones where it reads phones."""
 
     index: int
     text: str
@@ -31,6 +32,7 @@ class SegmentReceipt:
     warnings: tuple[str, ...] = ()
     written: str = ""
     voice: str | None = None
+    pieces: str = ""
 
 
 @dataclass(frozen=True)

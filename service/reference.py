@@ -104,8 +104,9 @@ class References:
         before each thing that is done."""
         if options.denoise and self.denoiser is None:
             raise ValueError(
-                "denoise needs the denoiser's weights (MossFormer2_SE_48K), which this model directory does "
-                "not hold; send the request without denoise"
+                f"denoise needs the denoiser {self.model.config.reference.denoiser}, which is not loaded: the model "
+                "directory does not hold its weights, or INDEXTTS_FEATURES leaves denoise out; send the request "
+                "without denoise"
             )
         limits = self.model.config.reference
         on_progress("report", 0, 1)

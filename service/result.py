@@ -82,6 +82,7 @@ def segment_receipts(parts: Sequence[Part], rate: int) -> tuple[SegmentReceipt, 
             said.warnings,
             said.written,
             said.voice,
+            said.pieces,
         )
         for index, (chunk, said) in enumerate(spoken)
     )

@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
-from enhance.denoise import Denoiser, denoiser_available
+from enhance.denoise import load_denoiser
 from pipeline.audio import write_wav
 from pipeline.conditioning.emotion_text import EmotionReader
 from pipeline.config import SynthesisConfig
@@ -22,20 +23,20 @@ from pipeline.deterministic import tone
 from pipeline.model import load_model
 from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.text.glossary import Glossary
-from pipeline.text.multilingual import is_multilingual
+from pipeline.text.multilingual import MultilingualTokenizer
 from pipeline.text.normalize import WITH_GRAMMAR, TextNormalizer
 from pipeline.text.prepare import TextSegment
 from pipeline.text.script import prepare_script
 from pipeline.text.tagged import analyser
+from pipeline.text.tokenizers import PHONES, make_tokenizer
 from pipeline.text.turns import as_markup
-from pipeline.text.vocabulary import load_tokenizer
 from pipeline.timing import OnProgress, Stopwatch, Watch, both, no_progress
 from service.budget import Budget
 from service.cast import cast_of, emotion_of, speaker_of
 from service.catalog import locate
 from service.emotion import Emotions
-from service.finish.join import Joiner
-from service.fit import speak_in
+from service.engine.engine import Engine
+from service.engine.limits import Limits, cache_bytes
 from service.health import Health
 from service.imports import ALL, Imports
 from service.prepared import Part, Prepared, Role, role_of
@@ -43,7 +44,6 @@ from service.reference import Reference, References
 from service.request import Request
 from service.result import Result, write_result
 from service.settings import Settings
-from service.speak import Spoken, speak
 from service.threads import set_threads
 
 logger = logging.getLogger(__name__)
@@ -61,29 +61,33 @@ class Service:
         """`packages`: to import meanwhile; fewer where it is known what will be asked."""
         self.settings = settings or Settings.read()
         imports = Imports(packages)
-        set_threads(self.settings.threads)
+        self.threads = set_threads(self.settings.threads)
+        self._preparing = threading.Lock()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         features = self.settings.features
         start = time.perf_counter()
         with locate(self.settings.model, features) as source:
             logger.info("model %s: %s", source.config.name, source.config.description)
             self.model = load_model(source.directory, source.config, device, self.settings.precision)
-            config = source.config
-            self.tokenizer = load_tokenizer(
-                source.directory / config.vocabulary, config.gpt.number_text_tokens
-            )
-            if "ja" in config.languages:
+            self.tokenizer = make_tokenizer(source.config, source.directory)
+            if "ja" in source.config.languages:
                 analyser()  # now, lest it be missing at the first request
             glossary = source.directory / "glossary.yaml"
             self.glossary = Glossary.from_file(glossary) if glossary.is_file() else Glossary()
-            has_denoiser = "denoise" in features and denoiser_available(source.directory)
-            denoiser = Denoiser(source.directory, device) if has_denoiser else None
+            name = source.config.reference.denoiser
+            denoiser = load_denoiser(name, source.directory, device) if "denoise" in features else None
             has_reader = "emotion_text" in features and EmotionReader.available(source.directory)
             reader = EmotionReader(source.directory, source.config.emotion, device) if has_reader else None
         self.synthesizer = Synthesizer(self.model)
         self.references = References(self.model, denoiser)
         self.emotions = Emotions(self.model, self.references, reader)
         self.health = Health(device)
+        limits = Limits(
+            self.settings.segment_batch,
+            cache_bytes(device, self.settings.cache_mb),
+            self.settings.max_waiting,
+        )
+        self.engine = Engine(self.synthesizer, self.prepare, self.health, limits)
         imports.wait()
         self.setup = {
             "setup.seconds": round(time.perf_counter() - start, 2),
@@ -129,22 +133,31 @@ class Service:
         Raises ValueError, in one line, for anything the caller can put right."""
         with self.health.watching():
             prepared = self.prepare(request, on_progress)
-            parts = list(self.parts(prepared))
-            return write_result(folder, self.model, prepared, parts, self.setup)
+            return self.write(folder, prepared, list(self.parts(prepared)))
 
-    def stream(self, request: Request, folder: Path) -> Iterator[Path]:
+    def write(self, folder: Path, prepared: Prepared, parts: Sequence[Part]) -> Result:
+        """The files of a request all of whose parts are there."""
+        return write_result(folder, self.model, prepared, parts, self.setup)
+
+    def stream(self, request: Request, folder: Path, stream: str = "segments") -> Iterator[Path]:
         """Speak `request` as WAV files in `folder`, one per segment as soon as it is done; their samples one
-        after another are those of `run`'s file. Raises as `run` does."""
+        after another are those of `run`'s file. With `stream` "chunks" also of segments that are still being made.
+        Raises as `run` does."""
         with self.health.watching():
-            for index, part in enumerate(self.parts(self.prepare(request))):
+            for index, part in enumerate(self.parts(self.prepare(request), stream)):
                 if len(part.chunk.wave):
                     path = folder / f"{index:04d}.wav"
                     write_wav(path, part.chunk.wave, self.synthesizer.sample_rate)
                     yield path
 
     def prepare(self, request: Request, on_progress: OnProgress = no_progress) -> Prepared:
-        """Everything before the first segment."""
+        """Everything before the first segment; one request at a time, whatever thread asks."""
         started = time.perf_counter()
+        with self._preparing:
+            torch.set_num_threads(self.threads)  # of this thread: others may compute on fewer
+            return self._prepare(request, on_progress, started)
+
+    def _prepare(self, request: Request, on_progress: OnProgress, started: float) -> Prepared:
         watch = Watch(Stopwatch(self.model.device), both(Budget(self.settings.time_limit), on_progress))
         request = request.checked()
         request = dataclasses.replace(request, text=as_markup(request.text))
@@ -182,7 +195,12 @@ class Service:
         config = self.model.config
         # a model of one language may be sent another's letters, and reads them as the grammar of both would
         languages = config.languages if len(config.languages) > 1 else WITH_GRAMMAR
-        return TextNormalizer(glossary, languages, annotated=is_multilingual(config.vocabulary))
+        return TextNormalizer(
+            glossary,
+            languages,
+            phones=config.text == PHONES,
+            annotated=isinstance(self.tokenizer, MultilingualTokenizer),
+        )
 
     def language(self, asked: str) -> str:
         """How to read a text: as asked, if the model speaks that; its only language where it has one."""
@@ -193,19 +211,6 @@ class Service:
             )
         return spoken[0] if len(spoken) == 1 else asked
 
-    def parts(self, prepared: Prepared) -> Iterator[Part]:
-        """Every part of the result, as it is done."""
-        gap = prepared.delivery.options.segment_silence_ms / 1000
-        joiner = Joiner(self.synthesizer.sample_rate, gap)
-        said = (
-            self.synthesizer,
-            prepared.script,
-            prepared.delivery_of,
-            prepared.request.seed,
-            prepared.watch,
-        )
-        duration = prepared.request.duration
-        for part in speak(*said) if duration is None else speak_in(*said, duration, gap):
-            if isinstance(part, Spoken):
-                self.health.heard(part.finite)
-            yield Part(joiner.add(part.wave if isinstance(part, Spoken) else part.seconds), part)
+    def parts(self, prepared: Prepared, stream: str = "segments") -> Iterator[Part]:
+        """Every part of the result, in order, as it is done."""
+        return iter(self.engine.speak(prepared, stream))

@@ -48,6 +48,15 @@ def _threads(text: str) -> int:
     return int(text)
 
 
+def whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdecimal()) or not low <= int(text) <= high:
+            raise ValueError(f"is '{text[:40]}'; allowed: {low} to {high}")
+        return int(text)
+
+    return read
+
+
 def _level(text: str) -> str:
     if text.upper() not in LOG_LEVELS:
         raise ValueError(f"is '{text}'; allowed: {', '.join(LOG_LEVELS)}")
@@ -117,6 +126,21 @@ class Settings(FromEnvironment):
         "0",
         _threads,
         "Threads to compute on; 0: as many as there are cores and quota for.",
+    )
+    segment_batch: int = variable(
+        "INDEXTTS_SEGMENT_BATCH",
+        "8",
+        whole(1, 256),
+        "Segments, of one text or of several requests, spoken together.",
+    )
+    cache_mb: int = variable(
+        "INDEXTTS_CACHE_MB",
+        "0",
+        whole(0, 2**20),
+        "Megabytes for the caches of the segments being decoded; 0: half of what is free at the start.",
+    )
+    max_waiting: int = variable(
+        "INDEXTTS_MAX_WAITING", "64", whole(1, 100_000), "Requests that may wait for their turn."
     )
     log_level: str = variable(
         "INDEXTTS_LOG_LEVEL", "INFO", _level, f"Least level of the log: {', '.join(LOG_LEVELS)}."

@@ -43,7 +43,11 @@ def read_predictor(path: Path, class_name: str, method: str) -> StaticPredictor:
         for part in node.body
         if isinstance(part, ast.Assign) and isinstance(part.value, ast.Call)
     }
-    own = {part.name: part for part in classes[class_name].body if isinstance(part, ast.FunctionDef)}
+    own = {
+        part.name: part
+        for part in classes[class_name].body
+        if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
     assert len({"run", "predict"} & own.keys()) <= 1, "both run and predict: an error"
     function = own[method]
     arguments = function.args

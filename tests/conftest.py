@@ -13,7 +13,7 @@ from pipeline.model import Model, load_model
 
 # One thread: threads that wait for one another crawl on a machine that runs other things as well, and
 # the models here are too small to gain by more. Servers and scripts that tests start inherit it.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 hypothesis.settings.register_profile("patient", deadline=None)  # how busy the machine is, is not tested
@@ -47,3 +47,12 @@ def mini_model(mini_directory) -> Model:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Where two files differ: pytest's own comparison of two WAVs takes longer than the tests may."""
+    if op != "==" or not (isinstance(left, bytes) and isinstance(right, bytes)):
+        return None
+    first = next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), None)
+    where = "one is the beginning of the other" if first is None else f"they differ from byte {first} on"
+    return [f"{len(left)} bytes == {len(right)} bytes: {where}"]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from checks.golden import relative
 from pipeline import packed, precision
 from pipeline.config import load_config
 from pipeline.gpt.decode import decode
@@ -24,10 +25,6 @@ from tests.conftest import ROOT
 from tests.gpt.conftest import random_prompt
 
 KERNELS = (OneDNNLinear, HalfLinear, Int8Linear)
-
-
-def relative(ours: torch.Tensor, wanted: torch.Tensor) -> float:
-    return float((ours - wanted).norm() / wanted.norm())
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -127,6 +124,13 @@ def test_a_machine_without_any_kernel_speaks_plain_float32(mini_directory, mini_
     options = SamplingOptions(False, 1.0, 0, 1.0, 1, 10.0, 0.0, 6, "trained")
     ours, wanted = (decode(m.gpt, prompt, options, torch.Generator()).codes for m in (model, mini_model))
     assert torch.equal(ours, wanted)
+
+
+@pytest.mark.parametrize("gain, lower", [(0.4, False), (1.2, False), (2.0, True)])
+def test_the_machine_and_not_the_model_decides_about_bfloat16(mini_directory, monkeypatch, gain, lower):
+    monkeypatch.setattr(precision, "bfloat16_gain", lambda: gain)
+    model = load_model(mini_directory, load_config("mini"), precision="fast")
+    assert (model.dit.compute is torch.bfloat16) is lower
 
 
 def test_weights_too_large_for_float16_stay_float32():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import predict
 from tests.conftest import ROOT
 
 # Top to bottom: a floor imports only floors below it.
@@ -169,6 +170,15 @@ def test_the_image_of_indextts25_has_its_packages_and_is_else_the_same(cog_build
     assert (
         newer["environment"][1:] == cog_build["environment"][1:] and newer["predict"] == cog_build["predict"]
     )
+
+
+def test_the_concurrent_image_differs_in_its_predictor_alone(cog_build):
+    concurrent = yaml.safe_load((ROOT / "cog.concurrent.yaml").read_text())
+    assert concurrent.pop("predict") == "predict.py:ConcurrentPredictor"
+    assert concurrent.pop("concurrency") == {
+        "max": predict.ConcurrentPredictor.predict.__cog_concurrent_max__
+    }
+    assert concurrent == {key: value for key, value in cog_build.items() if key != "predict"}
 
 
 def test_cog_installs_what_is_listed_without_dependencies(cog_build):

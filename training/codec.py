@@ -1,6 +1,6 @@
 """Trains the semantic codec on frozen semantic features: codes that keep the phone and the features' shape.
 
-Axes: B batch, T frames at 50 Hz, D feature width, E codebook width, K codes.
+Axes: B batch, T frames, D feature width, E codebook width, K codes.
 """
 
 import dataclasses
@@ -13,9 +13,10 @@ from torch.nn import functional as F
 
 from pipeline.conditioning.codec import SemanticCodec
 from pipeline.config import CodecConfig
+from training.device import place
 from training.features import Arrays
-from training.flite import PHONES
 from training.initialize import initialize
+from training.semantic import LABELS, UNLABELLED
 
 USAGE_DECAY = 0.98
 DEAD_SHARE = 0.05  # a code used less than this share of the mean is dead
@@ -43,7 +44,7 @@ class CodecTrainer(nn.Module):
     def __init__(self, config: CodecConfig, seed: int):
         super().__init__()
         self.codec = initialize(SemanticCodec(config), seed)
-        self.phone_head = nn.Linear(config.hidden_size, len(PHONES))
+        self.phone_head = nn.Linear(config.hidden_size, len(LABELS))
         self.feature_head = nn.Linear(config.hidden_size, config.hidden_size)
         self.register_buffer("usage", torch.ones(config.codebook_size))
         # rows on the sphere: the nearest row is by cosine, and the row itself is what is projected back
@@ -66,6 +67,7 @@ class CodecStage:
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
         options, module = self.options, self.module
         features, phones = self.draw(rng)
+        wanted = phones.flatten()
         quantizer = module.codec.quantizer.quantizers[0]
         encoded = module.codec.encoder(features.transpose(1, 2))
         narrow = F.normalize(quantizer.in_project(encoded.transpose(1, 2)).transpose(1, 2).float(), dim=-1)
@@ -76,7 +78,7 @@ class CodecStage:
         embedding = quantizer.out_project(passed.transpose(1, 2)).transpose(1, 2)
         phone_logits = module.phone_head(embedding).float().flatten(0, 1)
         losses = {
-            "phone": F.cross_entropy(phone_logits, phones.flatten()),
+            "phone": F.cross_entropy(phone_logits, phones.flatten(), ignore_index=UNLABELLED),
             "feature": F.mse_loss(module.feature_head(embedding).float(), features),
             "commitment": F.mse_loss(narrow, rows.detach()),
             "codebook": F.mse_loss(rows, narrow.detach()),
@@ -86,7 +88,7 @@ class CodecStage:
         return {
             "loss": total,
             **losses,
-            "accuracy": (phone_logits.argmax(-1) == phones.flatten()).float().mean(),
+            "accuracy": (phone_logits.argmax(-1) == wanted)[wanted != UNLABELLED].float().mean(),
             "perplexity": torch.exp(-(usage * (usage + 1e-9).log()).sum()),
         }
 
@@ -99,7 +101,7 @@ class CodecStage:
             start = int(rng.integers(len(clip["features"]) - frames + 1))
             features.append(clip["features"][start : start + frames])
             phones.append(clip["phones"][start : start + frames])
-        return torch.from_numpy(np.stack(features)).float(), torch.from_numpy(np.stack(phones)).long()
+        return place(np.stack(features)).float(), place(np.stack(phones)).long()
 
     @torch.no_grad()
     def count(self, codes: Tensor, narrow: Tensor, rng: np.random.Generator, step: int) -> None:
@@ -110,7 +112,7 @@ class CodecStage:
             return
         dead = torch.nonzero(usage < DEAD_SHARE * usage.mean()).flatten()
         outputs = narrow.flatten(0, 1)
-        chosen = torch.from_numpy(rng.integers(len(outputs), size=len(dead)))
+        chosen = place(rng.integers(len(outputs), size=len(dead)))
         self.module.codec.quantizer.quantizers[0].codebook.weight.data[dead] = outputs[chosen]
         usage[dead] = usage.mean()
 
@@ -127,9 +129,10 @@ def load_codec(config: CodecConfig, state: Mapping[str, Tensor]) -> SemanticCode
 def information(codes: Sequence[np.ndarray], phones: Sequence[np.ndarray], size: int) -> dict[str, float]:
     """How much codes tell about phones: mutual information and phone entropy in nats, accuracy of the best phone per
     code, and the share of codes used."""
-    table = np.zeros((size, len(PHONES)))
+    table = np.zeros((size, len(LABELS)))
     for code, phone in zip(codes, phones, strict=True):
-        np.add.at(table, (code, phone), 1)
+        labelled = phone != UNLABELLED
+        np.add.at(table, (code[labelled], phone[labelled]), 1)
     joint = table / table.sum()
     by_code, by_phone = joint.sum(1, keepdims=True), joint.sum(0, keepdims=True)
     filled = joint > 0

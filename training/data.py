@@ -1,7 +1,7 @@
 """Datasets: a manifest of wav, text and speaker, and the check that keeps bad files out of a training.
 
 A manifest is a JSON-lines file next to its audio: `{"audio": "a/1.wav", "text": "Hello.", "speaker": "a"}`, and
-optionally `"phones": [["pau", 0.12], …]` (phone and its end in seconds).
+optionally `"phones": [["h", 0.12], …]` (phone and its end in seconds) and `"index": 7`.
 """
 
 import dataclasses
@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
 
 from enhance.audio_input.read import AudioError, AudioLimits, read_audio
+from pipeline.audio import resample
 
 LIMITS = AudioLimits(min_seconds=0.3, max_seconds=40.0)
 SILENT_PEAK = 0.003  # about -50 dBFS
@@ -24,12 +26,13 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """One line of a manifest; `phones` is None where the manifest gives none."""
+    """One line of a manifest; `phones` is None where the manifest gives none, `index` its number if it has one."""
 
     path: Path
     text: str
     speaker: str
     phones: tuple[tuple[str, float], ...] | None = None
+    index: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +62,7 @@ def read_manifest(manifest: Path) -> tuple[list[Clip], list[Rejection]]:
                     str(record["text"]).strip(),
                     str(record["speaker"]),
                     phones and tuple((str(phone), float(end)) for phone, end in phones),
+                    record.get("index"),
                 )
             )
         except (ValueError, TypeError, AttributeError, KeyError) as error:
@@ -75,6 +79,12 @@ def read_wave(path: Path) -> tuple[np.ndarray, int]:
     except (OSError, RuntimeError) as error:
         raise ValueError(f"cannot read {path.name}: {error}") from error
     return wave.mean(axis=1), rate
+
+
+def read_wave_at(path: Path, rate: int) -> np.ndarray:
+    """Mono float32 samples [samples] at `rate`; ValueError as `read_wave`."""
+    wave, found = read_wave(path)
+    return wave if found == rate else resample(torch.from_numpy(wave)[None], found, rate)[0].numpy()
 
 
 def reason_to_reject(clip: Clip, seen: dict[str, str]) -> str | None:

@@ -5,6 +5,7 @@ Axes: B batch, C mel channels, F mel frames, T samples.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,13 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.config import ModelConfig
+from training.device import device_type
 from training.features import Arrays
 from training.vocoder import VocoderOptions, VocoderStage, magnitude
 
 SLOPE = 0.1
 PERIODS = (2, 3, 5, 7, 11)
-RESOLUTIONS = (512, 1024, 2048)  # FFT sizes; the hop is a quarter
-WIDTHS = (16, 32, 64)
+RESOLUTIONS = (512, 2048)  # FFT sizes; the hop is a quarter
+PERIOD_WIDTHS = (16, 32, 64)
+RESOLUTION_WIDTHS = (8, 16, 32)
 
 Judgement = tuple[Tensor, list[Tensor]]  # score, and what every layer made of the wave
 
@@ -27,13 +30,14 @@ Judgement = tuple[Tensor, list[Tensor]]  # score, and what every layer made of t
 class Discriminator(nn.Module):
     """Strided convolutions over a picture of the wave."""
 
-    def __init__(self, kernel: tuple[int, int], stride: tuple[int, int]):
+    def __init__(self, kernel: tuple[int, int], stride: tuple[int, int], widths: tuple[int, ...]):
         super().__init__()
         padding = (kernel[0] // 2, kernel[1] // 2)
         self.layers = nn.ModuleList(
-            nn.Conv2d(before, after, kernel, stride, padding) for before, after in zip((1, *WIDTHS), WIDTHS)
+            nn.Conv2d(before, after, kernel, stride, padding)
+            for before, after in itertools.pairwise((1, *widths))
         )
-        self.score = nn.Conv2d(WIDTHS[-1], 1, kernel, padding=padding)
+        self.score = nn.Conv2d(widths[-1], 1, kernel, padding=padding)
 
     def judge(self, x: Tensor) -> Judgement:
         """x [B, 1, height, width]."""
@@ -48,7 +52,7 @@ class PeriodDiscriminator(Discriminator):
     """Sees every `period`-th sample in a column."""
 
     def __init__(self, period: int):
-        super().__init__((5, 1), (3, 1))
+        super().__init__((5, 1), (3, 1), PERIOD_WIDTHS)
         self.period = period
 
     def forward(self, wave: Tensor) -> Judgement:
@@ -61,7 +65,7 @@ class ResolutionDiscriminator(Discriminator):
     """Sees magnitudes at one FFT size."""
 
     def __init__(self, size: int):
-        super().__init__((3, 5), (1, 2))
+        super().__init__((3, 5), (1, 2), RESOLUTION_WIDTHS)
         self.size = size
         self.register_buffer("window", torch.hann_window(size), persistent=False)
 
@@ -101,10 +105,11 @@ def feature_loss(wanted: list[Judgement], made: list[Judgement]) -> Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class AdversarialOptions(VocoderOptions):
-    """Weights of what the discriminators add."""
+    """Weights of what the discriminators add, and the step from which on they take part."""
 
     adversarial_weight: float
     feature_weight: float
+    adversarial_from: int
 
 
 class Adversaries(nn.Module):
@@ -118,16 +123,8 @@ class Adversaries(nn.Module):
 class AdversarialStage(VocoderStage):
     """The vocoder's losses and the discriminators', in one step: each side sees the other's weights as constants."""
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        options: AdversarialOptions,
-        clips: Mapping[int, Arrays],
-        start: Mapping[str, Tensor],
-    ):
-        """`start`: state dict of a trained vocoder."""
+    def __init__(self, config: ModelConfig, options: AdversarialOptions, clips: Mapping[int, Arrays]):
         super().__init__(config, options, clips)
-        self.module.load_state_dict(start)
         self.module = Adversaries(self.module)
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
@@ -136,11 +133,16 @@ class AdversarialStage(VocoderStage):
         made = self.module.vocoder(mel).float()
         losses = self.distances(made, wave)
         total = self.weighted(losses)
-        wanted = discriminators(wave)
-        losses["judged"] = discriminator_loss(wanted, discriminators(made.detach()))
-        fixed = {name: parameter.detach() for name, parameter in discriminators.named_parameters()}
-        judged = torch.func.functional_call(discriminators, fixed, (made,))
-        losses["adversarial"], losses["feature"] = adversarial_loss(judged), feature_loss(wanted, judged)
+        if step < options.adversarial_from:
+            return {"loss": total, **losses}
+        with torch.autocast(
+            device_type(), enabled=False
+        ):  # their convolutions crawl in bf16 where there is no AMX
+            wanted = discriminators(wave)
+            losses["judged"] = discriminator_loss(wanted, discriminators(made.detach()))
+            fixed = {name: parameter.detach() for name, parameter in discriminators.named_parameters()}
+            judged = torch.func.functional_call(discriminators, fixed, (made,))
+            losses["adversarial"], losses["feature"] = adversarial_loss(judged), feature_loss(wanted, judged)
         total = total + losses["judged"] + options.adversarial_weight * losses["adversarial"]
         total = total + options.feature_weight * losses["feature"]
         return {"loss": total, **losses}

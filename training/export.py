@@ -11,9 +11,9 @@ from torch import Tensor
 from pipeline.checkpoints import BARE_TENSOR, CHECKPOINTS
 from pipeline.loading import OWN_FILE, converted_path, is_constant
 from training import discriminators, features, gpt, loop, speaker
+from training.device import place
 from training.workspace import Workspace
 
-ADVERSARIAL = "vocoder_adversarial"  # run whose vocoder is taken where there is one
 LOGS = "training"  # folder of the metrics logs beside the weights
 MATRIX_FRAMES = 200  # conditioning frames of an emotion matrix row
 
@@ -37,9 +37,7 @@ def model_states(work: Workspace, s2mel_run: str) -> dict[str, dict[str, Tensor]
 
 
 def vocoder_weights(work: Workspace) -> dict[str, Tensor]:
-    if (work.run(ADVERSARIAL) / loop.CHECKPOINT).exists():
-        return discriminators.vocoder_state(loop.averaged(work.run(ADVERSARIAL)))
-    return loop.averaged(work.run("vocoder"))
+    return discriminators.vocoder_state(loop.averaged(work.run("vocoder")))
 
 
 def emotion_matrices(work: Workspace, model: torch.nn.Module) -> tuple[Tensor, Tensor]:
@@ -47,16 +45,13 @@ def emotion_matrices(work: Workspace, model: torch.nn.Module) -> tuple[Tensor, T
 
     The corpus has no acted emotions: a row is the delivery of one clip, so that weights blend deliveries.
     """
-    styles = work.styles(first=features.CLIPS_PER_SHARD)
-    clips = work.cache("features").load(first=features.CLIPS_PER_SHARD)
+    styles = work.styles(planned=range(features.CLIPS_PER_SHARD))
+    clips = work.cache("features").load(planned=range(features.CLIPS_PER_SHARD))
     chosen = [index for index in clips if index in styles and len(clips[index]["features"]) >= MATRIX_FRAMES]
     chosen = chosen[: sum(work.config.emotion.rows)]
     with torch.inference_mode():
-        vectors = [
-            model.emotion_vector(torch.from_numpy(clips[index]["features"]).float()[None])[0]
-            for index in chosen
-        ]
-    return torch.from_numpy(np.stack([styles[index] for index in chosen])), torch.stack(vectors)
+        vectors = [model.emotion_vector(place(clips[index]["features"]).float()[None])[0] for index in chosen]
+    return torch.from_numpy(np.stack([styles[index] for index in chosen])), torch.stack(vectors).cpu()
 
 
 def export(work: Workspace, directory: Path, s2mel_run: str) -> int:
@@ -66,13 +61,12 @@ def export(work: Workspace, directory: Path, s2mel_run: str) -> int:
         path = converted_path(directory / CHECKPOINTS[name].file)
         path.parent.mkdir(parents=True, exist_ok=True)
         halves = {
-            key: value.half().contiguous() if value.is_floating_point() else value.contiguous()
+            key: (value.half() if value.is_floating_point() else value).cpu().contiguous()
             for key, value in state.items()
             if not is_constant(key)
         }
         save_file(halves, path, metadata=OWN_FILE)
         total += path.stat().st_size
-    shutil.copyfile(work.folder / "bpe.model", directory / "bpe.model")
     (directory / LOGS).mkdir(exist_ok=True)
     for log in (work.folder / "runs").glob(f"*/{loop.METRICS}"):
         shutil.copyfile(log, directory / LOGS / f"{log.parent.name}.txt")

@@ -1,12 +1,14 @@
 """Feature caches: safetensors shards with one set of arrays per clip, written once and read whole."""
 
+import itertools
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 CLIPS_PER_SHARD = 500
 logger = logging.getLogger(__name__)
@@ -23,34 +25,42 @@ class Cache:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def fill(self, count: int, compute: Callable[[int], Arrays]) -> None:
-        """Compute and write the shards of clips 0 … count−1 that are missing."""
+    def fill(
+        self, planned: Iterable[int], available: Container[int], compute: Callable[[int], Arrays]
+    ) -> None:
+        """Compute and write the missing shards of the `planned` clips; a shard waits until all of its clips are
+        `available`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for start in range(0, count, CLIPS_PER_SHARD):
-            path = self._shard(start // CLIPS_PER_SHARD)
-            if path.exists():
+        for number, group in itertools.groupby(sorted(planned), lambda index: index // CLIPS_PER_SHARD):
+            path, indices = self._shard(number), list(group)
+            if path.exists() or not all(index in available for index in indices):
                 continue
-            stop = min(start + CLIPS_PER_SHARD, count)
             arrays = {
                 f"{index}.{name}": np.ascontiguousarray(array)
-                for index in range(start, stop)
+                for index in indices
                 for name, array in compute(index).items()
             }
             unfinished = path.with_suffix(".part")
             save_file(arrays, unfinished)
             os.replace(unfinished, path)
-            logger.info("%s: %d of %d clips", self.folder.name, stop, count)
+            logger.info("%s: clips %d to %d", self.folder.name, indices[0], indices[-1])
 
-    def load(self, names: Iterable[str] | None = None, first: int | None = None) -> dict[int, Arrays]:
-        """Arrays by clip index: only those called `names`, only of the `first` clips (rounded up to whole shards)."""
+    def load(
+        self, names: Iterable[str] | None = None, planned: Iterable[int] | None = None
+    ) -> dict[int, Arrays]:
+        """Arrays by clip index: only those called `names`, only those of the `planned` clips."""
         wanted = None if names is None else set(names)
+        chosen = None if planned is None else set(planned)
+        numbers = None if chosen is None else {index // CLIPS_PER_SHARD for index in chosen}
         clips: dict[int, Arrays] = {}
-        shards = sorted(self.folder.glob("shard-*.safetensors"))
-        for path in shards if first is None else shards[: -(-first // CLIPS_PER_SHARD)]:
-            for key, array in load_file(path).items():
-                index, name = key.split(".", 1)
-                if wanted is None or name in wanted:
-                    clips.setdefault(int(index), {})[name] = array
+        for path in sorted(self.folder.glob("shard-*.safetensors")):
+            if numbers is not None and int(path.stem.rpartition("-")[2]) not in numbers:
+                continue
+            with safe_open(path, "numpy") as shard:
+                for key in shard.keys():  # noqa: SIM118 - it is no mapping
+                    index, name = key.split(".", 1)
+                    if (wanted is None or name in wanted) and (chosen is None or int(index) in chosen):
+                        clips.setdefault(int(index), {})[name] = shard.get_tensor(key)
         if not clips:
             raise ValueError(f"the feature cache {self.folder} is empty")
         return clips

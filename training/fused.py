@@ -76,8 +76,8 @@ class FusedSnake(AntiAliasedSnake):
     """`AntiAliasedSnake` by the compiled kernel, with gradients; same parameters, same values."""
 
     def forward(self, x: Tensor) -> Tensor:
-        compiled = library()
-        if compiled is None or x.dtype not in NAMES or x.device.type != "cpu":
+        compiled = library() if x.device.type == "cpu" and x.dtype in NAMES else None
+        if compiled is None:
             return super().forward(x)
         return FusedFunction.apply(
             x, self.act.alpha.exp(), 1 / (self.act.beta.exp() + SNAKE_EPS), self.filter, compiled

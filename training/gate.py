@@ -1,38 +1,46 @@
-"""Errors between stages: `python -m training.gate phones|vocoder|flow|gpt [--work FOLDER] [--sentences N]`.
+"""Gates of the small model: `python -m training.gate vocoder|flow|gpt FOLDER [--work FOLDER] [--sentences N]`.
 
-Held-out sentences are spoken by flite's four voices; then each gate puts one more trained stage between that speech
-and the measures, a recognizer and the pitch: the vocoder (true mels), the flow (true codes), the GPT (text). `phones`
-needs the GPT alone: it reads the phones off its codes and compares them with flite's.
+Held-out sentences are spoken by the teacher in the voices that are kept out of training; then each gate puts one more
+trained stage between that speech and the judges: the vocoder (true mels), the flow (true codes), the GPT (text). The
+waves lie in FOLDER, with the teacher's own, and `cases.jsonl` says of each what it should say and whose voice it
+should have, for the judges of `script/judge`.
 """
 
 import argparse
 import functools
-import itertools
+import json
 import logging
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import torch
 from torch import Tensor
 
-from pipeline.audio import kaldi_fbank, log_mel, resample
-from pipeline.config import load_config
+from pipeline.audio import kaldi_fbank, log_mel
+from pipeline.config import ModelConfig
 from pipeline.gpt.decode import Decoded, decode
 from pipeline.gpt.model import UnifiedVoice
 from pipeline.s2mel.flow import draw_noise, solve
+from pipeline.strict import build, read_yaml
 from pipeline.synthesize import sampling_options
-from training import corpus, features, flite, gpt, loop, measure, s2mel, speaker, speakers, vocoder
-from training.recipe import MODEL, UNSEEN_SPEAKERS
+from pipeline.text.phones import read_phones
+from training import corpus, discriminators, gpt, loop, s2mel, speaker, speakers, vocoder
+from training.data import read_wave_at
+from training.recipe import UNSEEN_SPEAKERS
 from training.semantic import make_extractor
+from training.teacher import SAMPLE_RATE, Teachers
 from training.tiny_en import default_work
-from training.workspace import Workspace
+from training.workspace import MODEL_CONFIG, Workspace
 
-REFERENCE_TEXT = "This is how my voice sounds when I read a few lines aloud, calmly and without any hurry."
+REFERENCE_TEXT = "This is how my voice sounds when I read a few lines aloud."
+GATES = ("vocoder", "flow", "gpt")
 logger = logging.getLogger(__name__)
 
 
 class Chain:
-    """The trained stages, each loaded when it is first used, in inference order."""
+    """The trained stages, each loaded when it is first used, in inference order. Waves are files, as the rate differs
+    from stage to stage."""
 
     def __init__(self, work: Workspace, flow_run: str):
         self.work, self.config, self.flow_run = work, work.config, flow_run
@@ -40,7 +48,8 @@ class Chain:
 
     @functools.cached_property
     def vocoder(self) -> torch.nn.Module:
-        return vocoder.load_vocoder(self.config.vocoder, loop.averaged(self.work.run("vocoder")))
+        state = discriminators.vocoder_state(loop.averaged(self.work.run("vocoder")))
+        return vocoder.load_vocoder(self.config.vocoder, state)
 
     @functools.cached_property
     def flow(self) -> s2mel.S2Mel:
@@ -56,141 +65,92 @@ class Chain:
             self.config.gpt, self.config.semantic.hidden_size, loop.averaged(self.work.run("gpt"))
         )
 
-    @functools.cached_property
-    def phone_of_code(self) -> np.ndarray:
-        """The phone most often spoken where a code is found: index into `flite.PHONES` per code."""
-        labels = self.work.cache("bank").load(["phones"], first=features.CLIPS_PER_SHARD)
-        table = np.zeros((self.config.codec.codebook_size, len(flite.PHONES)))
-        for index, arrays in labels.items():
-            np.add.at(table, (self.work.codes[index]["codes"], arrays["phones"]), 1)
-        return table.argmax(1)
+    def mel(self, path: Path) -> Tensor:
+        """Log-mel [1, C, F]."""
+        audio = self.config.audio
+        return log_mel(torch.from_numpy(read_wave_at(path, audio.sample_rate))[None], audio)
 
-    def mel(self, wave: np.ndarray) -> Tensor:
-        """Log-mel [1, C, F] of a wave [T] at flite's rate."""
-        return log_mel(
-            resample(torch.from_numpy(wave)[None], flite.SAMPLE_RATE, self.config.audio.sample_rate),
-            self.config.audio,
-        )
-
-    def features(self, wave: np.ndarray) -> Tensor:
+    def features(self, path: Path) -> Tensor:
         """Normalized semantic features [1, T, D]."""
-        return self.work.normalized(self.extractor.input_features(wave)[0][0].numpy())[None]
+        bank = self.extractor.input_features(read_wave_at(path, self.extractor.rate))[0]
+        return self.work.normalized(bank[0].numpy())[None]
 
-    def copied(self, wave: np.ndarray) -> np.ndarray:
-        """A wave [T] through its mel and the vocoder, at the model's rate."""
-        with torch.inference_mode():
-            return self.vocoder(self.mel(wave))[0].numpy()
+    @torch.inference_mode()
+    def copied(self, path: Path) -> np.ndarray:
+        """A wave [T] through its mel and the vocoder."""
+        return self.vocoder(self.mel(path))[0].numpy()
 
-    def spoken(self, codes: Tensor, latents: Tensor | None, reference: np.ndarray, seed: int) -> np.ndarray:
+    @torch.inference_mode()
+    def codes(self, path: Path) -> Tensor:
+        """The codes [1, n] of a wave."""
+        return self.work.codec.quantize(self.features(path))[0]
+
+    @torch.inference_mode()
+    def spoken(self, codes: Tensor, latents: Tensor | None, reference: Path, seed: int) -> np.ndarray:
         """Codes [1, n] in the reference's voice, through flow and vocoder."""
         config, flow = self.config, self.flow
-        with torch.inference_mode():
-            mel = self.mel(reference)
-            style = self.style(
-                kaldi_fbank(torch.from_numpy(reference)[None], flite.SAMPLE_RATE, config.speaker.mel_bins)
-            )
-            _, embedding = self.work.codec.quantize(self.features(reference))
-            wanted = self.work.codec.vq2emb(codes)
-            if latents is not None:
-                wanted = wanted + flow.gpt_layer(latents)
-            frames = int(config.s2mel.regulator.frames_per_code * codes.shape[1])
-            condition = torch.cat(
-                [flow.length_regulator(embedding, mel.shape[-1]), flow.length_regulator(wanted, frames)],
-                dim=1,
-            )
-            options = config.synthesis
-            noise = draw_noise(
-                config.audio.n_mels,
-                condition.shape[1],
-                torch.Generator().manual_seed(seed),
-                options.noise_scale,
-            )
-            made = solve(
-                flow.cfm.estimator,
-                noise,
-                mel,
-                condition,
-                style,
-                options.diffusion_steps,
-                options.cfg_rate,
-                options.time_sway,
-            )
-            return self.vocoder(made)[0].numpy()
+        mel = self.mel(reference)
+        wave = torch.from_numpy(read_wave_at(reference, config.speaker.sample_rate))[None]
+        style = self.style(kaldi_fbank(wave, config.speaker.sample_rate, config.speaker.mel_bins))
+        _, embedding = self.work.codec.quantize(self.features(reference))
+        wanted = self.work.codec.vq2emb(codes)
+        if latents is not None:
+            wanted = wanted + flow.gpt_layer(latents)
+        frames = int(config.s2mel.regulator.frames_per_code * codes.shape[1])
+        condition = torch.cat(
+            [flow.length_regulator(embedding, mel.shape[-1]), flow.length_regulator(wanted, frames)], dim=1
+        )
+        options, generator = config.synthesis, torch.Generator().manual_seed(seed)
+        noise = draw_noise(config.audio.n_mels, condition.shape[1], generator, options.noise_scale)
+        steps, rate, sway = options.diffusion_steps, options.cfg_rate, options.time_sway
+        made = solve(flow.cfm.estimator, noise, mel, condition, style, steps, rate, sway)
+        return self.vocoder(made)[0].numpy()
 
-    def read(self, text: str, reference: np.ndarray, seed: int) -> Decoded:
+    @torch.inference_mode()
+    def read(self, text: str, reference: Path, seed: int) -> Decoded:
         """The GPT's codes and latents for a text in the reference's manner."""
-        with torch.inference_mode():
-            features = self.features(reference)
-            ids = torch.tensor([self.work.tokenizer.encode(text)])
-            prompt = self.gpt.prompt_inputs(
-                self.gpt.speaker_latents(features), self.gpt.emotion_vector(features), ids
+        features, ids = self.features(reference), torch.tensor([self.work.tokenizer.encode(text)])
+        speaker_latents, emotion = self.gpt.speaker_latents(features), self.gpt.emotion_vector(features)
+        prompt = self.gpt.prompt_inputs(speaker_latents, emotion, ids)
+        generator = torch.Generator().manual_seed(seed)
+        return decode(self.gpt, prompt, sampling_options(self.config.synthesis), generator)
+
+    def made(self, gate: str, text: str, true: Path, reference: Path, seed: int) -> np.ndarray:
+        """The wave of one case; half a second of silence where the GPT said nothing."""
+        if gate == "vocoder":
+            return self.copied(true)
+        if gate == "flow":
+            return self.spoken(self.codes(true), None, reference, seed)
+        decoded = self.read(text, reference, seed)
+        if not len(decoded.codes):
+            return np.zeros(self.config.audio.sample_rate // 2, np.float32)
+        latents = None if self.flow_run == "s2mel" else decoded.latents[None]
+        return self.spoken(decoded.codes[None], latents, reference, seed)
+
+
+def run_gate(gate: str, chain: Chain, teachers: Teachers, texts: list[str], folder: Path) -> Path:
+    """Write the waves of every sentence in every unseen voice; returns the path of `cases.jsonl`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cases = []
+    for voice in speakers.KEPT_OUT:
+        reference = folder / f"{voice}.wav"
+        said = {reference: REFERENCE_TEXT} | {folder / f"{voice}-{i:03d}.wav": t for i, t in enumerate(texts)}
+        for path, text in said.items():
+            if not path.exists():
+                utterance = teachers.speak(read_phones(text), speakers.pure_speaker(voice))
+                soundfile.write(path, utterance.wave, SAMPLE_RATE)
+        for seed, (true, text) in enumerate(list(said.items())[1:]):
+            path = true.with_name(f"{true.stem}-{gate}.wav")
+            soundfile.write(
+                path, chain.made(gate, text, true, reference, seed), chain.config.audio.sample_rate
             )
-            return decode(
-                self.gpt, prompt, sampling_options(self.config.synthesis), torch.Generator().manual_seed(seed)
-            )
-
-
-def pure_voices() -> list[speakers.Speaker]:
-    return [one for one in speakers.make_speakers(0) if one.pure]
-
-
-def phone_errors(chain: Chain, texts: list[str]) -> dict[str, float]:
-    """Phone error rate of the GPT's codes against what flite would say, pauses left out, and how often it stopped."""
-    errors = count = 0
-    stops = []
-    for voice in pure_voices():
-        reference = flite.speak(REFERENCE_TEXT, voice).wave
-        for index, text in enumerate(texts):
-            decoded = chain.read(text, reference, index)
-            stops.append(decoded.stopped)
-            runs = itertools.groupby(chain.phone_of_code[decoded.codes.numpy()])
-            said = [flite.PHONES[phone] for phone, _ in runs if flite.PHONES[phone] != flite.SILENCE]
-            wanted = [phone for phone, _ in flite.speak(text, voice).phones if phone != flite.SILENCE]
-            errors, count = errors + measure.word_errors(wanted, said), count + len(wanted)
-            logger.info("%s: %s | %s", voice.name, text, " ".join(said))
-    return {"phone_error_rate": errors / count, "stopped": float(np.mean(stops))}
-
-
-def run_gate(name: str, chain: Chain, texts: list[str]) -> dict[str, float]:
-    """Word error rates per voice and over all, flite's own and with the gate's stages in between; the mean distance of
-    the median pitch from that of flite's speech, as a share of it."""
-    rates, own_all, made_all, stops, pitches = {}, [], [], [], []
-    for voice in pure_voices():
-        reference = flite.speak(REFERENCE_TEXT, voice).wave
-        own, made, off = [], [], []
-        for index, text in enumerate(texts):
-            wave = flite.speak(text, voice).wave
-            own.append(measure.transcribe(wave, flite.SAMPLE_RATE))
-            if name == "vocoder":
-                result = chain.copied(wave)
-            elif name == "flow":
-                with torch.inference_mode():
-                    codes, _ = chain.work.codec.quantize(chain.features(wave))
-                result = chain.spoken(codes, None, reference, index)
-            else:
-                decoded = chain.read(text, reference, index)
-                stops.append(decoded.stopped)
-                latents = None if chain.flow_run == "s2mel" else decoded.latents[None]
-                result = (
-                    chain.spoken(decoded.codes[None], latents, reference, index)
-                    if len(decoded.codes)
-                    else np.zeros(flite.SAMPLE_RATE, np.float32)
-                )
-            made.append(measure.transcribe(result, chain.config.audio.sample_rate))
-            pitch = measure.median_pitch(result, chain.config.audio.sample_rate)
-            off.append(abs(pitch / measure.median_pitch(wave, flite.SAMPLE_RATE) - 1) if pitch > 0 else 1.0)
-            logger.info("%s: %s | %s", voice.name, text, made[-1])
-        rates[voice.name] = measure.word_error_rate(texts, made)
-        rates[f"{voice.name}_flite"] = measure.word_error_rate(texts, own)
-        rates[f"{voice.name}_pitch_off"] = float(np.mean(off))
-        pitches += off
-        own_all += own
-        made_all += made
-    everything = texts * len(pure_voices())
-    rates["all"] = measure.word_error_rate(everything, made_all)
-    rates["all_flite"] = measure.word_error_rate(everything, own_all)
-    rates["all_pitch_off"] = float(np.mean(pitches))
-    return rates | ({"stopped": float(np.mean(stops))} if stops else {})
+            cases += [
+                {"wav": str(wave), "text": text, "ref": str(reference), "by": by}
+                for by, wave in (("teacher", true), (gate, path))
+            ]
+    listing = folder / "cases.jsonl"
+    listing.write_text("".join(json.dumps(case) + "\n" for case in cases), "utf-8")
+    return listing
 
 
 def main() -> None:
@@ -198,21 +158,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("gate", choices=("phones", "vocoder", "flow", "gpt"))
+    parser.add_argument("gate", choices=GATES)
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--work", type=Path, default=default_work())
-    parser.add_argument("--sentences", type=int, default=20)
-    parser.add_argument("--flow", default="s2mel", help="run of the flow: s2mel or s2mel_latents")
+    parser.add_argument("--sentences", type=int, default=10)
+    parser.add_argument(
+        "--flow", default="s2mel", help="run of the flow: s2mel, s2mel_latents or s2mel_distilled"
+    )
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(arguments.threads)
-    work = Workspace(arguments.work, load_config(MODEL), UNSEEN_SPEAKERS)
-    chain = Chain(work, arguments.flow)
+    config = build(ModelConfig, read_yaml(MODEL_CONFIG), MODEL_CONFIG.name)
+    chain = Chain(Workspace(arguments.work, config, UNSEEN_SPEAKERS), arguments.flow)
+    teachers = Teachers(arguments.work / "teacher", arguments.threads)
     texts = list(corpus.held_out()[: arguments.sentences])
-    rates = (
-        phone_errors(chain, texts) if arguments.gate == "phones" else run_gate(arguments.gate, chain, texts)
-    )
-    work.note({"phones": "gpt", "flow": arguments.flow}.get(arguments.gate, arguments.gate), **rates)
+    logger.info("%s", run_gate(arguments.gate, chain, teachers, texts, arguments.folder))
 
 
 if __name__ == "__main__":

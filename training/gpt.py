@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from pipeline.config import GPTConfig
 from pipeline.gpt.model import UnifiedVoice
+from training.device import place
 from training.initialize import NARROW, initialize
 
 IGNORED = -100
@@ -99,7 +100,7 @@ def build_sequences(
     config = model.config
     rows, code_targets, text_targets = [], [], []
     for index, (sample, fed) in enumerate(zip(samples, inputs, strict=True)):
-        ids = torch.from_numpy(sample.ids)
+        ids = place(sample.ids)
         prompt = model.prompt_inputs(latents[index : index + 1], emotions[index : index + 1], ids[None])[0]
         tokens = F.pad(fed, (1, 0), value=config.start_mel_token)
         rows.append(torch.cat([prompt, model.mel_inputs(tokens, torch.arange(len(tokens)))]))
@@ -107,7 +108,7 @@ def build_sequences(
         text = torch.full((len(rows[-1]),), IGNORED)
         text[conditioning : conditioning + len(ids) + 1] = F.pad(ids, (0, 1), value=config.stop_text_token)
         codes = torch.full((len(rows[-1]),), IGNORED)
-        codes[len(prompt) :] = F.pad(torch.from_numpy(sample.codes), (0, 1), value=config.stop_mel_token)
+        codes[len(prompt) :] = F.pad(place(sample.codes), (0, 1), value=config.stop_mel_token)
         text_targets.append(text)
         code_targets.append(codes)
     return Sequences(
@@ -230,14 +231,12 @@ class GPTStage:
         frames = min(frames, min(map(len, clips)))
         starts = [int(rng.integers(len(clip) - frames + 1)) for clip in clips]
         crops = [clip[start : start + frames] for clip, start in zip(clips, starts, strict=True)]
-        return torch.from_numpy(np.stack(crops)).float()
+        return place(np.stack(crops)).float()
 
     def with_noise(self, rng: np.random.Generator, codes: np.ndarray) -> Tensor:
         """The codes with a share `code_noise` of them replaced by random ones: int64 [n]."""
         replaced = rng.random(len(codes)) < self.options.code_noise
-        return torch.from_numpy(
-            np.where(replaced, rng.integers(self.config.start_mel_token, size=len(codes)), codes)
-        )
+        return place(np.where(replaced, rng.integers(self.config.start_mel_token, size=len(codes)), codes))
 
 
 def load_gpt(config: GPTConfig, feature_size: int, state: Mapping[str, Tensor]) -> UnifiedVoice:
@@ -250,11 +249,11 @@ def load_gpt(config: GPTConfig, feature_size: int, state: Mapping[str, Tensor]) 
 @torch.inference_mode()
 def teacher_forced_latents(model: UnifiedVoice, sample: Sample, features: np.ndarray) -> Tensor:
     """Latents [n, D] of a clip's own codes, as the second pass of inference gives them."""
-    condition = torch.from_numpy(features).float()[None]
+    condition = place(features).float()[None]
     batch = build_sequences(
         model,
         [sample],
-        [torch.from_numpy(sample.codes)],
+        [place(sample.codes)],
         model.speaker_latents(condition),
         model.emotion_vector(condition),
     )

@@ -1,15 +1,20 @@
 """The one training loop: AdamW, warm-up and cosine, EMA, clipping, bf16 autocast, resumable to the same loss.
 
+SIGTERM ends it after the step that is being made, with a checkpoint.
+
 Every step draws its batch and its noise from (seed, step) alone, so a run that was interrupted and continued from
 its checkpoint goes through the same numbers as one that was not.
 """
 
+import contextlib
 import dataclasses
 import logging
 import math
 import os
+import signal
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -19,8 +24,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pipeline.strict import build, read_yaml
+from training.device import device_type
 
 CHECKPOINT = "checkpoint.pt"
+TERMINATED = 128 + signal.SIGTERM  # exit status of a run that was ended by it
 METRICS = "metrics.txt"
 logger = logging.getLogger(__name__)
 
@@ -96,10 +103,30 @@ def trainable(module: nn.Module) -> list[dict]:
     ]
 
 
+@contextlib.contextmanager
+def asked_to_end() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets while the context lasts; other threads than the main one cannot be asked."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    former = signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def attention() -> contextlib.AbstractContextManager:
+    """How attention is computed: on a CPU the plain way, which at these lengths takes two thirds of the time of the fused
+    one in bf16, most of it backward."""
+    return sdpa_kernel(SDPBackend.MATH) if device_type() == "cpu" else contextlib.nullcontext()
+
+
 def train(stage: Stage, run: RunConfig, folder: Path, until: int | None = None) -> dict[str, Tensor]:
     """Train `stage.module` for `run.steps` steps (or up to step `until`), going on from the checkpoint in `folder`.
 
-    Returns the averaged state dict. RuntimeError when the loss is not finite.
+    Returns the averaged state dict. RuntimeError when the loss is not finite; SystemExit once it was asked to end.
     """
     folder.mkdir(parents=True, exist_ok=True)
     module = stage.module
@@ -110,35 +137,40 @@ def train(stage: Stage, run: RunConfig, folder: Path, until: int | None = None) 
     first = restore(folder, module, optimizer, average)
     last = run.steps if until is None else min(until, run.steps)
     module.train()
-    # at these lengths plain attention in bf16 takes two thirds of the CPU time of the fused one, most of it backward
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
     saved = logged = time.monotonic()
     sums: dict[str, float] = {}
-    for step in range(first, last):
-        torch.manual_seed(run.seed * 1_000_003 + step)
-        for group in optimizer.param_groups:
-            group["lr"] = run.rate_at(step)
-        with torch.autocast("cpu", torch.bfloat16, enabled=run.bf16), sdpa_kernel(SDPBackend.MATH):
-            losses = stage.losses(np.random.default_rng((run.seed, step)), step)
-        loss = losses["loss"]
-        if not torch.isfinite(loss):
-            raise RuntimeError(f"the loss at step {step} is {loss.item()}")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(module.parameters(), run.clip_norm)
-        optimizer.step()
-        average.update(module, step)
-        for name, value in {**losses, "gradient": norm}.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
-        if (step + 1) % run.log_every == 0 or step + 1 == last:
-            steps = step % run.log_every + 1 if step + 1 - first >= run.log_every else step + 1 - first
-            line = " ".join(f"{name}={total / steps:.4f}" for name, total in sums.items())
-            pace = (time.monotonic() - logged) / steps
-            write_metrics(folder, f"step={step + 1} {line} rate={run.rate_at(step):.2e} seconds={pace:.3f}")
-            sums, logged = {}, time.monotonic()
-        if step + 1 == last or time.monotonic() - saved > run.save_seconds:
-            save(folder, step + 1, module, optimizer, average)
-            saved = time.monotonic()
+    with asked_to_end() as asked:
+        for step in range(first, last):
+            torch.manual_seed(run.seed * 1_000_003 + step)
+            for group in optimizer.param_groups:
+                group["lr"] = run.rate_at(step)
+            with torch.autocast(device_type(), torch.bfloat16, enabled=run.bf16), attention():
+                losses = stage.losses(np.random.default_rng((run.seed, step)), step)
+            loss = losses["loss"]
+            if not torch.isfinite(loss):
+                raise RuntimeError(f"the loss at step {step} is {loss.item()}")
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(module.parameters(), run.clip_norm)
+            optimizer.step()
+            average.update(module, step)
+            for name, value in {**losses, "gradient": norm}.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach())
+            if (step + 1) % run.log_every == 0 or step + 1 == last:
+                steps = step % run.log_every + 1 if step + 1 - first >= run.log_every else step + 1 - first
+                line = " ".join(f"{name}={total / steps:.4f}" for name, total in sums.items())
+                pace = (time.monotonic() - logged) / steps
+                write_metrics(
+                    folder, f"step={step + 1} {line} rate={run.rate_at(step):.2e} seconds={pace:.3f}"
+                )
+                sums, logged = {}, time.monotonic()
+            if step + 1 == last or asked.is_set() or time.monotonic() - saved > run.save_seconds:
+                save(folder, step + 1, module, optimizer, average)
+                saved = time.monotonic()
+            if asked.is_set():
+                logger.info("%s: ended at step %d, as asked", folder.name, step + 1)
+                raise SystemExit(TERMINATED)
     module.eval()
     return average.state
 
@@ -172,7 +204,7 @@ def restore(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, a
     path = folder / CHECKPOINT
     if not path.exists():
         return 0
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, map_location=torch.get_default_device(), weights_only=True)
     module.load_state_dict(state["module"])
     optimizer.load_state_dict(state["optimizer"])
     average.state = state["average"]
@@ -185,7 +217,7 @@ def averaged(folder: Path) -> dict[str, Tensor]:
     path = folder / CHECKPOINT
     if not path.exists():
         raise ValueError(f"{folder} has no checkpoint; train that stage first")
-    return torch.load(path, weights_only=True)["average"]
+    return torch.load(path, map_location=torch.get_default_device(), weights_only=True)["average"]
 
 
 def finished(folder: Path, run: RunConfig) -> bool:

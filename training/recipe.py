@@ -4,11 +4,14 @@ Every stage can be run again and does only what is missing.
 """
 
 import logging
+import shutil
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.config import CONFIGS
 from service.catalog import embedded_directory
 from training import (
     codec,
@@ -20,76 +23,90 @@ from training import (
     s2mel,
     semantic,
     speaker,
+    speakers,
     speech,
+    teacher,
     vocoder,
 )
-from training.workspace import Workspace
+from training.device import place
+from training.workspace import MODEL_CONFIG, Workspace
 
 MODEL = "tiny-en"
-SENTENCES = 28_000
-SPEECH_SEED = 0
-UNSEEN_SPEAKERS = frozenset(
-    {"slt-09", "rms-05", "awb-13", "kal16-11"}
-)  # never trained on: they measure new voices
-SEMANTIC_CLIPS = 6_000  # the first so many clips of the corpus feed the semantic encoder,
-FEATURE_CLIPS = 4_000  # the codec and the GPT's conditioning,
-VOCODER_CLIPS = 3_000  # the vocoder,
-MEL_CLIPS = 6_000  # the flow and the style encoder,
-LATENT_CLIPS = 4_000  # and the flow's training with GPT latents
+SPEECH = speech.Plan(0, 16_000, speakers.make_speakers, seed=0)  # many voices
+FAST_SPEECH = speech.Plan(16_000, 16_000, speakers.make_fast_speakers, seed=1)  # one voice, much text
+UNSEEN_SPEAKERS = frozenset({"blend030", "blend031", "blend032", "blend033"})  # kept for measuring new voices
 CHECKED_CLIPS = 100
-ADVERSARIAL = export.ADVERSARIAL
 logger = logging.getLogger(__name__)
+
+
+def planned(voices: int, fast: int) -> list[int]:
+    """The first so many clips of both parts of the corpus."""
+    return [*range(SPEECH.first, SPEECH.first + voices), *range(FAST_SPEECH.first, FAST_SPEECH.first + fast)]
+
+
+ALL_CLIPS = planned(SPEECH.count, FAST_SPEECH.count)
+SEMANTIC_CLIPS = planned(4_000, 4_000)
+FEATURE_CLIPS = planned(4_000, 2_000)  # the codec and the GPT's conditioning
+SPEAKER_CLIPS = planned(10_000, 0)
+MEL_CLIPS = planned(10_000, 2_000)  # vocoder and flow
+LATENT_CLIPS = planned(6_000, 0)  # the flow's training with GPT latents
 
 
 # --- corpus and caches ----------------------------------------------------------------------------
 
 
 def make_speech(work: Workspace) -> None:
-    """Speak the corpus."""
-    speech.write_corpus(work.folder / "speech", SENTENCES, SPEECH_SEED)
+    """Speak the part of the corpus that has many voices."""
+    speech.write_corpus(work.folder / "speech", SPEECH, teacher.Teachers(work.folder / "teacher"))
+
+
+def make_fast_speech(work: Workspace) -> None:
+    """Speak the part of the corpus that has one voice and much text."""
+    speech.write_corpus(work.folder / "fast_speech", FAST_SPEECH, teacher.Teachers(work.folder / "teacher"))
+
+
+def fill(
+    work: Workspace, name: str, indices: Sequence[int], compute: Callable[[int], features.Arrays]
+) -> None:
+    """Fill a cache with what of `indices` has been spoken so far."""
+    work.cache(name).fill(indices, work.clips, compute)
 
 
 def make_bank(work: Workspace) -> None:
     """Filter banks and phone labels of every clip, for the semantic encoder."""
     extractor = semantic.make_extractor(work.config.semantic, work.config.reference.sample_rate)
-    work.cache("bank").fill(
-        len(work.clips), lambda index: semantic.input_arrays(extractor, work.clips[index])
-    )
+    fill(work, "bank", ALL_CLIPS, lambda index: semantic.input_arrays(extractor, work.clips[index]))
 
 
 def make_audio(work: Workspace) -> None:
     """Waves and mels at the model's rate, for vocoder and flow."""
-    work.cache("audio").fill(
-        MEL_CLIPS, lambda index: vocoder.audio_arrays(work.config.audio, work.clips[index])
-    )
+    fill(work, "audio", MEL_CLIPS, lambda index: vocoder.audio_arrays(work.config.audio, work.clips[index]))
 
 
 def make_fbank(work: Workspace) -> None:
     """Filter banks for the style encoder."""
-    work.cache("fbank").fill(
-        MEL_CLIPS, lambda index: speaker.fbank_arrays(work.config.speaker, work.clips[index])
-    )
+    fill(work, "fbank", MEL_CLIPS, lambda index: speaker.fbank_arrays(work.config.speaker, work.clips[index]))
 
 
 def make_styles(work: Workspace) -> None:
     """Style vectors, for the flow."""
     encoder = speaker.load_encoder(work.config.speaker, loop.averaged(work.run("speaker")))
     banks = work.cache("fbank").load()
-    with torch.inference_mode():
-        work.cache("styles").fill(
-            MEL_CLIPS,
-            lambda index: {
-                "style": encoder(torch.from_numpy(banks[index]["fbank"]).float()[None])[0].numpy()
-            },
-        )
+
+    def compute(index: int) -> features.Arrays:
+        with torch.inference_mode():
+            return {"style": encoder(place(banks[index]["fbank"]).float()[None])[0].cpu().numpy()}
+
+    work.cache("styles").fill(MEL_CLIPS, banks, compute)
 
 
 def make_features(work: Workspace) -> None:
     """Normalized semantic features, for the codec and the GPT's conditioning."""
-    banks = work.cache("bank").load(["bank"], first=FEATURE_CLIPS)
+    banks = work.cache("bank").load(["bank"], FEATURE_CLIPS)
     work.cache("features").fill(
         FEATURE_CLIPS,
-        lambda index: {"features": work.normalized(banks[index]["bank"]).numpy().astype(np.float16)},
+        banks,
+        lambda index: {"features": work.normalized(banks[index]["bank"]).cpu().numpy().astype(np.float16)},
     )
 
 
@@ -97,7 +114,7 @@ def make_codes(work: Workspace) -> None:
     """Codes of every clip."""
     banks = work.cache("bank").load(["bank"])
     work.cache("codes").fill(
-        len(banks), lambda index: {"codes": _quantized(work, work.normalized(banks[index]["bank"]))}
+        ALL_CLIPS, banks, lambda index: {"codes": _quantized(work, work.normalized(banks[index]["bank"]))}
     )
 
 
@@ -108,9 +125,9 @@ def make_latents(work: Workspace) -> None:
     def compute(index: int) -> features.Arrays:
         choices = work.conditions[work.clips[index].speaker]
         found = gpt.teacher_forced_latents(model, work.sample(index), choices[index % len(choices)])
-        return {"latents": found.numpy().astype(np.float16)}
+        return {"latents": found.cpu().numpy().astype(np.float16)}
 
-    work.cache("latents").fill(LATENT_CLIPS, compute)
+    work.cache("latents").fill(LATENT_CLIPS, work.codes, compute)
 
 
 # --- trained stages -------------------------------------------------------------------------------
@@ -121,7 +138,7 @@ def train_semantic(work: Workspace) -> None:
     run, options = work.settings("semantic", semantic.SemanticOptions)
     if loop.finished(work.run("semantic"), run):
         return
-    banks = work.cache("bank").load(first=SEMANTIC_CLIPS)
+    banks = work.cache("bank").load(planned=SEMANTIC_CLIPS)
     stage = semantic.SemanticStage(work.config.semantic, options, {i: banks[i] for i in work.seen(banks)})
     loop.train(stage, run, work.run("semantic"))
     for name, some in (("trained", work.seen(banks)), ("unseen", work.unseen(banks))):
@@ -134,37 +151,25 @@ def train_codec(work: Workspace) -> None:
     run, options = work.settings("codec", codec.CodecOptions)
     if loop.finished(work.run("codec"), run):
         return
-    labels = work.cache("bank").load(["phones"], first=FEATURE_CLIPS)
+    labels = work.cache("bank").load(["phones"], FEATURE_CLIPS)
     clips = {i: labels[i] | arrays for i, arrays in work.cache("features").load().items()}
     stage = codec.CodecStage(work.config.codec, options, {i: clips[i] for i in work.seen(clips)})
     loop.train(stage, run, work.run("codec"))
     for name, some in (("trained", work.seen(clips)), ("unseen", work.unseen(clips))):
         some = some[:CHECKED_CLIPS]
-        codes = [_quantized(work, torch.from_numpy(clips[i]["features"]).float()) for i in some]
+        codes = [_quantized(work, place(clips[i]["features"]).float()) for i in some]
         found = codec.information(codes, [clips[i]["phones"] for i in some], work.config.codec.codebook_size)
         work.note("codec", **{f"{key}_{name}_voices": value for key, value in found.items()})
 
 
 def train_vocoder(work: Workspace) -> None:
     """Train the vocoder."""
-    run, options = work.settings("vocoder", vocoder.VocoderOptions)
+    run, options = work.settings("vocoder", discriminators.AdversarialOptions)
     if loop.finished(work.run("vocoder"), run):
         return
-    clips = work.cache("audio").load(first=VOCODER_CLIPS)
-    stage = vocoder.VocoderStage(work.config, options, {i: clips[i] for i in work.seen(clips)})
+    clips = work.cache("audio").load(planned=MEL_CLIPS)
+    stage = discriminators.AdversarialStage(work.config, options, {i: clips[i] for i in work.seen(clips)})
     loop.train(stage, run, work.run("vocoder"))
-
-
-def train_vocoder_adversarial(work: Workspace) -> None:
-    """Go on training the vocoder against discriminators, from what `vocoder` reached."""
-    run, options = work.settings(ADVERSARIAL, discriminators.AdversarialOptions)
-    if loop.finished(work.run(ADVERSARIAL), run):
-        return
-    clips = work.cache("audio").load(first=VOCODER_CLIPS)
-    stage = discriminators.AdversarialStage(
-        work.config, options, {i: clips[i] for i in work.seen(clips)}, loop.averaged(work.run("vocoder"))
-    )
-    loop.train(stage, run, work.run(ADVERSARIAL))
 
 
 def train_speaker(work: Workspace) -> None:
@@ -172,7 +177,7 @@ def train_speaker(work: Workspace) -> None:
     run, options = work.settings("speaker", speaker.SpeakerOptions)
     if loop.finished(work.run("speaker"), run):
         return
-    banks = work.cache("fbank").load()
+    banks = work.cache("fbank").load(planned=SPEAKER_CLIPS)
     stage = speaker.SpeakerStage(
         work.config.speaker, options, {i: banks[i] for i in work.seen(banks)}, work.speakers(banks)
     )
@@ -202,16 +207,42 @@ def train_s2mel(work: Workspace) -> None:
 
 def train_s2mel_latents(work: Workspace) -> None:
     """Go on training regulator, latent projection and flow with the GPT's latents, from what `s2mel` reached."""
-    mels = work.cache("audio").load(["mel"])
-    clips = {index: mels[index] | arrays for index, arrays in work.cache("latents").load().items()}
+    clips = _clips_with_latents(work)
     fresh = not (work.run("s2mel_latents") / loop.CHECKPOINT).exists()
     _train_flow(work, "s2mel_latents", clips, loop.averaged(work.run("s2mel")) if fresh else None)
 
 
+def train_s2mel_distilled(work: Workspace) -> None:
+    """Teach the flow its guidance, so that it need not be asked twice a step."""
+    run, options = work.settings("s2mel_distilled", s2mel.DistillationOptions)
+    if loop.finished(work.run("s2mel_distilled"), run):
+        return
+    teacher = loop.averaged(work.run("s2mel_latents"))
+    loop.train(
+        s2mel.DistillationStage(work.config, options, *_flow_data(work, _clips_with_latents(work)), teacher),
+        run,
+        work.run("s2mel_distilled"),
+    )
+
+
 def export_model(work: Workspace) -> None:
-    """Write the model that ships with the repository."""
-    size = export.export(work, embedded_directory(MODEL), "s2mel_latents")
+    """Write the model that ships with the repository, and its configuration."""
+    size = export.export(work, embedded_directory(MODEL), "s2mel_distilled")
+    shutil.copyfile(MODEL_CONFIG, CONFIGS / f"{MODEL}.yaml")
     logger.info("%s: %.1f MB", embedded_directory(MODEL), size / 1e6)
+
+
+def _clips_with_latents(work: Workspace) -> dict[int, features.Arrays]:
+    mels = work.cache("audio").load(["mel"])
+    return {index: mels[index] | arrays for index, arrays in work.cache("latents").load().items()}
+
+
+def _flow_data(work: Workspace, clips: dict[int, features.Arrays]) -> tuple:
+    """What the flow's stages are trained on: clips with their codes, their speakers, styles and the codebook."""
+    styles = work.styles()
+    usable = [index for index in work.seen(clips) if index in work.codes and index in styles]
+    clips = {index: clips[index] | work.codes[index] for index in usable}
+    return clips, work.speakers(clips), styles, work.codebook
 
 
 def _train_flow(
@@ -220,8 +251,7 @@ def _train_flow(
     run, options = work.settings(name, s2mel.S2MelOptions)
     if loop.finished(work.run(name), run):
         return
-    clips = {index: clips[index] | work.codes[index] for index in work.seen(clips)}
-    stage = s2mel.S2MelStage(work.config, options, clips, work.speakers(clips), work.styles(), work.codebook)
+    stage = s2mel.S2MelStage(work.config, options, *_flow_data(work, clips))
     if start is not None:
         stage.module.load_state_dict(start)
     loop.train(stage, run, work.run(name))
@@ -230,11 +260,12 @@ def _train_flow(
 def _quantized(work: Workspace, features: Tensor) -> np.ndarray:
     """Codes int16 [T] of normalized features [T, D]."""
     with torch.inference_mode():
-        return work.codec.quantize(features[None])[0][0].numpy().astype(np.int16)
+        return work.codec.quantize(features[None])[0][0].cpu().numpy().astype(np.int16)
 
 
 STAGES = {
     "speech": make_speech,
+    "fast_speech": make_fast_speech,
     "bank": make_bank,
     "semantic": train_semantic,
     "features": make_features,
@@ -249,6 +280,7 @@ STAGES = {
     "s2mel": train_s2mel,
     "latents": make_latents,
     "s2mel_latents": train_s2mel_latents,
+    "s2mel_distilled": train_s2mel_distilled,
     "export": export_model,
 }
-OPTIONAL_STAGES = {ADVERSARIAL: train_vocoder_adversarial}  # export takes its vocoder where it was trained
+CPU_STAGES = frozenset({"speech", "fast_speech", "bank", "audio", "fbank"})  # which read and measure sound

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from pipeline.config import ModelConfig
 from pipeline.s2mel.dit import FlowEstimator
-from pipeline.s2mel.flow import swayed
+from pipeline.s2mel.flow import guided, swayed
 from pipeline.s2mel.regulator import LengthRegulator, make_latent_projection
+from training.device import place
 from training.features import Arrays
 from training.initialize import initialize
-
-CODES_PER_SECOND = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +57,26 @@ class Crops:
     latents: Tensor | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Path:
+    """Noisy mels [B, C, R + F] at times t [B], what the flow is told there, and the velocity [B, C, R + F] of the straight
+    way to the mel; of the first `prompt_frames`, the reference, nothing is asked."""
+
+    noisy: Tensor
+    t: Tensor
+    prompt: Tensor
+    condition: Tensor
+    style: Tensor
+    velocity: Tensor
+    prompt_frames: int
+
+    def errors(self, found: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+        """Mean square over the target, and over that of the later times alone."""
+        error = (found.float() - wanted.float())[..., self.prompt_frames :].square()
+        late = self.t > 0.5
+        return {"loss": error.mean(), "late": (error.mean((1, 2)) * late).sum() / late.sum().clamp(min=1)}
+
+
 class S2MelStage:
     """Flow matching on the target; `clips` hold `mel` [C, F], `codes` [n] and, if trained with them, `latents` [n, D]."""
 
@@ -72,7 +91,6 @@ class S2MelStage:
     ):
         """`styles` [S] per clip; `codebook` [K, W] is what `vq2emb` gives for every code."""
         self.options, self.codebook = options, codebook
-        self.frames_per_second = config.audio.sample_rate / config.audio.hop_length
         self.frames_per_code = config.s2mel.regulator.frames_per_code
         self.module = initialize(S2Mel(config), options.seed)
         self.clips, self.styles, self.speaker_of = clips, styles, speaker_of
@@ -91,12 +109,17 @@ class S2MelStage:
         ].parameters():  # latents add nothing until they are trained with
             nn.init.zeros_(parameter)
         with torch.no_grad():  # the flow's mean velocity is the mean mel: start from it
-            some = torch.cat(
-                [torch.from_numpy(clips[index]["mel"]).float() for index in self.targets[:64]], dim=1
-            )
+            some = torch.cat([place(clips[index]["mel"]).float() for index in self.targets[:64]], dim=1)
             self.module.cfm.estimator.conv2.bias.copy_(some.mean(1))
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
+        given = place(rng.random(self.options.batch) >= self.options.drop_condition).float()
+        path = self.draw(rng, given[:, None, None])
+        velocity = self.module.cfm.estimator(path.noisy, path.t, path.prompt, path.condition, path.style)
+        return path.errors(velocity, path.velocity)
+
+    def draw(self, rng: np.random.Generator, given: Tensor) -> Path:
+        """Targets behind references, at random times on the way from noise; conditions times `given` [B, 1, 1]."""
         options, module = self.options, self.module
         targets = [self.targets[i] for i in rng.integers(len(self.targets), size=options.batch)]
         references = [rng.choice(self.references[self.speaker_of[index]]) for index in targets]
@@ -104,7 +127,7 @@ class S2MelStage:
         reference = self.crop(rng, references, options.reference_codes)
         embedding = target.embedding
         if target.latents is not None:
-            kept = torch.from_numpy(rng.random(options.batch) >= options.drop_latents).float()[:, None, None]
+            kept = place(rng.random(options.batch) >= options.drop_latents).float()[:, None, None]
             embedding = embedding + kept * module.gpt_layer(target.latents)
         condition = torch.cat(
             [
@@ -113,9 +136,8 @@ class S2MelStage:
             ],
             dim=1,
         )
-        style = torch.from_numpy(np.stack([self.styles[index] for index in references])).float()
+        style = place(np.stack([self.styles[index] for index in references])).float()
         clean = torch.cat([reference.mel, target.mel], dim=-1)
-        given = torch.from_numpy(rng.random(options.batch) >= options.drop_condition).float()[:, None, None]
         prompt_frames = reference.mel.shape[-1]
         prompt = clean.clone()
         prompt[..., prompt_frames:] = 0
@@ -123,12 +145,9 @@ class S2MelStage:
         t = swayed(torch.rand(options.batch), options.time_sway)
         noisy = t[:, None, None] * clean + (1 - t[:, None, None]) * noise
         noisy[..., :prompt_frames] = 0
-        velocity = module.cfm.estimator(noisy, t, prompt * given, condition * given, style * given[:, 0])
-        error = (velocity.float() - (clean - noise))[..., prompt_frames:]
-        return {
-            "loss": error.square().mean(),
-            "late": (error.square().mean((1, 2)) * (t > 0.5)).sum() / (t > 0.5).sum().clamp(min=1),
-        }
+        return Path(
+            noisy, t, prompt * given, condition * given, style * given[:, 0], clean - noise, prompt_frames
+        )
 
     def crop(self, rng: np.random.Generator, indices: list[int], limits: tuple[int, int]) -> Crops:
         """A crop of each clip, all of one random number of codes."""
@@ -138,15 +157,53 @@ class S2MelStage:
         for index in indices:
             clip = self.clips[index]
             start = int(rng.integers(len(clip["codes"]) - codes + 1))
-            first = round(start / CODES_PER_SECOND * self.frames_per_second)
+            first = round(start * self.frames_per_code)
             first = min(first, clip["mel"].shape[1] - frames)
-            embeddings.append(
-                self.codebook[torch.from_numpy(clip["codes"][start : start + codes].astype(np.int64))]
-            )
-            mels.append(torch.from_numpy(clip["mel"][:, first : first + frames]).float())
+            embeddings.append(self.codebook[place(clip["codes"][start : start + codes].astype(np.int64))])
+            mels.append(place(clip["mel"][:, first : first + frames]).float())
             if "latents" in clip:
-                latents.append(torch.from_numpy(clip["latents"][start : start + codes]).float())
+                latents.append(place(clip["latents"][start : start + codes]).float())
         return Crops(torch.stack(embeddings), torch.stack(mels), torch.stack(latents) if latents else None)
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillationOptions(S2MelOptions):
+    """`guidance`: the rate (`cfg_rate`) at which the teacher is guided."""
+
+    guidance: float
+
+
+class DistillationStage(S2MelStage):
+    """Teaches the flow the velocity that it has under guidance, so that synthesis asks it once a step and not twice
+    ("On Distillation of Guided Diffusion Models", Meng et al. 2023, for one rate). Regulator and latent projection stay as
+    they are."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        options: DistillationOptions,
+        clips: Mapping[int, Arrays],
+        speaker_of: Mapping[int, str],
+        styles: Mapping[int, np.ndarray],
+        codebook: Tensor,
+        teacher: Mapping[str, Tensor],
+    ):
+        """`teacher`: the state dict of the trained modules, from which the pupil starts."""
+        super().__init__(config, options, clips, speaker_of, styles, codebook)
+        self.guidance = options.guidance
+        self.teacher = load_s2mel(config, teacher).cfm.estimator
+        self.module.load_state_dict(teacher)
+        for part in (self.module.length_regulator, self.module.gpt_layer):
+            part.requires_grad_(False)
+
+    def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
+        path = self.draw(rng, torch.ones(self.options.batch, 1, 1))
+        told = (path.prompt, path.condition, path.style)
+        with torch.no_grad():
+            both = (torch.cat([x, torch.zeros_like(x)]) for x in told)
+            velocity = self.teacher(path.noisy.repeat(2, 1, 1), path.t.repeat(2), *both)
+            wanted = guided(velocity.float(), self.guidance)
+        return path.errors(self.module.cfm.estimator(path.noisy, path.t, *told), wanted)
 
 
 def load_s2mel(config: ModelConfig, state: Mapping[str, Tensor]) -> S2Mel:

@@ -1,6 +1,6 @@
 """Trains the semantic encoder: phones from filter-bank frames at 50 Hz, over many voices.
 
-Axes: B batch, T frames at 50 Hz, M stacked mel bins, D feature width, P phones.
+Axes: B batch, T frames, M stacked mel bins, D feature width, P phones.
 """
 
 import dataclasses
@@ -14,18 +14,21 @@ from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
 
 from pipeline.conditioning.semantic import SemanticEncoder
 from pipeline.config import SemanticConfig
-from training.data import Clip, read_wave
+from pipeline.text.phones import PHONES, STRESS
+from training.data import Clip, read_wave_at
+from training.device import place
 from training.features import Arrays
-from training.flite import PHONES
+from training.teacher import PAD
 
-FRAME_SECONDS = 0.02
-FRAME_CENTER = 0.0175  # s: middle of the first two 25 ms windows, 10 ms apart
+BANK_SECONDS = 0.01  # between filter-bank windows of 25 ms; a frame stacks `stride` of them
+WINDOW_SECONDS = 0.025
+LABELS = (PAD, *PHONES)  # what frames are told apart by: silence and the phones, without their stress
 UNLABELLED = 255
 
 
 @dataclasses.dataclass(frozen=True)
 class SemanticOptions:
-    """The `stage` section of a semantic training configuration. Frames are at 50 Hz."""
+    """The `stage` section of a semantic training configuration. Frames are those of the semantic encoder."""
 
     batch: int
     crop_frames: tuple[int, int]
@@ -37,11 +40,27 @@ class SemanticOptions:
     noise: float
 
 
-def frame_labels(phones: Sequence[tuple[str, float]], frames: int) -> np.ndarray:
-    """Index of the phone spoken at each frame's middle: uint8 [frames]."""
-    ends = np.array([end for _, end in phones])
-    names = np.array([PHONES.index(phone) for phone, _ in phones], dtype=np.uint8)
-    centers = FRAME_CENTER + FRAME_SECONDS * np.arange(frames)
+def spoken_phones(phones: Sequence[tuple[str, float]]) -> list[tuple[int, float]]:
+    """(Label, end in seconds) of a clip's tokens: a stress mark's time is its vowel's, pauses are silence, and the space
+    between words, which may be either or neither, is `UNLABELLED`."""
+    found = []
+    for token, end in phones:
+        if token and token in PHONES:
+            found.append((LABELS.index(token), end))
+        elif token == " ":
+            found.append((UNLABELLED, end))
+        elif token not in tuple(STRESS):
+            found.append((0, end))
+    return found
+
+
+def frame_labels(phones: Sequence[tuple[str, float]], frames: int, stride: int) -> np.ndarray:
+    """Index in `LABELS` of what is spoken at each frame's middle: uint8 [frames]."""
+    spoken = spoken_phones(phones)
+    ends = np.array([end for _, end in spoken])
+    names = np.array([label for label, _ in spoken], dtype=np.uint8)
+    seconds = BANK_SECONDS * stride
+    centers = (WINDOW_SECONDS + BANK_SECONDS * (stride - 1)) / 2 + seconds * np.arange(frames)
     return names[np.searchsorted(ends, centers, side="right").clip(max=len(ends) - 1)]
 
 
@@ -54,13 +73,10 @@ def make_extractor(config: SemanticConfig, rate: int) -> SemanticEncoder:
 
 def input_arrays(extractor: SemanticEncoder, clip: Clip) -> Arrays:
     """What training caches of a clip: `bank` float16 [T, M] and `phones` uint8 [T]."""
-    wave, rate = read_wave(clip.path)
-    if rate != extractor.rate:
-        raise ValueError(f"{clip.path.name} is at {rate} Hz, needed: {extractor.rate}")
-    bank, mask = extractor.input_features(wave)
+    bank, mask = extractor.input_features(read_wave_at(clip.path, extractor.rate))
     bank = bank[0, : int(mask.sum())].numpy().astype(np.float16)
     labels = (
-        frame_labels(clip.phones, len(bank))
+        frame_labels(clip.phones, len(bank), extractor.config.stride)
         if clip.phones
         else np.full(len(bank), UNLABELLED, dtype=np.uint8)
     )
@@ -98,7 +114,7 @@ class PhoneRecognizer(nn.Module):
         self.model.config.layerdrop = (
             0.0  # transformers' default leaves out a tenth of the layers in training
         )
-        self.head = nn.Linear(config.hidden_size, len(PHONES))
+        self.head = nn.Linear(config.hidden_size, len(LABELS))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, bank: Tensor) -> Tensor:  # [B, T, M] -> [B, T, P]
@@ -122,7 +138,7 @@ class SemanticStage:
         bank, phones = self.draw(rng)
         logits = self.module(self.augment(bank, rng)).float().flatten(0, 1)
         wanted = phones.flatten()
-        hit = (logits.argmax(-1) == wanted).float().mean()
+        hit = (logits.argmax(-1) == wanted)[wanted != UNLABELLED].float().mean()
         return {"loss": F.cross_entropy(logits, wanted, ignore_index=UNLABELLED), "accuracy": hit}
 
     def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -134,7 +150,7 @@ class SemanticStage:
             start = int(rng.integers(len(clip["bank"]) - frames + 1))
             banks.append(clip["bank"][start : start + frames])
             phones.append(clip["phones"][start : start + frames])
-        return torch.from_numpy(np.stack(banks)).float(), torch.from_numpy(np.stack(phones)).long()
+        return place(np.stack(banks)).float(), place(np.stack(phones)).long()
 
     def augment(self, bank: Tensor, rng: np.random.Generator) -> Tensor:
         """Noise, a random spectral tilt per clip, and masks along time and frequency."""
@@ -156,7 +172,7 @@ class SemanticStage:
 @torch.inference_mode()
 def hidden_states(model: Wav2Vec2BertModel, bank: np.ndarray) -> Tensor:
     """The features of one whole clip before normalization: [T, M] -> [T, D]."""
-    return model(torch.from_numpy(bank).float()[None]).last_hidden_state[0]
+    return model(place(bank).float()[None]).last_hidden_state[0]
 
 
 @torch.inference_mode()
@@ -171,8 +187,9 @@ def phone_accuracy(module: PhoneRecognizer, clips: Sequence[Arrays]) -> float:
     """Share of frames whose phone is recognized, over whole clips."""
     hits = frames = 0
     for clip in clips:
-        found = module(torch.from_numpy(clip["bank"]).float()[None])[0].argmax(-1).numpy()
-        hits, frames = hits + int((found == clip["phones"]).sum()), frames + len(found)
+        found = module(place(clip["bank"]).float()[None])[0].argmax(-1).cpu().numpy()
+        labelled = clip["phones"] != UNLABELLED
+        hits, frames = hits + int((found == clip["phones"])[labelled].sum()), frames + int(labelled.sum())
     return hits / frames
 
 

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from pipeline.audio import kaldi_fbank
 from pipeline.conditioning.speaker import CAMPPlus
 from pipeline.config import SpeakerConfig
-from training.data import Clip, read_wave
+from training.data import Clip, read_wave_at
+from training.device import place
 from training.features import Arrays
 
 
@@ -33,8 +34,8 @@ class SpeakerOptions:
 
 def fbank_arrays(config: SpeakerConfig, clip: Clip) -> Arrays:
     """What training caches of a clip: `fbank` float16 [T, M], mean-subtracted."""
-    wave, rate = read_wave(clip.path)
-    bank = kaldi_fbank(torch.from_numpy(wave)[None], rate, config.mel_bins)
+    wave = read_wave_at(clip.path, config.sample_rate)
+    bank = kaldi_fbank(torch.from_numpy(wave)[None], config.sample_rate, config.mel_bins)
     return {"fbank": bank[0].numpy().astype(np.float16)}
 
 
@@ -85,9 +86,9 @@ class SpeakerStage:
             clip = self.clips[speaker][rng.integers(len(self.clips[speaker]))]
             start = int(rng.integers(len(clip) - frames + 1))
             crops.append(clip[start : start + frames])
-        bank = torch.from_numpy(np.stack(crops)).float()
+        bank = place(np.stack(crops)).float()
         bank = bank - bank.mean(1, keepdim=True) + options.noise * torch.randn_like(bank)
-        wanted = torch.from_numpy(speakers)
+        wanted = place(speakers)
         cosines = self.module(bank)
         margins = options.margin * F.one_hot(wanted, cosines.shape[1])
         return {
@@ -109,7 +110,7 @@ def load_encoder(config: SpeakerConfig, state: Mapping[str, Tensor]) -> CAMPPlus
 @torch.inference_mode()
 def similarities(encoder: CAMPPlus, banks: Sequence[np.ndarray], speakers: Sequence[str]) -> dict[str, float]:
     """Mean style cosine of clips of the same and of different speakers, and how often a clip's nearest is its own."""
-    styles = torch.cat([encoder(torch.from_numpy(bank).float()[None]) for bank in banks])
+    styles = torch.cat([encoder(place(bank).float()[None]) for bank in banks])
     cosines = F.normalize(styles, dim=-1) @ F.normalize(styles, dim=-1).T
     same = torch.tensor([[a == b for b in speakers] for a in speakers])
     itself = torch.eye(len(speakers), dtype=torch.bool)

@@ -1,24 +1,42 @@
-"""Writes the speech corpus: `python -m training.speech FOLDER --count 28000`. Run again, it goes on where it stopped."""
+"""Writes the speech corpus. Run again, it goes on where it stopped."""
 
-import argparse
+import dataclasses
 import json
 import logging
 import random
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import soundfile
 
-from training import corpus, flite, speakers
+from pipeline.text.phones import read_phones
+from training import corpus, speakers, teacher
 
 MANIFEST = "manifest.jsonl"
-PURE_WEIGHT = 4  # a pure flite voice speaks this many times as much as a variant
-LOG_EVERY = 500
+PURE_WEIGHT = 4  # a teacher's own voice speaks this many times as much as a blend
+LOG_EVERY = 200
 logger = logging.getLogger(__name__)
 
 
-def assign_speakers(count: int, seed: int) -> list[speakers.Speaker]:
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """`count` clips, numbered from `first`, by `speakers`."""
+
+    first: int
+    count: int
+    speakers: Callable[[int], Sequence[speakers.Speaker]]
+    seed: int
+
+    def lines(self) -> list[tuple[int, str, speakers.Speaker]]:
+        """Number, sentence and speaker of each clip."""
+        dealt = assign_speakers(self.speakers(self.seed), self.count, self.seed)
+        texts = corpus.sentences(self.count, self.seed)
+        return list(zip(range(self.first, self.first + self.count), texts, dealt, strict=True))
+
+
+def assign_speakers(everyone: Sequence[speakers.Speaker], count: int, seed: int) -> list[speakers.Speaker]:
     """The speaker of each of `count` sentences: equal shares, the pure voices `PURE_WEIGHT` times as often."""
-    everyone = speakers.make_speakers(seed)
     deck = [speaker for speaker in everyone for _ in range(PURE_WEIGHT if speaker.pure else 1)]
     rng = random.Random(seed)
     dealt: list[speakers.Speaker] = []
@@ -27,34 +45,49 @@ def assign_speakers(count: int, seed: int) -> list[speakers.Speaker]:
     return dealt[:count]
 
 
-def write_corpus(folder: Path, count: int, seed: int) -> Path:
-    """Speak `count` sentences into `folder/<speaker>/<index>.wav`; returns the manifest's path.
+def write_corpus(folder: Path, plan: Plan, teachers: teacher.Teachers) -> Path:
+    """Speak the planned sentences into `folder/SPEAKER/NUMBER.flac`; returns the manifest's path.
 
-    The manifest has one JSON line per file: audio (relative path), text, speaker, phones ([[phone, end in s], …]).
-    Lines already there are kept and their files not made again, so an interrupted run loses one file at most.
+    The manifest has one JSON line per file: index (its number), audio (relative path), text, speaker, phones ([[phone, end
+    in s], …], as `teacher.Utterance` has them). Lines already there are kept and their files not made again, so an
+    interrupted run loses one file at most.
     """
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / MANIFEST
-    done = {json.loads(line)["audio"] for line in _whole_lines(manifest)}
-    work = zip(corpus.sentences(count, seed), assign_speakers(count, seed), strict=True)
+    done = {json.loads(line)["index"] for line in _whole_lines(manifest)}
+    wanted = [line for line in plan.lines() if line[0] not in done]
+    started, seconds = time.monotonic(), 0.0
     with manifest.open("a", encoding="utf-8") as lines:
-        for index, (text, speaker) in enumerate(work):
-            audio = f"{speaker.name}/{index:06d}.wav"
-            if audio in done:
-                continue
-            try:
-                utterance = flite.speak(text, speaker)
-            except RuntimeError as error:
-                logger.warning("sentence %d left out: %s", index, error)
-                continue
-            path = folder / audio
+        for made, (index, text, speaker) in enumerate(wanted, 1):
+            utterance = teachers.speak(read_phones(text), speaker)
+            path = folder / speaker.name / f"{index:06d}.flac"
             path.parent.mkdir(exist_ok=True)
-            soundfile.write(path, utterance.wave, flite.SAMPLE_RATE, subtype="PCM_16")
-            record = {"audio": audio, "text": text, "speaker": speaker.name, "phones": utterance.phones}
-            lines.write(json.dumps(record) + "\n")
+            soundfile.write(path, utterance.wave, teacher.SAMPLE_RATE, subtype="PCM_16")
+            lines.write(
+                json.dumps(
+                    {
+                        "index": index,
+                        "audio": str(path.relative_to(folder)),
+                        "text": text,
+                        "speaker": speaker.name,
+                        "phones": utterance.phones,
+                    },
+                    ensure_ascii=False,
+                )
+                + "\n"
+            )
             lines.flush()
-            if index % LOG_EVERY == 0:
-                logger.info("%d of %d sentences spoken", index, count)
+            seconds += len(utterance.wave) / teacher.SAMPLE_RATE
+            if made % LOG_EVERY == 0:
+                took = time.monotonic() - started
+                logger.info(
+                    "%s: %d of %d sentences spoken, %.1f times real time, %.0f minutes left",
+                    folder.name,
+                    len(done) + made,
+                    plan.count,
+                    seconds / took,
+                    took / made * (len(wanted) - made) / 60,
+                )
     return manifest
 
 
@@ -67,18 +100,3 @@ def _whole_lines(manifest: Path) -> list[str]:
     if whole != text:
         manifest.write_text(whole, "utf-8")
     return whole.splitlines()
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=28_000)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    write_corpus(arguments.folder, arguments.count, arguments.seed)
-
-
-if __name__ == "__main__":
-    main()

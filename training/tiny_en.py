@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 
-from pipeline.config import load_config
-from training.recipe import MODEL, OPTIONAL_STAGES, STAGES, UNSEEN_SPEAKERS
-from training.workspace import Workspace
+from pipeline.config import ModelConfig
+from pipeline.strict import build, read_yaml
+from training.recipe import CPU_STAGES, STAGES, UNSEEN_SPEAKERS
+from training.workspace import CONFIGS, MODEL_CONFIG, Workspace
 
 DEFAULT_WORK = Path("runs/tiny-en")
 WORK_VARIABLE = "TINY_EN_WORK"
@@ -28,12 +29,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    known = STAGES | OPTIONAL_STAGES
     parser.add_argument(
-        "stages",
-        nargs="*",
-        metavar="STAGE",
-        help=f"only these, of: {', '.join(known)}; without any, all but {', '.join(OPTIONAL_STAGES)}",
+        "stages", nargs="*", metavar="STAGE", help=f"only these, of: {', '.join(STAGES)}; without any, all"
     )
     parser.add_argument(
         "--work",
@@ -42,15 +39,27 @@ def main() -> None:
         help="folder of corpus, caches and checkpoints, several GB (default: %(default)s)",
     )
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--device", default="cpu", help="where the networks are: cpu or cuda (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--settings", type=Path, help="folder of STAGE.yaml files that stand for those of training/configs"
+    )
     arguments = parser.parse_args()
-    unknown = set(arguments.stages) - set(known)
+    unknown = set(arguments.stages) - set(STAGES)
     if unknown:
-        parser.error(f"unknown stages {sorted(unknown)}, allowed: {', '.join(known)}")
+        parser.error(f"unknown stages {sorted(unknown)}, allowed: {', '.join(STAGES)}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
-    work = Workspace(arguments.work, load_config(MODEL), UNSEEN_SPEAKERS)
+    work = Workspace(
+        arguments.work,
+        build(ModelConfig, read_yaml(MODEL_CONFIG), MODEL_CONFIG.name),
+        UNSEEN_SPEAKERS,
+        (CONFIGS,) if arguments.settings is None else (arguments.settings, CONFIGS),
+    )
     for name in arguments.stages or STAGES:
-        known[name](work)
+        torch.set_default_device("cpu" if name in CPU_STAGES else arguments.device)
+        STAGES[name](work)
 
 
 if __name__ == "__main__":

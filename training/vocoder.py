@@ -5,7 +5,8 @@ Axes: B batch, C mel channels, F mel frames, T samples.
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import librosa
 import numpy as np
@@ -13,22 +14,34 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.audio import log_mel, resample
+from pipeline.audio import log_mel
 from pipeline.config import AudioConfig, ModelConfig, VocoderConfig
 from pipeline.vocoder.bigvgan import BigVGAN
-from training.data import Clip, read_wave
+from training.data import Clip, read_wave_at
+from training.device import device_type, place
 from training.features import Arrays
 from training.fused import fuse
 
 PCM_SCALE = 32_767.0
-LOG_FLOOR = 1e-5
-MEL_SCALES = ((256, 20), (512, 40), (1024, 80), (2048, 120))  # FFT size, mel bands; hop is a quarter
+NORMALIZED_CLIPS = 100  # whose mels say what the input is like
+# Added to mel magnitudes before their logarithm is compared: -78 dB of full scale. The teachers' silence is zeros, whose
+# logarithm would otherwise have the steepest gradient of all, and the clipped gradient be about them.
+LOG_FLOOR = 1e-4
+MEL_SCALES = (
+    (128, 10),
+    (256, 20),
+    (512, 40),
+    (1024, 80),
+    (2048, 160),
+)  # FFT size, mel bands; hop is a quarter
 STFT_SCALES = (320, 1024)
-STFT_FLOOR = 1e-3
+STFT_FLOOR = 5.0  # norm of magnitudes below which a crop counts as quiet: speech has 100 and more
 HARMONICS_SCALES = (1024, 2048)
 HARMONICS_LIMIT = 2000.0  # Hz
 HARMONICS_FLOOR = 1e-2  # added to magnitudes, so that what lies below is as good as silence
-HARMONICS_QUIET = 0.1  # norm below which a crop has no voice to speak of
+HARMONICS_QUIET = (
+    5.0  # likewise: else silent crops, a thousand times as far, take all of the clipped gradient
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,15 +59,14 @@ class VocoderOptions:
 
 def audio_arrays(config: AudioConfig, clip: Clip) -> Arrays:
     """What training caches of a clip: `wave` int16 [T] at the model's rate and its `mel` float16 [C, F]."""
-    wave, rate = read_wave(clip.path)
-    wave = resample(torch.from_numpy(wave)[None], rate, config.sample_rate)
+    wave = torch.from_numpy(read_wave_at(clip.path, config.sample_rate))[None]
     pcm = (wave.clamp(-1, 1) * PCM_SCALE).round().to(torch.int16)
     return {"wave": pcm[0].numpy(), "mel": log_mel(wave, config)[0].numpy().astype(np.float16)}
 
 
 @functools.cache
 def _filters(size: int, bands: int, rate: int) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(librosa.filters.mel(sr=rate, n_fft=size, n_mels=bands)), torch.hann_window(size)
+    return place(librosa.filters.mel(sr=rate, n_fft=size, n_mels=bands)), torch.hann_window(size)
 
 
 def magnitude(wave: Tensor, size: int, window: Tensor) -> Tensor:
@@ -68,10 +80,7 @@ def scales_loss(made: Tensor, wanted: Tensor, rate: int) -> Tensor:
     total = torch.zeros(())
     for size, bands in MEL_SCALES:
         filters, window = _filters(size, bands, rate)
-        a, b = (
-            torch.log((filters @ magnitude(wave, size, window)).clamp(min=LOG_FLOOR))
-            for wave in (made, wanted)
-        )
+        a, b = (torch.log(filters @ magnitude(wave, size, window) + LOG_FLOOR) for wave in (made, wanted))
         total = total + F.l1_loss(a, b)
     return total / len(MEL_SCALES)
 
@@ -79,6 +88,12 @@ def scales_loss(made: Tensor, wanted: Tensor, rate: int) -> Tensor:
 def convergence(made: Tensor, wanted: Tensor, floor: float) -> Tensor:
     """Distance of magnitudes [B, bins, frames] over the size of the wanted ones, which counts as `floor` at least."""
     return (made - wanted).norm(dim=(1, 2)).div(wanted.norm(dim=(1, 2)).clamp(min=floor)).mean()
+
+
+def mel_loss(made: Tensor, wanted: Tensor, config: AudioConfig) -> Tensor:
+    """Mean L1 of the vocoder's own log-mels, above `LOG_FLOOR`; waves [B, T]."""
+    floor = torch.tensor(math.log(LOG_FLOOR), device=made.device)
+    return F.l1_loss(*(torch.logaddexp(log_mel(wave, config), floor) for wave in (made, wanted)))
 
 
 def stft_loss(made: Tensor, wanted: Tensor) -> Tensor:
@@ -106,16 +121,26 @@ def harmonics_loss(made: Tensor, wanted: Tensor, rate: int) -> Tensor:
     return total / len(HARMONICS_SCALES)
 
 
+@torch.no_grad()
+def normalize_input(module: BigVGAN, mels: Sequence[np.ndarray]) -> None:
+    """Let the first convolution start as if its input had mean 0 and deviation 1, which mels [C, F] are far from."""
+    values = np.concatenate([mel.astype(np.float32) for mel in mels], axis=1)
+    first = module.conv_pre
+    first.weight.div_(float(values.std()))
+    first.bias.sub_(float(values.mean()) * first.weight.sum((1, 2)))
+
+
 class VocoderStage:
     """Random crops of `crop_frames` mel frames and the samples under them."""
 
     def __init__(self, config: ModelConfig, options: VocoderOptions, clips: Mapping[int, Arrays]):
         self.audio, self.options = config.audio, options
-        torch.manual_seed(options.seed)
-        self.module = fuse(BigVGAN(config.vocoder))
         self.clips = [arrays for arrays in clips.values() if arrays["mel"].shape[1] > options.crop_frames]
         if not self.clips:
             raise ValueError(f"no clip lasts more than {options.crop_frames} mel frames")
+        torch.manual_seed(options.seed)
+        self.module = fuse(BigVGAN(config.vocoder))
+        normalize_input(self.module, [arrays["mel"] for arrays in self.clips[:NORMALIZED_CLIPS]])
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
         mel, wave = self.draw(rng)
@@ -125,9 +150,9 @@ class VocoderStage:
     def distances(self, made: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         """How far waves [B, T] are from each other, by each measure."""
         rate = self.audio.sample_rate
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(device_type(), enabled=False):
             return {
-                "mel": F.l1_loss(log_mel(made, self.audio), log_mel(wanted, self.audio)),
+                "mel": mel_loss(made, wanted, self.audio),
                 "scales": scales_loss(made, wanted, rate),
                 "stft": stft_loss(made, wanted),
                 "harmonics": harmonics_loss(made, wanted, rate),
@@ -145,10 +170,7 @@ class VocoderStage:
             start = int(rng.integers(clip["mel"].shape[1] - frames + 1))
             mels.append(clip["mel"][:, start : start + frames])
             waves.append(clip["wave"][start * hop : (start + frames) * hop])
-        return (
-            torch.from_numpy(np.stack(mels)).float(),
-            torch.from_numpy(np.stack(waves)).float() / PCM_SCALE,
-        )
+        return (place(np.stack(mels)).float(), place(np.stack(waves)).float() / PCM_SCALE)
 
 
 def load_vocoder(config: VocoderConfig, state: Mapping[str, Tensor]) -> BigVGAN:

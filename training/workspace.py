@@ -1,7 +1,7 @@
 """The work folder of a recipe: corpus, caches and checkpoints, and what later stages are fed from them."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +11,34 @@ from torch import Tensor
 from pipeline.conditioning.codec import SemanticCodec
 from pipeline.config import ModelConfig
 from pipeline.strict import build, read_yaml
-from pipeline.text.tokenize import Tokenizer
-from training import codec, data, features, gpt, loop, semantic, speech, tokens
+from pipeline.text.phones import PhoneTokenizer, to_pieces
+from training import codec, data, features, gpt, loop, semantic, speech
 
 CONFIGS = Path(__file__).parent / "configs"
+MODEL_CONFIG = CONFIGS / "model.yaml"
+PARTS = ("speech", "fast_speech")
 
 
 class Workspace:
     """Lazily read parts of one work folder; everything is computed at most once and only when asked for."""
 
-    def __init__(self, folder: Path, config: ModelConfig, unseen_speakers: frozenset[str]):
+    def __init__(
+        self,
+        folder: Path,
+        config: ModelConfig,
+        unseen_speakers: frozenset[str],
+        settings_folders: Sequence[Path] = (CONFIGS,),
+    ):
+        """The settings of a stage are in the first of `settings_folders` that has a file of its name."""
         self.folder, self.config, self.unseen_speakers = folder, config, unseen_speakers
+        self.settings_folders = settings_folders
 
     @functools.cached_property
-    def clips(self) -> list[data.Clip]:
-        """All clips of the corpus in manifest order; their place is their index in every cache."""
-        return data.read_manifest(self.folder / "speech" / speech.MANIFEST)[0]
+    def clips(self) -> dict[int, data.Clip]:
+        """The clips of the corpus that have been spoken, by their number, which is their index in every cache."""
+        manifests = [self.folder / part / speech.MANIFEST for part in PARTS]
+        found = [clip for path in manifests if path.exists() for clip in data.read_manifest(path)[0]]
+        return {clip.index: clip for clip in found}
 
     def seen(self, indices: Iterable[int]) -> list[int]:
         """Those of `indices` whose speaker is trained on."""
@@ -47,8 +59,9 @@ class Workspace:
         return self.folder / "runs" / stage
 
     def settings(self, stage: str, options_type: type) -> tuple[loop.RunConfig, object]:
-        """The run and the stage section of `configs/STAGE.yaml`."""
-        path = CONFIGS / f"{stage}.yaml"
+        """The run and the stage section of the stage's configuration."""
+        paths = [folder / f"{stage}.yaml" for folder in self.settings_folders]
+        path = next((path for path in paths if path.exists()), paths[-1])
         return loop.read_run(path), build(options_type, read_yaml(path)["stage"], path.name)
 
     def note(self, stage: str, **values: float) -> None:
@@ -66,10 +79,10 @@ class Workspace:
         """Mean and variance of the semantic features, measured once."""
         path = self.run("semantic") / "statistics.pt"
         if not path.exists():
-            banks = self.cache("bank").load(["bank"], first=features.CLIPS_PER_SHARD)
+            banks = self.cache("bank").load(["bank"], range(features.CLIPS_PER_SHARD))
             chosen = [banks[index]["bank"] for index in self.seen(banks)]
             torch.save(semantic.feature_statistics(self.recognizer.model, chosen), path)
-        return torch.load(path, weights_only=True)
+        return torch.load(path, map_location=torch.get_default_device(), weights_only=True)
 
     def normalized(self, bank: np.ndarray) -> Tensor:
         """Normalized semantic features [T, D] of a clip's filter bank."""
@@ -93,17 +106,14 @@ class Workspace:
     # --- what GPT and flow are fed ----------------------------------------------------------------
 
     @functools.cached_property
-    def tokenizer(self) -> Tokenizer:
-        path = self.folder / "bpe.model"
-        if not path.exists():
-            tokens.train_tokenizer(path)
-        return Tokenizer(path)
+    def tokenizer(self) -> PhoneTokenizer:
+        return PhoneTokenizer()
 
     def sample(self, index: int) -> gpt.Sample:
-        """Text tokens and codes of a clip. The corpus is written as it is spoken and needs no normalizing."""
+        """Text tokens and codes of a clip: what the teacher was given to speak."""
         clip = self.clips[index]
         return gpt.Sample(
-            np.array(self.tokenizer.encode(clip.text)),
+            np.array(self.tokenizer.ids(to_pieces("".join(phone for phone, _ in clip.phones)))),
             self.codes[index]["codes"].astype(np.int64),
             clip.speaker,
         )
@@ -116,6 +126,8 @@ class Workspace:
             by_speaker.setdefault(self.clips[index].speaker, []).append(arrays["features"])
         return by_speaker
 
-    def styles(self, first: int | None = None) -> dict[int, np.ndarray]:
-        """Style vectors [S] by clip, of the `first` clips or of all that the cache holds."""
-        return {index: arrays["style"] for index, arrays in self.cache("styles").load(first=first).items()}
+    def styles(self, planned: Iterable[int] | None = None) -> dict[int, np.ndarray]:
+        """Style vectors [S] by clip, of the `planned` clips or of all that the cache holds."""
+        return {
+            index: arrays["style"] for index, arrays in self.cache("styles").load(planned=planned).items()
+        }

@@ -34,7 +34,7 @@ def parse_weights(text: str, config: EmotionConfig) -> list[float]:
     if not any(named):
         if len(parts) != len(config.names):
             raise ValueError(f"emotion_vector has {len(parts)} numbers; {allowed}")
-        pairs = list(zip(config.names, parts, strict=False))
+        pairs = list(zip(config.names, parts, strict=True))
     else:
         pairs = [tuple(side.strip().lower() for side in part.split("=", 1)) for part in parts]
     weights: dict[str, float] = {}
@@ -55,7 +55,7 @@ def parse_weights(text: str, config: EmotionConfig) -> list[float]:
 def temper(weights: Sequence[float], config: EmotionConfig) -> list[float]:
     """What interactive front ends do first: bias per emotion, then scaled down so that the sum is at most
     `total_cap`, which keeps the speaker's own timbre in the mix."""
-    biased = [weight * bias for weight, bias in zip(weights, config.bias, strict=False)]
+    biased = [weight * bias for weight, bias in zip(weights, config.bias, strict=True)]
     total = sum(biased)
     return [w * config.total_cap / total for w in biased] if total > config.total_cap else biased
 
@@ -75,7 +75,7 @@ def from_weights(
     generator is given. base [1, D]; speaker_matrix [rows, S]; emotion_matrix [rows, D]."""
     rows = []
     for speakers, emotions in zip(
-        speaker_matrix.split(list(config.rows)), emotion_matrix.split(list(config.rows)), strict=False
+        speaker_matrix.split(list(config.rows)), emotion_matrix.split(list(config.rows)), strict=True
     ):
         if generator is None:
             index = F.cosine_similarity(style, speakers, dim=-1).argmax()

@@ -43,5 +43,8 @@ class SemanticEncoder(nn.Module):
     def forward(self, wave: Tensor) -> Tensor:
         """Wave [1, T] at 16 kHz -> features [1, T50, D]."""
         features, mask = self.input_features(wave[0].cpu().numpy())
-        hidden = self.model(features.to(self.mean.device, self.mean.dtype), mask.to(self.mean.device))
-        return (hidden - self.mean) / self.std
+        norm = (
+            self.model.feature_projection.layer_norm.weight
+        )  # never packed: it tells where and in what the model is
+        hidden = self.model(features.to(norm.device, norm.dtype), mask.to(norm.device))
+        return (hidden.to(self.mean.dtype) - self.mean) / self.std

@@ -7,7 +7,8 @@ of Hugging Face `generate` 4.52.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 import torch
@@ -27,6 +28,12 @@ from pipeline.gpt.step import StepBuffers, StepWeights, step
 
 UNREACHABLE = -1e9  # score of beams and hypotheses that do not exist yet
 OnStep = Callable[[int], None]
+Move = tuple[Tensor, Tensor | None]  # tokens [S] to feed, and the slot [S] each one continues (None: itself)
+Search = Generator[Move, None, "Decoded"]  # between two moves the state is a step further
+
+
+class NonFiniteError(ArithmeticError):
+    """The GPT's logits are not finite numbers."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +82,11 @@ class DecodeState:
 
     @property
     def logits(self) -> Tensor:
-        """[S, V] of the newest position in float32, until the next step."""
-        return self.buffers.logits.float()
+        """[S, V] of the newest position in float32, until the next step. Raises NonFiniteError."""
+        logits = self.buffers.logits.float()
+        if not math.isfinite(float(logits.sum())):
+            raise NonFiniteError(f"the GPT's logits at code {self.step} are not finite numbers")
+        return logits
 
 
 def prepare(model: UnifiedVoice, prompt: Tensor, slots: int, max_codes: int, positions: str) -> DecodeState:
@@ -99,6 +109,11 @@ def prepare(model: UnifiedVoice, prompt: Tensor, slots: int, max_codes: int, pos
 
 def advance(state: DecodeState, tokens: Tensor, parents: Tensor | None = None) -> None:
     """Feed one token per slot [S]; `parents` [S] says which slot each one continues (None: itself)."""
+    step(state.weights, state.buffers, feed(state, tokens, parents))
+
+
+def feed(state: DecodeState, tokens: Tensor, parents: Tensor | None) -> int:
+    """Put into the buffers what the next step takes; the reach to take it with."""
     buffers = state.buffers
     row = state.shared + state.step * state.slots
     reach = row + state.slots
@@ -111,8 +126,8 @@ def advance(state: DecodeState, tokens: Tensor, parents: Tensor | None = None) -
     torch.arange(row, reach, out=buffers.writes)
     buffers.positions.fill_(state.step + state.offset)
     buffers.tokens.copy_(tokens)
-    step(state.weights, buffers, reach)
     state.step += 1
+    return reach
 
 
 def collect(trace: Trace, step: int, slot: int, stopped: bool, empty: Tensor) -> Decoded:
@@ -127,15 +142,13 @@ def collect(trace: Trace, step: int, slot: int, stopped: bool, empty: Tensor) ->
 
 
 def search_single(
-    state: DecodeState, options: SamplingOptions, max_codes: int, generator: torch.Generator, on_step: OnStep
-) -> Decoded:
+    state: DecodeState, options: SamplingOptions, max_codes: int, generator: torch.Generator, trace: Trace
+) -> Search:
     """Greedy or sampling with one slot."""
     config = state.model.config
     seen = seen_tokens(1, config.number_mel_codes, config.start_mel_token, state.hidden.device)
-    trace = Trace()
     own = torch.zeros(1, dtype=torch.long, device=state.hidden.device)
     for index in range(max_codes):
-        on_step(index)
         scores = state.logits
         scores = forbid(penalize_repetition(scores, seen, options.repetition_penalty), config.start_mel_token)
         if options.do_sample:
@@ -152,7 +165,7 @@ def search_single(
             history.append(value)
         seen[0, token] = True
         if index + 1 < max_codes:
-            advance(state, token)
+            yield token, None
     return collect(trace, max_codes - 1, 0, stopped=False, empty=state.hidden)
 
 
@@ -167,17 +180,16 @@ class Hypothesis:
 
 
 def search_beams(
-    state: DecodeState, options: SamplingOptions, max_codes: int, generator: torch.Generator, on_step: OnStep
-) -> Decoded:
+    state: DecodeState, options: SamplingOptions, max_codes: int, generator: torch.Generator, trace: Trace
+) -> Search:
     """Beam search, or beam-sample when options.do_sample."""
     config, beams, device = state.model.config, state.slots, state.hidden.device
     vocabulary = config.number_mel_codes
     seen = seen_tokens(beams, vocabulary, config.start_mel_token, device)
     running = torch.full((beams,), UNREACHABLE, device=device)
     running[0] = 0
-    trace, finished = Trace(), []
+    finished: list[Hypothesis] = []
     for index in range(max_codes):
-        on_step(index)
         last = index + 1 == max_codes
         logs = state.logits.log_softmax(-1)
         logs = forbid(penalize_repetition(logs, seen, options.repetition_penalty), config.start_mel_token)
@@ -215,7 +227,7 @@ def search_beams(
         if last or (len(finished) == beams and finished[-1].score >= best_running):
             break
         seen = seen[trace.parents[-1]].scatter(1, trace.tokens[-1][:, None], True)
-        advance(state, trace.tokens[-1], trace.parents[-1])
+        yield trace.tokens[-1], trace.parents[-1]
     best = finished[0]
     return collect(trace, best.step, best.slot, best.stopped, state.hidden)
 
@@ -242,6 +254,56 @@ def latent_pass(model: UnifiedVoice, prompt: Tensor, codes: Tensor) -> Tensor:
     return model.latents(torch.cat([prompt, inputs], dim=1))[0, prompt.shape[1] :]
 
 
+class Sequence:
+    """One prompt on its way to codes. Whoever drives it calls `choose` and feeds what it says, in turn."""
+
+    def __init__(
+        self,
+        model: UnifiedVoice,
+        prompt: Tensor,
+        options: SamplingOptions,
+        generator: torch.Generator,
+        on_step: OnStep = lambda step: None,
+    ):
+        """Runs the prompt [1, P, D]. `on_step` is called before every step and may raise."""
+        limit = min(options.max_codes, model.config.max_mel_tokens)
+        self.prompt, self.options, self.on_step = prompt, options, on_step
+        self.state = prepare(model, prompt, options.num_beams, limit, options.mel_positions)
+        self.trace = Trace()
+        search = search_single if options.num_beams == 1 else search_beams
+        self.search = search(self.state, options, limit, generator, self.trace)
+        self.decoded: Decoded | None = None  # once it has ended
+        self.error: Exception | None = None  # what ended it instead
+
+    @property
+    def count(self) -> int:
+        """Codes fed so far."""
+        return self.state.step
+
+    def choose(self) -> Move | None:
+        """What to feed next; None when it has ended, `decoded` is there then."""
+        self.on_step(self.state.step)
+        try:
+            return next(self.search)
+        except StopIteration as end:
+            self.decoded = self.second_pass(end.value)
+            return None
+
+    def second_pass(self, decoded: Decoded) -> Decoded:
+        """Latents of trained positions, where the codes were decoded with others."""
+        if not self.options.second_pass or not len(decoded.codes):
+            return decoded
+        latents = latent_pass(self.state.model, self.prompt, decoded.codes)
+        return Decoded(decoded.codes, latents, decoded.stopped)
+
+    def so_far(self) -> Decoded:
+        """The codes there are, of a sequence of one slot: they do not change any more."""
+        if self.options.num_beams != 1:
+            raise ValueError(f"a search of {self.options.num_beams} beams knows its codes at its end only")
+        found = collect(self.trace, len(self.trace.tokens) - 1, 0, stopped=False, empty=self.state.hidden)
+        return self.second_pass(found)
+
+
 @torch.inference_mode()
 def decode(
     model: UnifiedVoice,
@@ -251,12 +313,7 @@ def decode(
     on_step: OnStep = lambda step: None,
     trained_latents: bool = True,
 ) -> Decoded:
-    """Codes and latents for one prompt [1, P, D]. `on_step` is called before every step and may raise.
-    `trained_latents`: what reads the latents wants them at trained positions, which may take a second pass."""
-    max_codes = min(options.max_codes, model.config.max_mel_tokens)
-    state = prepare(model, prompt, options.num_beams, max_codes, options.mel_positions)
-    search = search_single if options.num_beams == 1 else search_beams
-    decoded = search(state, options, max_codes, generator, on_step)
-    if options.mel_positions == "trained" or not trained_latents or not len(decoded.codes):
-        return decoded
-    return Decoded(decoded.codes, latent_pass(model, prompt, decoded.codes), decoded.stopped)
+    sequence = Sequence(model, prompt, options, generator, on_step)
+    while (move := sequence.choose()) is not None:
+        advance(sequence.state, *move)
+    return sequence.decoded

@@ -180,11 +180,6 @@ class UnifiedVoice(nn.Module):
         if with_text_head:
             self.text_head = nn.Linear(width, config.number_text_tokens + 1)
 
-    @property
-    def speaker_rows(self) -> int:
-        """L, the rows of the prompt that say whose voice it is."""
-        return 1 if self.config.speaker is None else self.config.speaker.perceiver_latents
-
     def speaker_latents(self, features: Tensor, style: Tensor | None = None) -> Tensor:
         """Speaker latents [B, L, D], of semantic features [B, T, feature_size] or, where the GPT has no conditioner
         for those, of the style [B, style_size]."""
@@ -238,7 +233,7 @@ class UnifiedVoice(nn.Module):
 
     def text_rows(self, prompt_rows: int) -> range:
         """Where in a prompt of so many rows the text's tokens lie, without start and stop."""
-        return range(self.speaker_rows + DURATION_SLOTS + 1, prompt_rows - 1)
+        return range(self.config.speaker_rows + DURATION_SLOTS + 1, prompt_rows - 1)
 
     def mel_inputs(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Mel tokens and their positions, of one shape [...], -> embeddings [..., D]."""

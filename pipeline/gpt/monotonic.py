@@ -9,6 +9,8 @@ Axes: G groups (sequences), S slots (beams of one), H heads, T keys, P rows of t
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -32,6 +34,12 @@ class ReadingPlaces:
             (groups, 1, prompt), -1, device=device
         )  # row -> place in the text; −1: no text
         self.places = torch.zeros(groups, slots, dtype=torch.long, device=device)
+
+    def first(self, groups: int) -> ReadingPlaces:
+        """The places of the first groups, in the same memory."""
+        view = copy.copy(self)
+        view.tokens, view.places = self.tokens[:groups], self.places[:groups]
+        return view
 
     def begin(self, group: int, text: range) -> None:
         """A new sequence in `group`, whose text's tokens lie in these rows."""

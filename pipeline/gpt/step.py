@@ -9,6 +9,7 @@ Axes: G groups (sequences), S slots (beams of one), R = G · S rows, H heads, D 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from pipeline.gpt.model import Block, KVCache, UnifiedVoice
 from pipeline.gpt.monotonic import ReadingPlaces
 from pipeline.packed import Rows, rows_of
 
+SERIAL_VALUES = 32767  # PyTorch takes an elementwise operation on more to several threads
 Norm = tuple[tuple[int, ...], Tensor, Tensor, float]  # what follows the input of torch.layer_norm
 
 
@@ -111,36 +113,96 @@ class StepBuffers:
             reading=reading,
         )
 
+    def first(self, groups: int) -> StepBuffers:
+        """Views of the first groups."""
+        rows = groups * self.mask.shape[2]
+        return StepBuffers(
+            *(tensor[:rows] for tensor in (self.tokens, self.positions, self.writes)),
+            mask=self.mask[:groups],
+            rows=self.rows[:, :groups],
+            hidden=self.hidden[:rows],
+            logits=self.logits[:rows],
+            reading=None if self.reading is None else self.reading.first(groups),
+        )
+
     def cache(self, group: int) -> KVCache:
         """The cache of one group, for its prompt."""
         return KVCache(self.rows[:, group])
 
 
+class Attend:
+    """The attention of one step over what `buffers` hold: (layer, projected [R, 3 · D]) -> [R, D]."""
+
+    def __init__(self, config: GPTConfig, buffers: StepBuffers, reach: int):
+        groups, slots = buffers.mask.shape[0], buffers.mask.shape[2]
+        heads, self.width = config.heads, config.model_dim
+        self.shape = (groups, slots, heads, self.width // heads)
+        self.mask = buffers.mask[..., :reach]
+        self.writes, self.reading = buffers.writes, buffers.reading
+        self.aligned = -1 if self.reading is None else self.reading.config.layer
+        rows = buffers.rows.flatten(1, 2)  # [layers, G · capacity, 2 · D]
+        seen = buffers.rows[:, :, :reach].unflatten(-1, (2, heads, -1)).permute(3, 0, 1, 4, 2, 5)
+        all_keys, all_values = seen.unbind()  # each [layers, G, H, reach, d]
+        self.layers = list(zip(rows.unbind(), all_keys.unbind(), all_values.unbind(), strict=True))
+
+    def __call__(self, index: int, projected: Tensor) -> Tensor:
+        rows, keys, values = self.layers[index]
+        rows.index_copy_(0, self.writes, projected[:, self.width :])
+        queries = projected[:, : self.width].view(self.shape).transpose(1, 2)
+        visible = self.mask
+        if index == self.aligned:
+            visible = self.reading.follow(visible, queries, keys)
+        h = F.scaled_dot_product_attention(queries, keys, values, attn_mask=visible)
+        return h.transpose(1, 2).reshape(-1, self.width)
+
+
+def transform(
+    weights: StepWeights, tokens: Tensor, positions: Tensor, attend: Callable[[int, Tensor], Tensor]
+) -> Tensor:
+    """Codes [R] at mel positions [R] through all layers and both final norms: [R, D]."""
+    x = F.embedding(tokens, weights.tokens) + F.embedding(positions, weights.positions)
+    for index, layer in enumerate(weights.layers):
+        x = x + layer.output(attend(index, layer.project(torch.layer_norm(x, *layer.attention_norm))))
+        x = x + layer.down(gelu(layer.up(torch.layer_norm(x, *layer.mlp_norm))))
+    for norm in weights.norms:
+        x = torch.layer_norm(x, *norm)
+    return x
+
+
+def gelu(x: Tensor) -> Tensor:
+    """[R, N] -> [R, N]. On a CPU in blocks that one thread takes: where threads part a row, its last values would be
+    computed otherwise than in its middle, and depend on the number of rows."""
+    block = max(1, SERIAL_VALUES // x.shape[1])
+    if x.device.type != "cpu" or len(x) <= block:
+        return F.gelu(x, approximate="tanh")
+    return torch.cat([F.gelu(rows, approximate="tanh") for rows in x.split(block)])
+
+
 def step(weights: StepWeights, buffers: StepBuffers, reach: int) -> None:
     """Feed `buffers.tokens`; `hidden` and `logits` are then those that choose the next. `reach`: rows of each group's
     cache that are read, at least as many as any slot sees."""
-    groups, slots = buffers.mask.shape[0], buffers.mask.shape[2]
-    heads, width = weights.config.heads, weights.config.model_dim
-    shape = (groups, slots, heads, width // heads)
-    mask = buffers.mask[..., :reach]
-    rows = buffers.rows.flatten(1, 2)  # [layers, G · capacity, 2 · D]
-    seen = buffers.rows[:, :, :reach].unflatten(-1, (2, heads, -1)).permute(3, 0, 1, 4, 2, 5)
-    all_keys, all_values = seen.unbind()  # each [layers, G, H, reach, d]
-    aligned = -1 if buffers.reading is None else buffers.reading.config.layer
-    layers = zip(weights.layers, rows.unbind(), all_keys.unbind(), all_values.unbind(), strict=True)
-    x = F.embedding(buffers.tokens, weights.tokens) + F.embedding(buffers.positions, weights.positions)
-    for index, (layer, layer_rows, keys, values) in enumerate(layers):
-        projected = layer.project(torch.layer_norm(x, *layer.attention_norm))
-        layer_rows.index_copy_(0, buffers.writes, projected[:, width:])
-        queries = projected[:, :width].view(shape).transpose(1, 2)
-        visible = mask
-        if index == aligned:
-            visible = buffers.reading.follow(mask, queries, keys)
-        h = F.scaled_dot_product_attention(queries, keys, values, attn_mask=visible)
-        x = x + layer.output(h.transpose(1, 2).reshape(-1, width))
-        up = F.gelu(layer.up(torch.layer_norm(x, *layer.mlp_norm)), approximate="tanh")
-        x = x + layer.down(up)
-    for norm in weights.norms:
-        x = torch.layer_norm(x, *norm)
+    x = transform(weights, buffers.tokens, buffers.positions, Attend(weights.config, buffers, reach))
     buffers.hidden.copy_(x)
     buffers.logits.copy_(weights.head(x))
+
+
+def step_together(weights: StepWeights, parts: Sequence[StepBuffers], reaches: Sequence[int]) -> None:
+    """`step` for each of `parts`, whose rows share the products with the weights. Attention is taken for each part by
+    itself over its own reach: what a row becomes does not depend on the other parts, where the weights' kernels
+    treat each row alike (`packed`)."""
+    attends = [Attend(weights.config, part, reach) for part, reach in zip(parts, reaches, strict=True)]
+    counts = [len(part.tokens) for part in parts]
+
+    def attend(index: int, projected: Tensor) -> Tensor:
+        return torch.cat(
+            [own(index, rows) for own, rows in zip(attends, projected.split(counts), strict=True)]
+        )
+
+    tokens, positions = (
+        torch.cat([getattr(part, name) for part in parts]) for name in ("tokens", "positions")
+    )
+    hidden = transform(weights, tokens, positions, attend)
+    logits = weights.head(hidden)
+    for part, own_hidden, own_logits in zip(parts, hidden.split(counts), logits.split(counts), strict=True):
+        part.hidden.copy_(own_hidden)
+        part.logits.copy_(own_logits)

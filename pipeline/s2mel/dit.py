@@ -81,17 +81,25 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     return torch.view_as_real(pairs * table).flatten(-2)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q kᵀ / √d) v of [B, H, T, d], in the type of `v`."""
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(q kᵀ / √d) v of [B, H, T, d], in the type of `v`; mask [B, 1, 1, T] bool: the keys that count."""
     if v.device.type != "cpu" or v.dtype != torch.bfloat16:
-        return F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v)
+        return F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, attn_mask=mask)
     # PyTorch's fused kernel is no faster in bfloat16 than in float32; products of one head at a time are 1.6 times as
     # fast, and what they hold at once stays in the cache
     scale = q.shape[-1] ** -0.5
     heads = zip(
         *((x.flatten(0, 1).unbind()) for x in ((q * scale).to(v.dtype), k.to(v.dtype), v)), strict=True
     )
-    return torch.stack([(q @ k.t()).softmax(-1) @ v for q, k, v in heads]).view(q.shape)
+    if mask is None:
+        return torch.stack([(q @ k.t()).softmax(-1) @ v for q, k, v in heads]).view(*q.shape[:-1], -1)
+    hidden = ~mask[:, 0].repeat_interleave(q.shape[1], 0)  # [B · H, 1, T]
+    return torch.stack(
+        [
+            (q @ k.t()).masked_fill(row, -torch.inf).softmax(-1) @ v
+            for (q, k, v), row in zip(heads, hidden, strict=True)
+        ]
+    ).view(*q.shape[:-1], -1)
 
 
 class Attention(nn.Module):
@@ -101,12 +109,12 @@ class Attention(nn.Module):
         self.wqkv = nn.Linear(dim, 3 * dim, bias=False)
         self.wo = nn.Linear(dim, dim, bias=False)
 
-    def forward(self, x: Tensor, table: Tensor, first: int = 0) -> Tensor:
-        """Of all positions, for those from `first` on."""
+    def forward(self, x: Tensor, table: Tensor, first: int = 0, mask: Tensor | None = None) -> Tensor:
+        """Of all positions, for those from `first` on; mask [B, 1, 1, T] bool: those that count."""
         q, k, v = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.wqkv(x).chunk(3, dim=-1)
         )
-        h = attend(rotate(q[:, :, first:], table[first:]), rotate(k, table), v)
+        h = attend(rotate(q[:, :, first:], table[first:]), rotate(k, table), v, mask)
         return self.wo(h.transpose(1, 2).flatten(2))
 
 
@@ -131,11 +139,19 @@ class Layer(nn.Module):
         self.attention = Attention(dim, config.heads)
         self.feed_forward = SwiGLU(dim, config.ffn_multiple)
 
-    def forward(self, x: Tensor, t: Tensor, table: Tensor, skip: Tensor | None, first: int = 0) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        table: Tensor,
+        skip: Tensor | None,
+        first: int = 0,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         """The positions from `first` on."""
         if skip is not None:
             x = self.skip_in_linear(torch.cat([x, skip], dim=-1)).to(x.dtype)
-        x = x[:, first:] + self.attention(self.attention_norm(x, t), table, first)
+        x = x[:, first:] + self.attention(self.attention_norm(x, t), table, first, mask)
         return x + self.feed_forward(self.ffn_norm(x, t))
 
 
@@ -148,12 +164,14 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(Layer(config, takes_skip=i > self.half) for i in range(config.depth))
         self.norm = AdaptiveNorm(config.hidden_dim)
 
-    def forward(self, x: Tensor, t: Tensor, table: Tensor, first: int = 0) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor, table: Tensor, first: int = 0, mask: Tensor | None = None
+    ) -> Tensor:
         """The positions from `first` on: those before it serve the last layer as keys and values only."""
         skips: list[Tensor] = []
         for i, layer in enumerate(self.layers):
             skip = skips.pop() if i > self.half and skips else None
-            x = layer(x, t, table, skip, first if i + 1 == len(self.layers) else 0)
+            x = layer(x, t, table, skip, first if i + 1 == len(self.layers) else 0, mask)
             if i < self.half:
                 skips.append(x)
         return self.norm(x, t)
@@ -177,6 +195,8 @@ class Static:
     merged: Tensor  # [B, T, D]: prompt, condition and style through cond_x_merge_linear, with its bias
     table: Tensor  # rotary table
     first: int = 0  # of the frames that what follows the last attention is computed for
+    mask: Tensor | None = None  # [B, 1, 1, T] bool: frames that count, where the rows' lengths differ
+    lengths: Tensor | None = None  # [B] of the rows, counted from `first` on
 
 
 class DiT(nn.Module):
@@ -213,10 +233,12 @@ class DiT(nn.Module):
         """The context in which products are taken in the type of `compute_in`."""
         return torch.autocast(x.device.type, self.compute, enabled=self.compute is not None)
 
-    def prepare(self, prompt: Tensor, condition: Tensor, style: Tensor, needed: int = 0) -> Static:
+    def prepare(
+        self, prompt: Tensor, condition: Tensor, style: Tensor, needed: int = 0, lengths: Tensor | None = None
+    ) -> Static:
         """prompt: mel [B, C, T], zero after the reference; condition [B, T, content_dim]; style [B, style_dim].
         `needed`: the first frame whose velocity is looked at; those before it by more than the output network's reach
-        are saved the work."""
+        are saved the work. lengths [B]: frames of the rows, where they differ; nothing after them counts."""
         frames = condition.shape[1]
         weight = self.cond_x_merge_linear.weight[:, self.config.in_channels :]
         table = rotary_table(
@@ -232,7 +254,11 @@ class DiT(nn.Module):
                 dim=-1,
             )
             merged = F.linear(fixed, weight, self.cond_x_merge_linear.bias).to(prompt.dtype)
-        return Static(merged, table, max(0, needed - self.wavenet.reach))
+        first = max(0, needed - self.wavenet.reach)
+        if lengths is None:
+            return Static(merged, table, first)
+        mask = torch.arange(frames, device=style.device) < lengths[:, None]
+        return Static(merged, table, first, mask[:, None, None], lengths - first)
 
     def velocity(self, x: Tensor, t: Tensor, static: Static) -> Tensor:
         """Noisy mel x [B, C, T] at times t [B] -> velocity [B, C, T], right from the frame on that was asked for in
@@ -241,9 +267,10 @@ class DiT(nn.Module):
         with self.mixed(x):
             t1, t2 = self.t_embedder(t), self.t_embedder2(t)
             h = F.linear(noisy, self.cond_x_merge_linear.weight[:, : self.config.in_channels]) + static.merged
-            h = self.transformer(h, t1[:, None], static.table, first)
+            h = self.transformer(h, t1[:, None], static.table, first, static.mask)
             h = self.skip_linear(torch.cat([h, noisy[:, first:]], dim=-1))
-            w = self.wavenet(self.conv1(h).transpose(1, 2), t2).transpose(1, 2) + self.res_projection(h)
+            w = self.wavenet(self.conv1(h).transpose(1, 2), t2, static.lengths).transpose(1, 2)
+            w = w + self.res_projection(h)
             velocity = self.conv2(self.final_layer(w, t1).transpose(1, 2)).to(x.dtype)
         return F.pad(velocity, (first, 0))
 

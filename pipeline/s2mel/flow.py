@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from pipeline.s2mel.dit import DiT
 
@@ -28,6 +29,22 @@ def swayed(u: Tensor, sway: float) -> Tensor:
     return u + sway * (torch.cos(math.pi / 2 * u) - 1 + u)
 
 
+def halves(
+    prompt: Tensor, condition: Tensor, style: Tensor, cfg_rate: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Prompt, condition and style of the conditional rows and, where there is guidance, of as many null ones behind."""
+    if cfg_rate == 0:
+        return prompt, condition, style
+    prompt, condition, style = (torch.cat([x, torch.zeros_like(x)]) for x in (prompt, condition, style))
+    return prompt, condition, style
+
+
+def guided(velocity: Tensor, cfg_rate: float | Tensor) -> Tensor:
+    """Velocity of the rows of `halves` with guidance -> of the conditional ones: (1 + rate) · conditional − rate · null."""
+    conditional, null = velocity.chunk(2)
+    return (1 + cfg_rate) * conditional - cfg_rate * null
+
+
 @torch.inference_mode()
 def solve(
     dit: DiT,
@@ -43,17 +60,14 @@ def solve(
     """Mel [1, C, F] after the reference.
 
     noise [1, C, T]; reference_mel [1, C, R]; condition [1, T, content_dim]; style [1, style_dim].
-    v = (1 + cfg_rate) · v(conditional) − cfg_rate · v(null), null being zero prompt, style and condition.
+    The velocity is `guided`, null being zero prompt, style and condition;
     cfg_rate 0 evaluates the conditional half alone; `sway` bends the steps' times (`swayed`). `on_step` is called
     before every step and may raise."""
     if steps < 1:
         raise ValueError(f"diffusion_steps is {steps}; allowed: 1 or more")
     reference = reference_mel.shape[-1]
-    prompt = torch.zeros_like(noise)
-    prompt[..., :reference] = reference_mel
-    guided = cfg_rate != 0
-    if guided:
-        prompt, condition, style = (torch.cat([x, torch.zeros_like(x)]) for x in (prompt, condition, style))
+    prompt = F.pad(reference_mel.to(noise), (0, noise.shape[-1] - reference))
+    prompt, condition, style = halves(prompt, condition, style, cfg_rate)
     static = dit.prepare(prompt, condition, style, needed=reference)
     times = swayed(torch.linspace(0, 1, steps + 1), sway)
     x = noise.clone()
@@ -62,9 +76,8 @@ def solve(
         on_step(step)
         t = times[step].to(x.device, x.dtype).expand(prompt.shape[0])
         velocity = dit.velocity(x.expand(prompt.shape[0], -1, -1), t, static)
-        if guided:
-            conditional, null = velocity.chunk(2)
-            velocity = (1 + cfg_rate) * conditional - cfg_rate * null
+        if cfg_rate != 0:
+            velocity = guided(velocity, cfg_rate)
         x = x + float(times[step + 1] - times[step]) * velocity
         x[..., :reference] = 0
     return x[..., reference:]

@@ -1,4 +1,7 @@
-"""From codes, and GPT latents where they are read, to the flow's condition. Axes: B batch, T codes, F mel frames, C channels."""
+"""From codes, and GPT latents where they are read, to the flow's condition.
+
+Axes: B batch, T codes, F mel frames, C channels.
+"""
 
 from __future__ import annotations
 

@@ -1,138 +1,99 @@
-"""Pronunciations written into a text, `<word|PRONUNCIATION>`, and special tokens, `<|HAPPY|>`: what IndexTTS-2.5 reads.
+"""Pronunciations written into a text for a model that reads phones: `<word|W ER1 D>`, in the phones of the CMU
+dictionary with stress digits.
 
-A pronunciation is pinyin with tone digits ("XING2", "KUAI4 LE4"), CMU phones with stress digits ("M IH1 . N AH0 T") or
-kana. It stands in the word's place between two special tokens, kana by itself.
+Syllables may be set apart by ` . `. Source of the notation: IndexTTS-2.5.
 """
 
-from __future__ import annotations
-
 import re
-from dataclasses import dataclass
 
-from pipeline.text.characters import has_ideograph, is_speakable
-from pipeline.text.multilingual import SPECIAL_TOKENS, TAGGED
-from pipeline.text.pinyin import SYLLABLES, spell_pinyin
-from pipeline.text.written.rule import Form
+_OPEN, _BAR, _CLOSE = "\ue001\ue002\ue003"  # private use: cleaning removes them from every input
+ANNOTATION = re.compile(f"{_OPEN}([^{_BAR}]*){_BAR}([^{_CLOSE}]*){_CLOSE}")  # the word, its phones
+MAX_WORD = 100
+MAX_PHONES = 300
+_WRITTEN = re.compile(rf"<([^<>|\n\[\]()]{{1,{MAX_WORD}}})\|([A-Z0-2. ]{{1,{MAX_PHONES}}})>")
+_SPACED = re.compile(r"[ .]+")
 
-KIND = "annotation"  # of forms whose reading nothing changes
-_ANNOTATION = re.compile(r"<([^\s|<>][^|<>\n]{0,59})\|([^|<>\n]{1,200})>")
-_OPEN = re.compile(r"<([^\s|<>][^|<>\n]{0,59})\|([^\s|<>]{0,200})")
-_TOKEN = re.compile(r"<\|([A-Za-z0-9_/.]{1,24})\|>")
-_LEFT_OVER = re.compile(r"<\||\|>")
-_KANA = re.compile(r"[\u3040-\u30ff]+")
-_SYLLABLE = re.compile(r"([A-ZÜ]{1,6})[1-5]")
-_VOWELS = frozenset(
-    ["AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"]
+CONSONANTS = dict(
+    zip(
+        [
+            "B",
+            "CH",
+            "D",
+            "DH",
+            "F",
+            "G",
+            "HH",
+            "JH",
+            "K",
+            "L",
+            "M",
+            "N",
+            "NG",
+            "P",
+            "R",
+            "S",
+            "SH",
+            "T",
+            "TH",
+            "V",
+            "W",
+            "Y",
+            "Z",
+            "ZH",
+        ],
+        "bʧdðfɡhʤklmnŋpɹsʃtθvwjzʒ",
+        strict=True,
+    )
 )
-_CONSONANTS = frozenset(
-    [
-        "B",
-        "CH",
-        "D",
-        "DH",
-        "F",
-        "G",
-        "HH",
-        "JH",
-        "K",
-        "L",
-        "M",
-        "N",
-        "NG",
-        "P",
-        "R",
-        "S",
-        "SH",
-        "T",
-        "TH",
-        "V",
-        "W",
-        "Y",
-        "Z",
-        "ZH",
-    ]
+VOWELS = dict(
+    zip(
+        ["AA", "AE", "AO", "AW", "AY", "EH", "EY", "IH", "IY", "OW", "OY", "UH", "UW"],
+        "ɑæɔWIɛAɪiOYʊu",
+        strict=True,
+    )
 )
-_ONE_LETTER = frozenset("aeo")  # syllables that are no pinyin in plain text
-PINYIN_TOKEN, PHONES_TOKEN = "<|SPECIAL_TOKEN_2|>", "<|SPECIAL_TOKEN_1|>"
-# What a user may write: not the tokens that start or end a text or tell its language.
-_ALLOWED = {name.lower(): name for name in SPECIAL_TOKENS[2 + TAGGED :]}
-_SHOWN = 40  # characters of a pronunciation in a note
+STRESSES = {"0": "", "1": "ˈ", "2": "ˌ", "": ""}
+_FLAPPED = re.compile("(?<=[AIOWYiuæɑəɛɪʊʌɔɹ])t(?=[əɪiO])")
 
 
-@dataclass(frozen=True)
-class Note:
-    """What could not be done as asked, at a place in the text."""
-
-    place: int
-    text: str
-
-
-def find_annotations(text: str) -> tuple[list[Form], list[Note]]:
-    """The annotations and special tokens of `text` in order, and notes on those that are unknown or left open: of these
-    the word alone is left to be read."""
-    forms: list[Form] = []
-    notes: list[Note] = []
-    taken = [False] * (len(text) + 1)
-
-    def add(start: int, end: int, spoken: str) -> None:
-        forms.append(Form(start, end, KIND, spoken))
-        taken[start:end] = [True] * (end - start)
-
-    def leave_word(match: re.Match[str], note: str) -> None:
-        add(match.start(), match.start(1), "")
-        add(match.end(1), match.end(), "")
-        notes.append(Note(match.start(), note))
-
-    for match in _TOKEN.finditer(text):
-        name = _ALLOWED.get(match[1].lower())
-        if name is not None:
-            add(*match.span(), f"<|{name}|>")
-    for match in _ANNOTATION.finditer(text):
-        spoken = pronounced(match[1], match[2])
-        if spoken is not None:
-            add(*match.span(), spoken)
+def phones_of(cmu: str) -> str:
+    """The model's phones of CMU phones ("W ER1 D" is "wˈɜɹd"); ValueError names what is none."""
+    found = []
+    for phone in _SPACED.split(cmu.strip(" .")):
+        vowel, stress = phone.rstrip("012"), phone[len(phone.rstrip("012")) :]
+        if phone in CONSONANTS:
+            found.append(CONSONANTS[phone])
+        elif stress in STRESSES and vowel in VOWELS:
+            found.append(STRESSES[stress] + VOWELS[vowel])
+        elif stress in STRESSES and vowel in ("AH", "ER"):
+            strong = {"AH": "ʌ", "ER": "ɜɹ"} if STRESSES[stress] else {"AH": "ə", "ER": "əɹ"}
+            found.append(STRESSES[stress] + strong[vowel])
         else:
-            shown = match[2].strip()[:_SHOWN]
-            leave_word(
-                match, f"the pronunciation '{shown}' of '{match[1]}' is unknown: it is read as written"
-            )
-    for match in _OPEN.finditer(text):
-        if not any(taken[match.start() : match.end()]):
-            leave_word(match, f"the annotation of '{match[1]}' is not closed: it is read as written")
-    for match in _LEFT_OVER.finditer(text):
-        if not any(taken[match.start() : match.end()]):
-            add(*match.span(), " ")
-    return sorted(forms, key=lambda form: form.start), sorted(notes, key=lambda note: note.place)
+            known = ", ".join((*CONSONANTS, *VOWELS, "AH", "ER"))
+            raise ValueError(f"{phone!r} is no CMU phone; allowed: {known}, vowels with 0, 1 or 2 after them")
+    return _FLAPPED.sub("T", "".join(found))
 
 
-def pronounced(word: str, pronunciation: str) -> str | None:
-    """What the model reads for `word` said as `pronunciation`; None where that is no pronunciation."""
-    parts = pronunciation.upper().split()
-    if parts and all(map(_KANA.fullmatch, parts)):
-        return f" {''.join(parts)} "
-    if not parts or not (all(map(_is_pinyin, parts)) or all(map(_is_phone, parts))):
-        return None
-    token = PINYIN_TOKEN if has_ideograph(word) else PHONES_TOKEN
-    return f"{token}{spell_pinyin(' '.join(parts))}{token}"
+def find_annotations(text: str) -> list[tuple[int, int, str]]:
+    """Where the annotations of `text` stand, and each as the phone reader takes it (`ANNOTATION`).
+
+    Raises ValueError for one whose phones are not CMU's; what does not look like one stays text.
+    """
+    return [(found.start(), found.end(), _marked(found)) for found in _WRITTEN.finditer(text)]
+
+
+def mark_annotations(text: str) -> str:
+    """`text` with its annotations as `find_annotations` has them."""
+    return _WRITTEN.sub(_marked, text)
+
+
+def _marked(found: re.Match[str]) -> str:
+    try:
+        return f"{_OPEN}{found[1].strip()}{_BAR}{phones_of(found[2])}{_CLOSE}"
+    except ValueError as error:
+        raise ValueError(f"the annotation {found[0][:40]!r}: {error}") from error
 
 
 def without_annotations(text: str) -> str:
-    """`text` with the words alone."""
-    return _OPEN.sub(r"\1", _TOKEN.sub(" ", _ANNOTATION.sub(r"\1", text)))
-
-
-def beside_annotations(text: str) -> str:
-    """`text` without annotations and their words; with them where there is nothing else."""
-    rest = _TOKEN.sub(" ", _ANNOTATION.sub(" ", text))
-    return rest if is_speakable(rest) else without_annotations(text)
-
-
-def _is_pinyin(part: str) -> bool:
-    match = _SYLLABLE.fullmatch(part)
-    letters = match[1].lower().replace("ü", "v") if match else ""
-    return letters in SYLLABLES or letters in _ONE_LETTER
-
-
-def _is_phone(part: str) -> bool:
-    vowel = part[:-1] in _VOWELS and part[-1] in "012"
-    return vowel or part in _CONSONANTS or part == "."
+    """`text` with the bare word for every annotation."""
+    return _WRITTEN.sub(r"\1", text)

@@ -42,6 +42,9 @@ _STRENGTHS = {
     "strong": 0.8,
     "x-strong": 1.2,
 }
+_MARKS = re.compile(
+    r" *[.,;:!?。，、；：！？](?= *[^\W\d]|\s*$)"
+)  # behind a pause: the end of what was said before it
 _NUMBER = re.compile(r"[+-]?\.?[0-9]")
 _LINE_ENDS = str.maketrans({"\r": "\n", "\x85": "\n", "\u2028": "\n", "\u2029": "\n\n"})
 _MILLISECONDS = ("ms", "milli", "毫")
@@ -127,9 +130,11 @@ def _parts(text: str) -> Iterator[Speech | Pause | Turn | Paragraph]:
     for match in _MARKUP.finditer(text):
         part = _part(match)
         if part is not None:
-            yield from _speech(text[start : match.start()])
+            said = text[start : match.start()].strip()
+            marks = _MARKS.match(text, match.end()) if said and isinstance(part, Pause) else None
+            yield from _speech(said + (marks[0].strip() if marks else ""))
             yield part
-            start = match.end()
+            start = marks.end() if marks else match.end()
     yield from _speech(text[start:])
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.text.aligned import Aligned
-from pipeline.text.annotations import KIND, Note, beside_annotations, find_annotations
+from pipeline.text.annotations import find_annotations, mark_annotations
 from pipeline.text.characters import IDEOGRAPHS, cleaned, has_ideograph, mapped_after, mapped_before
 from pipeline.text.glossary import Glossary
 from pipeline.text.languages import detect
 from pipeline.text.pinyin import has_pinyin, pinyin_forms, spell_pinyin
 from pipeline.text.plain import strip_markup
+from pipeline.text.pronunciations import KIND, Note, beside_pronunciations, find_pronunciations
 from pipeline.text.written.addresses import is_email
 from pipeline.text.written.rule import CLAIMED, Form, find_forms, masked
 from pipeline.text.written.rules import RANGED, RULES, TO
@@ -37,6 +38,7 @@ _MOST_UNCLAIMED = 100  # different words of a text that the grammars are asked f
 _DASH = re.compile(r" ?(?:-{1,2}|~|—) ?")
 _LOST_CATEGORIES = frozenset({"Sm", "Sc", "So"})
 _SILENT_SIGNS = frozenset("+~|<>=^¬")  # punctuation, mostly
+GIVEN = "glossary"  # the kind of a reading that the writer gives
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,15 @@ class TextNormalizer:
         self,
         glossary: Glossary | None = None,
         languages: Sequence[str] = WITH_GRAMMAR,
+        *,
+        phones: bool = False,
         annotated: bool = False,
     ) -> None:
-        """`languages`: those that are spoken. `annotated`: `<word|PRONUNCIATION>` and special tokens are read."""
+        """`languages`: those that are spoken. Pronunciations written into the text or the glossary are taken as such by
+        `phones` as a model that reads phones wants them (`annotations`), by `annotated` as one with special tokens
+        does, which are read as well (`pronunciations`)."""
         self.glossary = glossary or Glossary()
-        self.languages, self.annotated = tuple(languages), annotated
+        self.languages, self.phones, self.annotated = tuple(languages), phones, annotated
 
     def warm_up(self) -> None:
         """Load the grammars and number words now (about 0.6 s); otherwise the first text that needs them does."""
@@ -112,7 +118,7 @@ class TextNormalizer:
             return self.languages[0]
         if set(self.languages) == set(WITH_GRAMMAR):
             return detect_language(plain)
-        return detect(beside_annotations(plain) if self.annotated else plain, self.languages)
+        return detect(beside_pronunciations(plain) if self.annotated else plain, self.languages)
 
     def read(self, text: str, language: str = "auto") -> Reading:
         """`text` as it is to be spoken, aligned to the text as written.
@@ -127,9 +133,9 @@ class TextNormalizer:
         plain = mapped_before(strip_markup(cleaned(text)))
         if language == "auto":
             language = self._detected(plain.text)
-        annotations, notes = find_annotations(plain.text) if self.annotated else ([], [])
+        pronounced, notes = self._written_pronunciations(plain.text)
         grammar = self._grammar(plain.text, language)
-        forms = self._forms(plain.text, grammar, annotations)
+        forms = self._forms(plain.text, grammar, pronounced)
         spoken, protected = _compose(plain, forms, grammar)
         after = _after(spoken, protected, grammar)
         lost = _lost(text, plain, forms)
@@ -144,17 +150,27 @@ class TextNormalizer:
     def _grammar(self, plain: str, language: str) -> str:
         """By which language's rules a text is read; with language tags one can be asked for that the text is not in."""
         if self.annotated and language == "zh" and "en" in self.languages:
-            beside = beside_annotations(plain)
+            beside = beside_pronunciations(plain)
             return "en" if _LATIN_LETTER.search(beside) and not has_ideograph(beside) else language
         return language
 
-    def _forms(self, text: str, language: str, annotations: list[Form]) -> list[Form]:
-        text = masked(text, annotations)
-        forms = annotations + [
-            Form(start, end, "glossary", spell_pinyin(reading))
+    def _written_pronunciations(self, text: str) -> tuple[list[Form], list[Note]]:
+        """What the writer says is to be read, and notes on what of it cannot be."""
+        if self.annotated:
+            return find_pronunciations(text)
+        annotated = find_annotations(text) if self.phones else []
+        return [Form(start, end, GIVEN, spoken) for start, end, spoken in annotated], []
+
+    def _glossary_forms(self, text: str, language: str) -> list[Form]:
+        return [
+            Form(start, end, GIVEN, mark_annotations(reading) if self.phones else spell_pinyin(reading))
             for start, end, reading in self.glossary.find(text, language)
             if CLAIMED not in text[start:end]
         ]
+
+    def _forms(self, text: str, language: str, pronounced: list[Form]) -> list[Form]:
+        text = masked(text, pronounced)
+        forms = pronounced + self._glossary_forms(text, language)
         forms.sort(key=lambda form: form.start)
         text = masked(text, forms)
         if language == "zh":
@@ -200,7 +216,7 @@ def _compose(plain: Aligned, forms: list[Form], language: str) -> tuple[Aligned,
         if not adjacent and _run_on(spoken[-1:], following, language):
             spoken += " "
         edits.append((form.start, form.end, spoken))
-        if form.kind in ("glossary", KIND) and spoken:
+        if form.kind in (GIVEN, KIND) and spoken:
             protected.append((form.start + shift, form.start + shift + len(spoken)))
         shift += len(spoken) - (form.end - form.start)
     return plain.edited(edits), protected

@@ -4,6 +4,7 @@ sentences.
 
 import html
 import re
+from itertools import pairwise
 
 from pipeline.text.aligned import Aligned
 from pipeline.text.characters import cleaned, collapse_spaces, has_ideograph
@@ -150,7 +151,7 @@ def _end_lines(text: Aligned) -> Aligned:
     """A mark at the end of each line that has none and does not go on in the next one."""
     lines = text.text.split("\n")
     edits, end = [], -1
-    for line, following in zip(lines, lines[1:], strict=False):
+    for line, following in pairwise(lines):
         end += len(line) + 1
         if not following.strip():
             continue

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from pipeline.text.annotations import without_annotations
 from pipeline.text.characters import is_speakable
-from pipeline.text.multilingual import MultilingualTokenizer, language_row
+from pipeline.text.multilingual import MultilingualTokenizer, language_row, prefix
 from pipeline.text.normalize import Reading, TextNormalizer
 from pipeline.text.plain import shown
+from pipeline.text.pronunciations import without_pronunciations
 from pipeline.text.split import split_segments
 from pipeline.text.tagged import prepared, tagged_parts
-from pipeline.text.tokenize import WORD_START, Tokenizer
+from pipeline.text.tokenize import TextTokenizer
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class TextSegment:
     text: as it is spoken, of the normalized text (case and spaces as there); unknown: how many of its tokens to be
     read the model does not know; written: as it was written, without markup; lost: signs that nothing reads;
     language_row: its language's, where the model has such rows; voice, emotion: what the markup before it asks for, None
-    for the request's own; notes: what could not be read as asked.
+    for the request's own; notes: what could not be read as asked; pieces: what the model is given.
     """
 
     text: str
@@ -42,12 +43,13 @@ class TextSegment:
     voice: str | None = None
     emotion: str | None = None
     notes: tuple[str, ...] = ()
+    pieces: str = ""
 
 
 def prepare_text(
     text: str,
     normalizer: TextNormalizer,
-    tokenizer: Tokenizer | MultilingualTokenizer,
+    tokenizer: TextTokenizer | MultilingualTokenizer,
     *,
     language: str = "auto",
     max_segment_tokens: int = MAX_SEGMENT_TOKENS,
@@ -77,7 +79,7 @@ def prepare_text(
     segments: list[TextSegment] = []
     lost, told = list(reading.lost), 0
     unknown = 0  # of a part that is left out: the next one's, or the last one's
-    for part, (part_text, start, end) in zip(parts, _texts(parts, normalized), strict=True):
+    for part, (part_text, start, end) in zip(parts, tokenizer.texts(parts, normalized), strict=True):
         known = _known(part, tokenizer)
         unknown += sum(map(is_speakable, part)) - known
         if known:
@@ -85,8 +87,12 @@ def prepare_text(
             signs = tuple(sign for place, sign in lost if place < last)
             lost = lost[len(signs) :]
             written = shown(text[max(first, told) : last])  # a form cut in two is told once
+            if normalizer.phones:
+                written = without_annotations(written)
             told = max(told, last)
-            segments.append(TextSegment(part_text, tokenizer.ids(part), unknown, written, signs))
+            segments.append(
+                TextSegment(part_text, tokenizer.ids(part), unknown, written, signs, pieces="".join(part))
+            )
             unknown = 0
     if unknown or lost:
         segments[-1] = dataclasses.replace(
@@ -115,10 +121,11 @@ def _tagged_segments(
             TextSegment(
                 part.text.strip(),
                 part.token_ids,
-                written=shown(without_annotations(text[told:last])),
+                written=shown(without_pronunciations(text[told:last])),
                 lost=signs,
                 language_row=language_row(reading.language),
                 notes=here,
+                pieces=prefix(reading.language) + part.text,
             )
         )
         told = last
@@ -137,13 +144,13 @@ def check_text(text: str, max_characters: int = MAX_CHARACTERS) -> None:
         raise ValueError(f"the text is {len(text):,} characters of white space; give at least one word")
 
 
-def _known(pieces: list[str], tokenizer: Tokenizer) -> int:
+def _known(pieces: list[str], tokenizer: TextTokenizer) -> int:
     """How many of `pieces` hold letters or digits and are in the vocabulary."""
     speakable = tokenizer.ids([piece for piece in pieces if is_speakable(piece)])
     return len(speakable) - speakable.count(tokenizer.unknown_id)
 
 
-def _check_known(pieces: list[str], tokenizer: Tokenizer) -> None:
+def _check_known(pieces: list[str], tokenizer: TextTokenizer) -> None:
     total = sum(map(is_speakable, pieces))
     unknown = total - _known(pieces, tokenizer)
     if unknown == total:
@@ -153,29 +160,3 @@ def _check_known(pieces: list[str], tokenizer: Tokenizer) -> None:
         )
     if unknown:
         log.warning("%d of %d tokens are not in the model's vocabulary", unknown, total)
-
-
-def _texts(parts: list[list[str]], normalized: str) -> list[tuple[str, int, int]]:
-    """What each part reads in `normalized`, and from where to where.
-
-    Where letters and tokens do not line up, the tokens' own letters, and the whole text.
-    """
-    surfaces = ["".join(part).replace(WORD_START, "") for part in parts]
-    # Upper case may be longer ("ß" is "SS"): every letter of it stands at the letter it comes from.
-    positions = [
-        index
-        for index, character in enumerate(normalized)
-        if not character.isspace()
-        for _ in character.upper()
-    ]
-    if sum(map(len, surfaces)) != len(positions):
-        return [("".join(part).replace(WORD_START, " ").strip(), 0, len(normalized)) for part in parts]
-    texts = []
-    start = count = 0
-    for surface in surfaces:
-        count += len(surface)
-        end = positions[count] if count < len(positions) else len(normalized)
-        # a cut inside one letter: "ß" is two tokens
-        texts.append((normalized[start:end].strip() or surface, start, end))
-        start = end
-    return texts

@@ -14,7 +14,7 @@ from pipeline.text.prepare import (
     check_text,
     prepare_text,
 )
-from pipeline.text.tokenize import Tokenizer
+from pipeline.text.tokenize import TextTokenizer
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 def prepare_script(
     text: str,
     normalizer: TextNormalizer,
-    tokenizer: Tokenizer | MultilingualTokenizer,
+    tokenizer: TextTokenizer | MultilingualTokenizer,
     *,
     language: str = "auto",
     max_segment_tokens: int = MAX_SEGMENT_TOKENS,

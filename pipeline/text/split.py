@@ -1,9 +1,11 @@
 """Cutting a long text into segments that the model can speak in one go."""
 
+from itertools import pairwise
+
 from pipeline.text.tokenize import WORD_START
 
 # A segment may end after one of these pieces, and after the closing quotes that follow it.
-_MARKS = frozenset(".!?…,-") | frozenset(WORD_START + mark for mark in ".!?…,-")
+_MARKS = frozenset(".!?…,-—") | frozenset(WORD_START + mark for mark in ".!?…,-")
 _CLOSING_QUOTE = "'"  # one that opens starts a word
 # A segment this short is a crumb where a cut by length made it: it is spoken badly.
 _CRUMB_TOKENS = 2
@@ -29,7 +31,7 @@ def split_segments(pieces: list[str], max_tokens: int, quick_start_tokens: int =
     for start, end in _marked_spans(pieces):
         inner = _length_cuts(pieces, start, end, max_tokens)
         cuts.update(inner)
-        spans.extend(zip([start, *inner], [*inner, end]))
+        spans.extend(pairwise([start, *inner, end]))
     joined = _join(spans, max_tokens, quick_start_tokens)
     evened = _without_crumbs(joined, cuts, pieces, max_tokens)
     return [pieces[start:end] for start, end in _join(evened, max_tokens, quick_start_tokens)]
@@ -49,7 +51,7 @@ def _marked_spans(pieces: list[str]) -> list[Span]:
         index = end
     if pieces and (not ends or ends[-1] != len(pieces)):
         ends.append(len(pieces))
-    return list(zip([0, *ends], ends, strict=False))
+    return list(pairwise([0, *ends]))
 
 
 def _length_cuts(pieces: list[str], start: int, end: int, max_tokens: int) -> list[int]:

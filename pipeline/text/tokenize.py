@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Protocol
 
 import sentencepiece
 
@@ -16,6 +17,19 @@ def split_cjk(text: str) -> str:
     """`text` in upper case with every CJK character between single spaces: "效果gpt" is "效 果 GPT"."""
     parts = (part.strip() for part in _CJK.split(text))
     return " ".join(part.upper() for part in parts if part)
+
+
+class TextTokenizer(Protocol):
+    """What the rest of the text side asks of a tokenizer."""
+
+    vocabulary_size: int
+    unknown_id: int
+
+    def pieces(self, text: str) -> list[str]: ...
+
+    def ids(self, pieces: list[str]) -> list[int]: ...
+
+    def texts(self, parts: list[list[str]], text: str) -> list[tuple[str, int, int]]: ...
 
 
 class Tokenizer:
@@ -48,3 +62,28 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """The tokens of `text`."""
         return self.ids(self.pieces(text))
+
+    def texts(self, parts: list[list[str]], text: str) -> list[tuple[str, int, int]]:
+        """What each part, consecutive pieces of `text`, reads in it, and from where to where.
+
+        Where letters and tokens do not line up, the tokens' own letters, and the whole text.
+        """
+        surfaces = ["".join(part).replace(WORD_START, "") for part in parts]
+        # Upper case may be longer ("ß" is "SS"): every letter of it stands at the letter it comes from.
+        positions = [
+            index
+            for index, character in enumerate(text)
+            if not character.isspace()
+            for _ in character.upper()
+        ]
+        if sum(map(len, surfaces)) != len(positions):
+            return [("".join(part).replace(WORD_START, " ").strip(), 0, len(text)) for part in parts]
+        texts = []
+        start = count = 0
+        for surface in surfaces:
+            count += len(surface)
+            end = positions[count] if count < len(positions) else len(text)
+            # a cut inside one letter: "ß" is two tokens
+            texts.append((text[start:end].strip() or surface, start, end))
+            start = end
+        return texts

@@ -5,6 +5,8 @@ Source: "BigVGAN: A Universal Neural Vocoder with Large-Scale Training" (Lee et 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -62,6 +64,24 @@ class AntiAliasedSnake(Constants):
         return F.conv1d(down, taps, stride=2, groups=channels)
 
 
+def ended(x: Tensor, lengths: Sequence[int] | None) -> Tensor:
+    """x [B, C, T] with zeros, which convolutions see after an end, from each row's own end on."""
+    if lengths is None:
+        return x
+    ends = torch.tensor(lengths, device=x.device)[:, None, None]
+    return x * (torch.arange(x.shape[2], device=x.device) < ends)
+
+
+def activate(act: nn.Module, x: Tensor, lengths: Sequence[int] | None) -> Tensor:
+    """An activation, which sees its last value go on after an end, of rows each with its own end; zeros after it."""
+    if lengths is None:
+        return act(x)
+    y = torch.zeros_like(x)
+    for row, length in enumerate(lengths):
+        y[row, :, :length] = act(x[row : row + 1, :, :length])[0]
+    return y
+
+
 class AMPBlock(nn.Module):
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]):
         super().__init__()
@@ -74,15 +94,16 @@ class AMPBlock(nn.Module):
         )
         self.activations = nn.ModuleList(AntiAliasedSnake(channels) for _ in range(2 * len(dilations)))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
         for k, (dilated, plain) in enumerate(zip(self.convs1, self.convs2, strict=True)):
-            h = dilated(self.activations[2 * k](x))
-            x = x + plain(self.activations[2 * k + 1](h))
+            h = dilated(activate(self.activations[2 * k], x, lengths))
+            x = x + plain(activate(self.activations[2 * k + 1], h, lengths))
         return x
 
 
 class BigVGAN(nn.Module):
-    """`forward`: log-mel [B, num_mels, T] -> wave [B, T · hop] in [-1, 1]."""
+    """`forward`: log-mel [B, num_mels, T] -> wave [B, T · hop] in [-1, 1]. lengths: frames of each row, where they
+    differ; a row's wave is that of the row alone, and of no meaning after its end."""
 
     def __init__(self, config: VocoderConfig):
         super().__init__()
@@ -106,10 +127,13 @@ class BigVGAN(nn.Module):
         self.activation_post = AntiAliasedSnake(channels)
         self.conv_post = nn.Conv1d(channels, 1, KERNEL, padding=KERNEL // 2, bias=False)
 
-    def forward(self, mel: Tensor) -> Tensor:
-        x = self.conv_pre(mel)
+    def forward(self, mel: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+        x = self.conv_pre(ended(mel, lengths))
         for stage, (up,) in enumerate(self.ups):
-            x = up(x)
+            before = x.shape[2]
+            x = up(ended(x, lengths))
+            if lengths is not None:
+                lengths = [length * (x.shape[2] // before) for length in lengths]
             blocks = self.resblocks[stage * self.kernels : (stage + 1) * self.kernels]
-            x = sum(block(x) for block in blocks) / self.kernels
-        return self.conv_post(self.activation_post(x))[:, 0].clamp(-1, 1)
+            x = sum(block(x, lengths) for block in blocks) / self.kernels
+        return self.conv_post(activate(self.activation_post, x, lengths))[:, 0].clamp(-1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -44,21 +45,24 @@ def check_segment(
     levels = frame_levels(wave, rate)
     if not len(levels) or levels.max() <= SILENCE_DB:
         return ["it holds no sound"]
-    problems = [] if stopped else [UNENDED]
-    if wrong := length_problem(len(wave) / rate, tokens, speed, limits):
-        problems.append(wrong)
+    problems = length_problems(len(wave) / rate, tokens, stopped, speed, limits)
     for start, end in long_silences(wave, rate, limits.max_silence_seconds / min(1.0, speed)):
         problems.append(f"it is silent from {start:.1f} to {end:.1f} s")
     return problems
 
 
-def length_problem(seconds: float, tokens: int, speed: float, limits: SegmentLimits) -> str | None:
-    """What is wrong with a segment of `tokens` that lasts `seconds`; None if nothing is."""
+def length_problems(
+    seconds: float, tokens: int, stopped: bool, speed: float, limits: SegmentLimits
+) -> list[str]:
+    """What is wrong with the end and the length of a segment of `tokens` that lasts `seconds`; empty if nothing is."""
+    problems = [] if stopped else [UNENDED]
     least = limits.min_seconds_per_token * tokens / speed
     most = (limits.max_seconds_per_token * tokens + limits.slack_seconds) / speed
-    if least <= seconds <= most:
-        return None
-    return f"it lasts {seconds:.1f} s where {least:.1f} to {most:.1f} s are expected of {tokens} tokens"
+    if not least <= seconds <= most:
+        problems.append(
+            f"it lasts {seconds:.1f} s where {least:.1f} to {most:.1f} s are expected of {tokens} tokens"
+        )
+    return problems
 
 
 def long_silences(wave: Tensor, rate: int, least_seconds: float) -> list[tuple[float, float]]:
@@ -69,7 +73,7 @@ def long_silences(wave: Tensor, rate: int, least_seconds: float) -> list[tuple[f
         return []
     contour = opened(levels)[:end]
     heard = torch.nonzero(contour > max(SILENCE_DB, loud_level(contour) - SPEECH_RANGE_DB))[:, 0].tolist()
-    gaps = zip([-1, *heard], [*heard, end], strict=False)
+    gaps = pairwise([-1, *heard, end])
     return [
         ((before + 1) * FRAME_SECONDS, after * FRAME_SECONDS)
         for before, after in gaps

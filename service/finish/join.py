@@ -33,12 +33,13 @@ class Joiner:
         self.position = 0
         self.waits = False  # the last sound was a wave
 
-    def add(self, part: Tensor | float) -> Chunk:
-        """What `part` adds. Raises ValueError for a silence that is negative or not finite."""
+    def add(self, part: Tensor | float, continues: bool = False) -> Chunk:
+        """What `part` adds; continues: it goes on with the wave before it. Raises ValueError for a silence that is
+        negative or not finite."""
         lead = self.gap[:0]
         if isinstance(part, Tensor):
             own = part
-            if self.waits and len(own):
+            if self.waits and len(own) and not continues:
                 lead = self.gap
             self.waits = self.waits or len(own) > 0
         else:

@@ -42,13 +42,15 @@ def fade_in(length: int) -> Tensor:
     return torch.sin(torch.arange(length) / max(1, length) * (torch.pi / 2)).square()
 
 
-def fade_ends(wave: Tensor, rate: int) -> Tensor:
-    """wave [T] that begins and ends at exactly 0; between the fades it is unchanged."""
+def fade_ends(wave: Tensor, rate: int, start: bool = True, end: bool = True) -> Tensor:
+    """wave [T] that begins (`start`) and ends (`end`) at exactly 0; between the fades it is unchanged."""
     faded = wave.clone()
     rise = min(round(FADE_IN_SECONDS * rate), len(wave) // 2)
     fall = min(round(FADE_OUT_SECONDS * rate), len(wave) // 2)
-    faded[:rise] *= fade_in(rise)
-    faded[len(wave) - fall :] *= fade_in(fall).flip(0)
+    if start:
+        faded[:rise] *= fade_in(rise)
+    if end:
+        faded[len(wave) - fall :] *= fade_in(fall).flip(0)
     return faded
 
 

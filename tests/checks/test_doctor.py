@@ -22,7 +22,7 @@ def report(root: Path = ROOT, **environment: str) -> tuple[int, dict[str, dict]]
         [root / "script/doctor", "--json"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=500,
         env={"HOME": "/nowhere", "PATH": BARE_PATH} | environment,
     )
     assert done.stdout, done.stderr

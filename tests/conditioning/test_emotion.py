@@ -101,5 +101,5 @@ def test_alpha_blends_from_the_base():
     ],
 )
 def test_the_text_models_answer(scores, text, expected):
-    weights = dict(zip(CONFIG.names, weights_from_answer(scores, text, CONFIG), strict=False))
+    weights = dict(zip(CONFIG.names, weights_from_answer(scores, text, CONFIG), strict=True))
     assert {name: value for name, value in weights.items() if value} == expected

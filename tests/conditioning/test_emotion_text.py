@@ -56,7 +56,7 @@ def directory(tmp_path_factory):
     texts = [f"<system>{SYSTEM_MESSAGE}<user>{text}<assistant>~{answer}" for text, answer in ANSWERS.items()]
     rows = [tokenizer(text)["input_ids"] + [1] for text in texts]
     ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-    for row, values in zip(ids, rows, strict=False):
+    for row, values in zip(ids, rows, strict=True):
         row[: len(values)] = torch.tensor(values)
     labels = ids.masked_fill(ids == 0, -100)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
@@ -77,7 +77,7 @@ def reader(directory):
 
 
 def named(weights):
-    return {name: value for name, value in zip(CONFIG.names, weights, strict=False) if value}
+    return {name: value for name, value in zip(CONFIG.names, weights, strict=True) if value}
 
 
 def test_scores_are_read_as_weights(reader):

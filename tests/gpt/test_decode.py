@@ -5,8 +5,7 @@ import torch
 
 from checks.heads import ShiftedHead
 from pipeline.gpt.decode import advance, decode, latent_pass, prepare
-from pipeline.gpt.sampling import SamplingOptions
-from tests.gpt.conftest import random_prompt
+from tests.gpt.conftest import random_prompt, sampling
 
 
 @pytest.fixture(scope="module")
@@ -19,23 +18,8 @@ def prompt(gpt):
     return random_prompt(gpt, [5, 9, 17, 30, 2])
 
 
-def options(**changes) -> SamplingOptions:
-    values = dict(
-        do_sample=True,
-        temperature=1.0,
-        top_k=30,
-        top_p=0.9,
-        num_beams=1,
-        repetition_penalty=10.0,
-        length_penalty=0.0,
-        max_codes=30,
-        mel_positions="trained",
-    )
-    return SamplingOptions(**(values | changes))
-
-
 def run(gpt, prompt, seed=0, **changes):
-    return decode(gpt, prompt, options(**changes), torch.Generator().manual_seed(seed))
+    return decode(gpt, prompt, sampling(**changes), torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture
@@ -124,7 +108,7 @@ def test_a_step_callback_may_end_the_decode(gpt, prompt, never_stops):
             raise Enough
 
     with pytest.raises(Enough):
-        decode(gpt, prompt, options(), torch.Generator(), stop_at_three)
+        decode(gpt, prompt, sampling(), torch.Generator(), stop_at_three)
 
 
 def test_text_longer_than_the_positions_is_refused(gpt):

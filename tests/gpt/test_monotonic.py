@@ -3,6 +3,7 @@ nothing.
 """
 
 import dataclasses
+from itertools import pairwise
 
 import pytest
 import torch
@@ -63,10 +64,10 @@ def test_slots_read_by_themselves(gpt, prompt):
     singles = [prepare(gpt, prompt, 1, 8, "trained") for _ in range(2)]
     for tokens in ([3, 60], [14, 7], [55, 55]):
         advance(pair, torch.tensor(tokens))
-        for single, token in zip(singles, tokens, strict=False):
+        for single, token in zip(singles, tokens, strict=True):
             advance(single, torch.tensor([token]))
     advance(pair, torch.tensor([21, 33]), torch.tensor([1, 0]))
-    for single, token in zip(singles[::-1], [21, 33], strict=False):
+    for single, token in zip(singles[::-1], [21, 33], strict=True):
         advance(single, torch.tensor([token]))
     torch.testing.assert_close(
         pair.hidden, torch.cat([single.hidden for single in singles[::-1]]), rtol=1e-4, atol=1e-5
@@ -98,7 +99,7 @@ def test_a_place_moves_forward_only_and_by_no_more_than_allowed():
     for token in (9, 2, 3, 9, 9, 9, 0, 9):
         step(token)
         at.append(int(place.places))
-    assert all(0 <= after - before <= 3 for before, after in zip(at, at[1:], strict=False)) and at[-1] == 9
+    assert all(0 <= after - before <= 3 for before, after in pairwise(at)) and at[-1] == 9
     mask = torch.zeros(1, 1, 1, 20)
     mask[..., 19] = -torch.inf
     assert torch.isinf(step(9, mask)[:, 19]).all(), "what the slot must not see stays hidden"

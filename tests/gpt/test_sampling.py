@@ -1,5 +1,7 @@
 """Score processors against the library whose semantics they follow."""
 
+from functools import partial
+
 import pytest
 import torch
 from transformers.generation.logits_process import (
@@ -9,24 +11,13 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from pipeline.gpt.sampling import SamplingOptions, draw, filter_scores, penalize_repetition, seen_tokens
+from pipeline.gpt.sampling import draw, filter_scores, penalize_repetition, seen_tokens
+from tests.gpt.conftest import sampling
 
 VOCABULARY, START = 50, 48
 
 
-def options(**changes) -> SamplingOptions:
-    values = dict(
-        do_sample=True,
-        temperature=0.8,
-        top_k=10,
-        top_p=0.7,
-        num_beams=1,
-        repetition_penalty=10.0,
-        length_penalty=0.0,
-        max_codes=10,
-        mel_positions="trained",
-    )
-    return SamplingOptions(**(values | changes))
+options = partial(sampling, temperature=0.8, top_k=10, top_p=0.7, max_codes=10)
 
 
 @pytest.fixture

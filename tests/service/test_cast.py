@@ -83,10 +83,8 @@ def test_voices_can_be_given_by_name_and_as_turns(service, clips, tmp_path):
     assert [segment["voice"] for segment in told["segments"]] == ["ben", "anna"]
     plain = [{"voice": "ben", "text": "One."}, {"voice": "anna", "text": "Two."}]
     other = Request(json.dumps(plain), clips["anna"], voices=clips, receipt=True, **QUICK)
-    assert (
-        run(service, other, tmp_path / "calm")[1].shape != wave.shape
-        or (run(service, other, tmp_path / "calm-again")[1] != wave).any()
-    )
+    calm = run(service, other, tmp_path / "calm")[1]
+    assert calm.shape != wave.shape or (calm != wave).any()
 
 
 def test_every_voice_comes_back_under_its_name(service, both, tmp_path):
@@ -164,8 +162,6 @@ def test_damage_and_bombs_are_refused(tmp_path, clips, monkeypatch):
         ):
             pass
     monkeypatch.setattr(cast, "MAX_VOICE_BYTES", 100)
-    with (
-        pytest.raises(ValueError, match="voice 'anna' has .* bytes; allowed: at most 100"),
-        cast_of(Request("x", tmp_path / "voices")),
-    ):
+    message = "voice 'anna' has .* bytes; allowed: at most 100"
+    with pytest.raises(ValueError, match=message), cast_of(Request("x", tmp_path / "voices")):
         pass

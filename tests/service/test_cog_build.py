@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 SCHEMAS = {
     "cog.yaml": ".cog/openapi_schema.json",
     "cog.2.5.yaml": ".cog/openapi_schema.json",
+    "cog.concurrent.yaml": ".cog/openapi_schema.json",
     "cog.stream.yaml": ".cog/stream/.cog/openapi_schema.json",
 }
 RESERVED = ("R8_", "REPLICATE_", "CUDA_", "PGET_", "HF_ENDPOINT")

@@ -82,6 +82,7 @@ def test_json_holds_every_field():
                 "warnings": ["it is silent"],
                 "written": "",
                 "voice": None,
+                "pieces": "",
             },
             {
                 "index": 1,
@@ -93,6 +94,7 @@ def test_json_holds_every_field():
                 "warnings": [],
                 "written": "",
                 "voice": None,
+                "pieces": "",
             },
         ],
         "timings": {"gpt": 1.2346},

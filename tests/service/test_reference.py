@@ -75,7 +75,7 @@ def test_a_voice_file_gives_the_same_voice_and_computes_none_of_it(
 
 
 def test_denoising_without_weights_is_an_error_not_a_silent_pass(references, clip):
-    with pytest.raises(ValueError, match="denoise needs the denoiser's weights"):
+    with pytest.raises(ValueError, match="denoise needs the denoiser mossformer2, which is not loaded"):
         references.speaker(clip, ReferenceOptions(denoise=True))
 
 

@@ -11,7 +11,8 @@ import requests
 from cog.input import FieldInfo
 
 from pipeline.config import load_config
-from predict import Inputs, Predictor, StreamingPredictor
+from predict import ConcurrentPredictor, Inputs, Predictor, StreamingPredictor
+from service.engine.job import STREAMS
 from service.fields import Choice, Number
 from service.request import Request
 from tests.commands import load_command
@@ -131,12 +132,14 @@ def test_every_input_is_there_with_its_description_default_and_limits(schemas):
         assert choices == declared.choices
 
 
-@pytest.mark.parametrize("predictor", [Predictor, StreamingPredictor])
+@pytest.mark.parametrize("predictor", [Predictor, StreamingPredictor, ConcurrentPredictor])
 def test_limits_choices_and_defaults_are_the_requests_own(predictor):
     """Said a second time in predict.py, because Cog takes them from literals alone."""
     fields = {field.name: field for field in dataclasses.fields(Request)}
     for name, parameter in inspect.signature(predictor.predict).parameters.items():
-        if name == "self":
+        if name == "stream":
+            assert parameter.default.choices == list(STREAMS)
+        if name in ("self", "stream"):
             continue
         declared, check = parameter.default, fields[name].metadata.get("check")
         assert (declared.ge, declared.le) == (

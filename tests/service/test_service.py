@@ -3,6 +3,7 @@
 import contextlib
 import json
 import zipfile
+from itertools import pairwise
 
 import pytest
 import soundfile
@@ -55,7 +56,7 @@ def test_extras_come_in_a_zip_file_that_agrees_with_the_audio(service, speaker, 
     assert told["seed"] == 7 and told["fingerprint"] == service.model.fingerprint
     assert told["audio_seconds"] == pytest.approx(info.duration, abs=0.001)
     spans = [(segment["start"], segment["end"]) for segment in told["segments"]]
-    assert all(a < b for a, b in spans) and all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a < b for a, b in spans) and all(a[1] <= b[0] for a, b in pairwise(spans))
     assert (tmp_path / "speech.srt").read_text().count("-->") == len(spans) >= 3
     (tmp_path / "again").mkdir()
     voiced = service.run(

@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from pipeline.deterministic import tone
-from pipeline.synthesize import Delivery, Synthesizer
+from pipeline.synthesize import Delivery
 from pipeline.text.markup import Pause
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import Stopwatch, Watch
 from pipeline.voice import make_voice
 from service.budget import Budget, TimeLimitError
 from service.request import MAX_SEED
-from service.speak import segment_seed, speak
+from service.speak import segment_seed
+from tests.service.engines import engine_of, prepared_of
 
 ONE, TWO = TextSegment("one", [10, 20, 30]), TextSegment("two", [40, 50])
 
@@ -30,13 +31,11 @@ def options(mini_model):
 
 
 def say(model, voice, options, script, seed=0, budget=None):
-    return speak(
-        Synthesizer(model),
-        script,
-        lambda segment: Delivery(voice, voice.emotion_vector, options),
-        seed,
-        Watch(Stopwatch(model.device), budget or Budget(600)),
-    )
+    delivery = Delivery(voice, voice.emotion_vector, options)
+    watch = Watch(Stopwatch(model.device), budget or Budget(600))
+    prepared = prepared_of(script, delivery, watch, seed)
+    with engine_of(model) as engine:
+        yield from (part.spoken for part in engine.speak(prepared))
 
 
 def test_parts_come_one_by_one_in_order(mini_model, voice, options):

@@ -92,6 +92,14 @@ def test_bad_input_is_told_as_elsewhere(server, valid, change, status, message):
     assert answer["status"] == status and message in str(answer["error"])
 
 
+def test_chunks_come_while_a_segment_is_made(server, valid):
+    wanted = {"stream": "chunks", "max_mel_tokens": 200, "text": "One fox ran over the hill."}
+    found = list(events(server, valid | wanted))
+    chunks = [samples_of(data["chunk"]) for name, data in found if name == "output"]
+    assert len(chunks) >= 3 and found[-1][1]["status"] == "succeeded"
+    assert 22050 / 5 < len(chunks[0]) < 22050
+
+
 def test_a_failed_stream_ends_with_its_error(server, valid):
     name, data = list(events(server, valid | {"text": "?!"}))[-1]
     assert name == "completed" and data["status"] == "failed" and "nothing to read aloud" in data["error"]

@@ -5,7 +5,7 @@ import pytest
 from pipeline.text.languages import SPOKEN, detect
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.script import prepare_script
-from pipeline.text.vocabulary import load_tokenizer
+from pipeline.text.tokenizers import load_tokenizer
 from tests.conftest import VOCABULARY_25
 
 

@@ -1,6 +1,7 @@
 """Pauses in a text: what is markup, what stays text, what is refused, and that none of it takes long."""
 
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -92,6 +93,18 @@ def test_single_newline_is_no_pause(newline):
     assert parse_markup(f"A.{newline}B.") == [Speech("A.\nB.")]
 
 
+@pytest.mark.parametrize("written", ["One[pause]. Two", "One [pause] .Two", "一[pause]。二", "Two[pause]!"])
+def test_a_mark_behind_a_pause_ends_what_was_said_before_it(written):
+    first, pause, *rest = parse_markup(written)
+    assert first.text[-1] in ".。!" and pause == Pause(DEFAULT_PAUSE_SECONDS)
+    assert [part.text for part in rest] in ([], ["Two"], ["二"])
+
+
+@pytest.mark.parametrize("written", ["One[pause].5 m", "One[pause]... two", "[pause]. Two"])
+def test_other_marks_behind_a_pause_stay(written):
+    assert parse_markup(written)[-1].text[0] == "."
+
+
 def test_empty_parts_are_dropped_and_outer_pauses_kept():
     assert parse_markup("") == parse_markup(" \n\n \r\n") == []
     assert parse_markup("[pause] \n [pause]") == [Pause(2 * DEFAULT_PAUSE_SECONDS)]
@@ -175,9 +188,7 @@ def test_any_text_keeps_its_words_and_order(pieces):
         assert "pause" in str(error)
         return
     assert all(part.seconds > 0 for part in parts if isinstance(part, Pause))
-    assert not any(
-        isinstance(a, Pause) and isinstance(b, Pause) for a, b in zip(parts, parts[1:], strict=False)
-    )
+    assert not any(isinstance(a, Pause) and isinstance(b, Pause) for a, b in pairwise(parts))
     speeches = [part.text for part in parts if isinstance(part, Speech)]
     assert all(speech and speech == speech.strip() and "\n\n" not in speech for speech in speeches)
     bare = re.sub(r"\[ *pause *(: *(1s|20ms) *)?\]", "", text)

@@ -10,7 +10,7 @@ from pipeline.text.languages import SPOKEN
 from pipeline.text.multilingual import MultilingualTokenizer, kept_ids, language_row, prefix
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.script import prepare_script
-from pipeline.text.vocabulary import load_tokenizer
+from pipeline.text.tokenizers import load_tokenizer
 from tests.conftest import GOLDEN, VOCABULARY_25
 
 TEXT = json.loads((GOLDEN / "text25.json").read_text())

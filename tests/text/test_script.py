@@ -1,6 +1,7 @@
 """Text with markup to segments and pauses."""
 
 import logging
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -94,6 +95,4 @@ def test_any_script_speaks_or_says_why_not(normalizer, tokenizer, pieces):
         assert "\n" not in str(error)
         return
     assert any(isinstance(part, TextSegment) for part in script)
-    assert not any(
-        isinstance(a, Pause) and isinstance(b, Pause) for a, b in zip(script, script[1:], strict=False)
-    )
+    assert not any(isinstance(a, Pause) and isinstance(b, Pause) for a, b in pairwise(script))

@@ -5,8 +5,9 @@ import copy
 import numpy as np
 import pytest
 
-from pipeline.config import ModelConfig, load_config
-from pipeline.strict import build, to_dict
+from pipeline.config import ModelConfig
+from pipeline.strict import build, read_yaml
+from training.workspace import MODEL_CONFIG
 
 SMALL = {
     "semantic": {"hidden_size": 32, "hidden_layer": 1, "intermediate_size": 32, "heads": 2},
@@ -36,7 +37,7 @@ SMALL = {
         "stop_mel_token": 17,
         "alignment": {"layer": 1, "heads": [0, 1], "back": 1, "ahead": 3},
     },
-    "vocoder": {"upsample_initial_channel": 64},
+    "vocoder": {"upsample_initial_channel": 32},
 }
 CONDITIONER = {
     "output_size": 16,
@@ -49,7 +50,7 @@ CONDITIONER = {
 
 @pytest.fixture(scope="session")
 def small_config() -> ModelConfig:
-    values = copy.deepcopy(to_dict(load_config("tiny-en")))
+    values = copy.deepcopy(read_yaml(MODEL_CONFIG))
     for section, changes in SMALL.items():
         values[section].update(changes)
     values["gpt"]["speaker"].update(CONDITIONER, perceiver_dim=32)

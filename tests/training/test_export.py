@@ -17,7 +17,7 @@ from pipeline.text.prepare import prepare_text
 from pipeline.timing import Stopwatch, Watch
 from pipeline.vocoder.bigvgan import BigVGAN
 from pipeline.voice import make_voice
-from training import codec, export, features, loop, s2mel, semantic, speaker
+from training import codec, discriminators, export, features, loop, s2mel, semantic, speaker
 from training.fused import fuse
 from training.initialize import initialize
 from training.workspace import Workspace
@@ -35,7 +35,7 @@ def work(tmp_path, small_config, rng) -> Workspace:
         "speaker": speaker.SpeakerClassifier(config.speaker, 3),
         "s2mel": initialize(s2mel.S2Mel(config), 0),
         "gpt": initialize(UnifiedVoice(config.gpt, config.semantic.hidden_size, with_text_head=True), 0),
-        "vocoder": fuse(BigVGAN(config.vocoder)),
+        "vocoder": discriminators.Adversaries(fuse(BigVGAN(config.vocoder))),
     }
     work = Workspace(tmp_path, config, frozenset())
     for name, module in modules.items():
@@ -43,16 +43,22 @@ def work(tmp_path, small_config, rng) -> Workspace:
         loop.save(
             work.run(name), 1, module, torch.optim.AdamW(module.parameters()), loop.Average(module, 0.9)
         )
-    lines = [json.dumps({"audio": f"{i}.wav", "text": "Hello.", "speaker": "a"}) for i in range(CLIPS)]
+    lines = [
+        json.dumps({"index": i, "audio": f"{i}.wav", "text": "Hello.", "speaker": "a"}) for i in range(CLIPS)
+    ]
     (tmp_path / "speech").mkdir()
     (tmp_path / "speech/manifest.jsonl").write_text("\n".join(lines))
     for name, shape in (
-        ("bank", (30, 160)),
+        ("bank", (30, 320)),
         ("features", (export.MATRIX_FRAMES, config.semantic.hidden_size)),
     ):
-        work.cache(name).fill(CLIPS, lambda index: {name: rng.standard_normal(shape).astype(np.float16)})
+        work.cache(name).fill(
+            range(CLIPS), range(CLIPS), lambda index: {name: rng.standard_normal(shape).astype(np.float16)}
+        )
     work.cache("styles").fill(
-        CLIPS, lambda index: {"style": rng.standard_normal(config.speaker.style_dim).astype(np.float32)}
+        range(CLIPS),
+        range(CLIPS),
+        lambda index: {"style": rng.standard_normal(config.speaker.style_dim).astype(np.float32)},
     )
     assert work.tokenizer.vocabulary_size == config.gpt.number_text_tokens
     return work
@@ -105,11 +111,21 @@ def test_a_cache_shard_that_was_cut_off_is_made_again(tmp_path):
         return {"x": np.full(2, index)}
 
     with pytest.raises(KeyboardInterrupt):
-        cache.fill(5, compute)
-    cache.fill(5, compute)
-    cache.fill(5, compute)
+        cache.fill(range(5), range(5), compute)
+    cache.fill(range(5), range(5), compute)
+    cache.fill(range(5), range(5), compute)
     assert made == [0, 1, 2, 0, 1, 2, 3, 4]
     assert [arrays["x"][0] for _, arrays in sorted(cache.load(["x"]).items())] == [0, 1, 2, 3, 4]
+
+
+def test_a_cache_shard_waits_for_its_clips(tmp_path):
+    cache, size = features.Cache(tmp_path), features.CLIPS_PER_SHARD
+    planned = range(2 * size)
+    cache.fill(planned, range(size + 3), lambda index: {"x": np.full(1, index)})
+    assert sorted(cache.load()) == [*range(size)]
+    assert sorted(cache.load(planned=[3, 7, size + 1])) == [3, 7]
+    cache.fill(planned, planned, lambda index: {"x": np.full(1, index)})
+    assert sorted(cache.load()) == [*planned]
 
 
 def test_an_empty_cache_is_named(tmp_path):

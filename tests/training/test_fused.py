@@ -41,7 +41,7 @@ def test_values_and_gradients_are_pytorchs(cache, length):
         y = module(source)
         (y * weight).sum().backward()
         results.append((y.detach(), source.grad, module.act.alpha.grad, module.act.beta.grad))
-    for expected, got in zip(*results, strict=False):
+    for expected, got in zip(*results, strict=True):
         torch.testing.assert_close(got, expected, rtol=2e-5, atol=2e-5)
 
 

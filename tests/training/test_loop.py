@@ -1,6 +1,7 @@
 """The loop: resuming gives the same numbers as not stopping, schedules, averages, failures."""
 
 import dataclasses
+import signal
 
 import numpy as np
 import pytest
@@ -52,6 +53,22 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
         assert torch.equal(value, resumed[key]), key
     for key, value in whole.module.state_dict().items():
         assert torch.equal(value, second.module.state_dict()[key]), key
+
+
+def test_a_run_that_is_asked_to_end_saves_and_ends(tmp_path):
+    class Asked(Line):
+        def losses(self, rng, step):
+            if step == 5:
+                signal.raise_signal(signal.SIGTERM)
+            return super().losses(rng, step)
+
+    whole, asked, rest = Line(), Asked(), Line()
+    loop.train(whole, RUN, tmp_path / "whole")
+    with pytest.raises(SystemExit, match=str(loop.TERMINATED)):
+        loop.train(asked, RUN, tmp_path / "parts")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    loop.train(rest, RUN, tmp_path / "parts")
+    assert asked.seen + rest.seen == whole.seen
 
 
 def test_an_interruption_loses_the_steps_since_the_checkpoint_only(tmp_path):

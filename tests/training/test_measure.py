@@ -1,30 +1,10 @@
-"""Word errors, pitch, loss curves."""
+"""Pitch, loss curves."""
 
 import numpy as np
 import pytest
 
 from training import measure, plots
 from training.loop import METRICS
-
-
-@pytest.mark.parametrize(
-    "said, heard, errors",
-    [
-        ("the cat sat", "the cat sat", 0),
-        ("the cat sat", "the bat sat", 1),
-        ("the cat sat", "", 3),
-        ("a", "b c", 2),
-        ("one two three four", "two three five four", 2),
-    ],
-)
-def test_word_errors(said, heard, errors):
-    assert measure.word_errors(said.split(), heard.split()) == errors
-
-
-def test_rate_is_over_all_words_and_ignores_case_and_punctuation():
-    assert measure.word_error_rate(
-        ["Hello, world!", "It's well-known."], ["hello word", "it's well known"]
-    ) == pytest.approx(1 / 5)
 
 
 def test_median_pitch_of_a_gliding_harmonic_tone():

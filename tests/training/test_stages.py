@@ -4,12 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from pipeline.gpt.decode import decode, latent_pass
 from pipeline.gpt.sampling import SamplingOptions
-from training import codec, discriminators, gpt, loop, plots, s2mel, semantic, speaker, vocoder
-from training.flite import PHONES
+from training import codec, data, discriminators, gpt, loop, plots, s2mel, semantic, speaker, vocoder
+from training.teacher import PAD
 
 RUN = loop.RunConfig(
     seed=1,
@@ -40,13 +41,14 @@ def losses_of(stage, folder, run=RUN) -> tuple[float, float, dict]:
 @pytest.fixture
 def clips(small_config, rng):
     """Eight clips of 60 codes whose every array follows from their codes and speaker."""
-    codec_width, width = small_config.codec.hidden_size, 2 * small_config.semantic.mel_bins
+    codec_width = small_config.codec.hidden_size
+    width = small_config.semantic.stride * small_config.semantic.mel_bins
     looks, features = rng.standard_normal((16, width)), rng.standard_normal((16, codec_width))
     mels = rng.standard_normal((16, small_config.audio.n_mels)) - 5
     made = {}
     for index in range(8):
         codes = np.repeat(rng.integers(16, size=15), 4)
-        frames = int(len(codes) * 1.7227) + 2
+        frames = int(len(codes) * small_config.s2mel.regulator.frames_per_code) + 2
         offset = 2.0 * (index % 2)
         made[index] = {
             "codes": codes.astype(np.int16),
@@ -90,8 +92,10 @@ def test_semantic_encoder_learns_and_is_loaded(small_config, clips, tmp_path):
 
 
 def test_phone_labels_follow_the_timings():
-    labels = semantic.frame_labels((("pau", 0.1), ("aa", 0.2), ("z", 0.25)), 20)
-    assert [PHONES[i] for i in labels] == ["pau"] * 5 + ["aa"] * 5 + ["z"] * 10
+    spoken = ((PAD, 0.1), ("ˈ", 0.14), ("A", 0.2), (" ", 0.28), ("z", 0.36), (".", 0.5), (PAD, 0.6))
+    labels = semantic.frame_labels(spoken, 15, stride=4)
+    names = [semantic.LABELS[i] if i != semantic.UNLABELLED else "either" for i in labels]
+    assert names == [PAD] * 2 + ["A"] * 3 + ["either"] * 2 + ["z"] * 2 + [PAD] * 6
 
 
 def test_codec_learns_codes_that_tell_the_phone(small_config, clips, tmp_path):
@@ -149,33 +153,29 @@ def test_vocoder_learns(small_config, tmp_path):
         "wave": (wave * vocoder.PCM_SCALE).astype(np.int16),
         "mel": vocoder.log_mel(torch.from_numpy(wave).float()[None], small_config.audio)[0].numpy(),
     }
-    options = vocoder.VocoderOptions(
+    options = discriminators.AdversarialOptions(
         batch=2,
         crop_frames=16,
         mel_weight=1.0,
         scales_weight=1.0,
         stft_weight=0.3,
         harmonics_weight=1.0,
+        adversarial_weight=0.1,
+        feature_weight=0.1,
+        adversarial_from=20,
         seed=0,
     )
-    run = dataclasses.replace(RUN, steps=20, learning_rate=1e-3, log_every=5)
-    first, last, state = losses_of(vocoder.VocoderStage(small_config, options, {0: arrays}), tmp_path, run)
-    assert last < 0.9 * first
+    run = dataclasses.replace(RUN, steps=40, learning_rate=1e-3, log_every=5)
+    stage = discriminators.AdversarialStage(small_config, options, {0: arrays})
+    state = discriminators.vocoder_state(loop.train(stage, run, tmp_path))
+    curves = plots.read_metrics(tmp_path / loop.METRICS)
+    assert curves["mel"][-1][1] < 0.9 * curves["mel"][0][1]
+    assert {"scales", "stft", "harmonics", "adversarial", "feature"} < set(curves)
+    assert curves["judged"][0][0] == 25 and curves["judged"][-1][1] < 0.9 * curves["judged"][0][1], (
+        "the judges come late and learn to tell"
+    )
     made = vocoder.load_vocoder(small_config.vocoder, state)(torch.from_numpy(arrays["mel"]).float()[None])
     assert made.shape == (1, arrays["mel"].shape[1] * small_config.audio.hop_length) and made.abs().max() <= 1
-    options = discriminators.AdversarialOptions(
-        **dataclasses.asdict(options), adversarial_weight=0.1, feature_weight=0.1
-    )
-    stage = discriminators.AdversarialStage(small_config, options, {0: arrays}, state)
-    loop.train(stage, run, tmp_path / "adversarial")
-    names = {"loss", "mel", "scales", "stft", "harmonics", "judged", "adversarial", "feature"}
-    curves = plots.read_metrics(tmp_path / "adversarial" / loop.METRICS)
-    assert names < set(curves) and curves["judged"][-1][1] < 0.9 * curves["judged"][0][1], (
-        "the judges learn to tell"
-    )
-    vocoder.load_vocoder(
-        small_config.vocoder, discriminators.vocoder_state(loop.averaged(tmp_path / "adversarial"))
-    )
 
 
 def test_a_hum_at_the_frame_rate_is_far_in_its_harmonics():
@@ -334,9 +334,51 @@ def test_flow_learns(small_config, clips, speaker_of, rng, tmp_path, with_latent
     styles = {
         index: np.eye(16)[0 if name == "a" else 1].astype(np.float32) for index, name in speaker_of.items()
     }
-    stage = s2mel.S2MelStage(small_config, options, clips, speaker_of, styles, torch.eye(16, 32))
+    data = (clips, speaker_of, styles, torch.eye(16, 32))
+    stage = s2mel.S2MelStage(small_config, options, *data)
     first, last, state = losses_of(
         stage, tmp_path, dataclasses.replace(RUN, steps=150, learning_rate=1e-3, log_every=25)
     )
     assert last < 0.9 * first
     s2mel.load_s2mel(small_config, state)
+
+
+def test_guidance_is_taught_into_the_flow(small_config, clips, speaker_of, tmp_path):
+    """The pupil's velocity comes to be the teacher's guided one, what is not trained stays."""
+    options = s2mel.DistillationOptions(4, (20, 40), (10, 20), 0.0, 0.2, -1.0, 0, guidance=1.0)
+    styles = {index: np.eye(16)[index % 2].astype(np.float32) for index in clips}
+    torch.manual_seed(0)
+    teacher = {
+        key: value + 0.1 * torch.randn_like(value)
+        for key, value in s2mel.initialize(s2mel.S2Mel(small_config), 0).state_dict().items()
+    }
+    stage = s2mel.DistillationStage(
+        small_config, options, clips, speaker_of, styles, torch.eye(16, 32), teacher
+    )
+
+    def far() -> float:
+        torch.manual_seed(1000)
+        rngs = (np.random.default_rng(1000 + i) for i in range(8))
+        with torch.no_grad():
+            return float(np.mean([stage.losses(rng, 0)["loss"].item() for rng in rngs]))
+
+    untaught = far()
+    assert untaught > 1e-3, "guidance must change something for this test to say anything"
+    state = loop.train(
+        stage, dataclasses.replace(RUN, steps=80, learning_rate=3e-4, final_learning_rate=1e-5), tmp_path
+    )
+    assert far() < 0.5 * untaught
+    for key, value in state.items():
+        assert key.startswith("cfm.") or torch.equal(value, teacher[key]), key
+
+
+def test_a_clip_has_a_label_for_every_frame(small_config, tmp_path):
+    """Of half a second of one phone and half a second of silence."""
+    rate = small_config.reference.sample_rate
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(rate), rate)
+    clip = data.Clip(tmp_path / "a.wav", "ah", "a", (("ɑ", 0.5), (PAD, 1.0)))
+    arrays = semantic.input_arrays(semantic.make_extractor(small_config.semantic, rate), clip)
+    frames = int(1 / (semantic.BANK_SECONDS * small_config.semantic.stride))
+    assert len(arrays["bank"]) == len(arrays["phones"]) and abs(len(arrays["phones"]) - frames) <= 1
+    voiced = arrays["phones"] == semantic.LABELS.index("ɑ")
+    assert voiced.mean() == pytest.approx(0.5, abs=0.05) and voiced[0] and not voiced[-1]

@@ -18,7 +18,7 @@ def run_cli(project: Project, command: str, *more: str) -> subprocess.CompletedP
         [sys.executable, str(ROOT / "weights.py"), command, *project.options, *more],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 

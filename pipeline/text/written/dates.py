@@ -1,4 +1,4 @@
-"""Dates, years, decades, times of day."""
+"""Dates, years and decades."""
 
 import re
 
@@ -122,43 +122,6 @@ def _decade_en(m: re.Match[str]) -> str | None:
     return None
 
 
-_AFTER_HALF = r" (?:[ECMP][SD]?T|UTC|GMT|BST|CET|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|[A-Z][a-z]+ \d)"
-_HALF = rf"(?: ?([AaPp])\.? ?[Mm](?:\.(?! [A-Z])|\.(?={_AFTER_HALF})|(?![A-Za-z])))"
-
-
-def _half(letter: str | None) -> str:
-    return f" {letter.upper()}M" if letter else ""
-
-
-def _clock_en(hour: str, minute: str | None, second: str | None, half: str | None) -> str | None:
-    if int(hour) > 24 or int(minute or 0) > 59 or int(second or 0) > 59:
-        return None
-    spoken = english.cardinal(str(int(hour)))
-    if minute and int(minute):
-        spoken += (" o " if int(minute) < 10 else " ") + english.cardinal(str(int(minute)))
-    elif not half and not second:
-        spoken += " o'clock"
-    if second:
-        spoken += f" and {english.cardinal(str(int(second)))} second{'' if int(second) == 1 else 's'}"
-    return spoken + _half(half)
-
-
-_RATIO_WORD = re.compile(
-    r"\b(?:ratio|odds|scale|score|scored|won|lost|beat|lead|led|aspect|mix|mixed|dilut\w+|proportion)\b"
-)
-
-
-def _time_en(m: re.Match[str]) -> str | None:
-    if not m[4] and _RATIO_WORD.search(before(m, 32)):
-        return None
-    return _clock_en(m[1], m[2], m[3], m[4])
-
-
-def _time_range_en(m: re.Match[str]) -> str | None:
-    first, second = _clock_en(m[1], m[2], None, m[3] or "x"), _clock_en(m[4], m[5], None, m[6])
-    return f"{first.removesuffix(' XM')} to {second}" if first and second else None
-
-
 ENGLISH: tuple[Rule, ...] = (
     rule("date", r"(?<![\w.,-])(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?![\w-]|[.,]\d)", _iso_en),
     rule("date", r"(?<![\w.,/-])(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d\d(?<=/\d\d))(?![\w/-]|[.,]\d)", _slashed_en),
@@ -167,12 +130,13 @@ ENGLISH: tuple[Rule, ...] = (
          _month_days, re.IGNORECASE),
     rule("date", rf"(?<![A-Za-z]){_MONTH} {_DAY}(?:,? {_YEAR})?", _month_day),
     rule("date", rf"(?<![\w.,:/-]){_DAY}(?: of)? {_MONTH}(?![A-Za-z])(?:,? {_YEAR})?", _day_month),
-    rule("time", rf"(?<![\w.,:])(\d{{1,2}})(?::(\d\d))?{_HALF}? ?[-~] ?(\d{{1,2}})(?::(\d\d))?{_HALF}", _time_range_en),
-    rule("time", rf"(?<![\w.,:])(\d{{1,2}}):(\d\d)(?::(\d\d))?(?![0-9:]){_HALF}?", _time_en),
-    rule("time", rf"(?<![\w.,:])(\d{{1,2}})()(){_HALF}", _time_en),
     rule("decade", r"(?<![\w.,])(?<!\d-)(')?(\d0)'?s(?![A-Za-z])", _decade_en),
     rule("decade", r"(?<![\w.,$])(?<!\d-)((?:1\d|20)\d0)'?s(?![A-Za-z])", lambda m: english.decade(m[1])),
     rule("year", r"(?<![\w.,:/$€£¥#-])(\d{4})(?: ?-{1,2} ?| ?~ ?)(\d{4}|\d\d)(?![\w:/%-]|[.,]\d)", _year_range_en),
+    rule("date", r"(?<![\w.,:/$€£¥#-])((?:19|20)\d\d)-(0[1-9]|1[0-2])(?![\w:/%-]|[.,]\d)",
+         lambda m: f"{_MONTHS[int(m[2]) - 1]} {english.year(m[1])}"),
+    rule("date", rf"(?<![A-Za-z])(Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.? {_YEAR}",
+         lambda m: f"{_month(m[1])} {english.year(m[2])}"),
     rule("year", r"(?<![\w.,:/-])((?:19|20)\d\d)/(\d\d)(?![\w:/%-]|[.,]\d)", _season_en),
     rule("year", r"(?<![\w.,:/$€£¥#\ue000])(?:(?<!-)|(?<=\b(?:pre|mid)-)|(?<=\bpost-))\d{4}(?=Q[1-4]\b|[^\w:/%²³°℃\ue000-]|$)"
          r"(?![.,]\d)", _year_en),
@@ -242,34 +206,8 @@ def _month_zh(m: re.Match[str]) -> str:
     )
 
 
-def _clock_zh(hour: str, minute: str, second: str | None, half: str | None) -> str | None:
-    if int(hour) > 24 or int(minute) > 59 or int(second or 0) > 59:
-        return None
-    value = int(hour)
-    lead = "" if not half else ("上午" if half.lower() == "a" else "下午")
-    spoken = lead + ("两" if value == 2 else chinese.number(str(value))) + "点"
-    if int(minute) or second:
-        spoken += ("零" if int(minute) < 10 and int(minute) else "") + chinese.number(str(int(minute))) + "分"
-    if second:
-        spoken += chinese.number(str(int(second))) + "秒"
-    return spoken
-
-
-_RATIO_ZH = re.compile(r"(?:比例|比率|配比|比值|按|比分|比|赔率|体积比|性别比)[是为:,，约 ]{0,3}$")
-
-
-def _time_zh(m: re.Match[str]) -> str | None:
-    if _RATIO_ZH.search(before(m)):
-        return None
-    return _clock_zh(m[1], m[2], m[3], m[4])
-
-
-def _half_zh(m: re.Match[str]) -> str | None:
-    return _clock_zh(m[1], "00", None, m[2]) if 1 <= int(m[1]) <= 12 else None
-
-
 CHINESE: tuple[Rule, ...] = (
-    rule("date", r"(?<![A-Za-z0-9.])(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?![0-9-]|\.\d)", _date_zh),
+    rule("date", r"(?<![A-Za-z0-9.])(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?![0-9]|-(?!\d{4}[/.])|\.\d)", _date_zh),
     rule("date", r"(?<![A-Za-z0-9.])(\d{1,2})\.(\d{1,2})(?:-{1,2}|~|至|到)(\d{1,2})\.(\d{1,2})(?![0-9%]|\.\d)", _dotted_zh),
     rule("date", r"(?<![A-Za-z0-9.])(\d{1,2})/(\d{1,2})(?=[^0-9/]|$)",
          lambda m: _day_zh(m[1], m[2]) if _valid(m[1], m[2]) and _DATE_WORD_ZH.search(before(m)) else None),
@@ -285,6 +223,7 @@ CHINESE: tuple[Rule, ...] = (
     rule("year", r"(?<![\w'])'(\d\d)(?=年|级|届)", lambda m: chinese.spell(m[1])),
     rule("date", r"(?<=[周期][一二三四五六日天]) ?(?:-{1,2}|~) ?(?=[周星])", "到"),
     rule("date", r"(?<=[年月日号时点分]) ?(?:-{1,2}|~) ?(?=\d)", "到"),
+    rule("range", r"(?<=[一二两三四五六七八九十百千万]) ?[-~] ?(?=[一二两三四五六七八九十])", "到"),
     rule("year", r"(?<![A-Za-z0-9.])(\d{4})(?: ?-{1,2} ?| ?~ ?|年?[至到]|年 ?[-~] ?)(\d{4}|\d\d)"
          r"(?= ?(?:年|学年|赛季|财年|年度|期间|之间|[')，。；,;]|\.(?!\d)|$))",
          _year_range_zh),
@@ -294,6 +233,4 @@ CHINESE: tuple[Rule, ...] = (
     rule("date", r"(?<![A-Za-z0-9.])(\d{1,2})月", _month_zh),
     rule("date", r"(?<=[月\ue000])(\d{1,2})(?=[日号])",
          lambda m: ("零" if m[1][0] == "0" else "") + chinese.number(_short(m[1]))),
-    rule("time", rf"(?<![A-Za-z0-9.:])(\d{{1,2}}):(\d\d)(?::(\d\d))?(?![0-9:]){_HALF}?", _time_zh),
-    rule("time", rf"(?<![A-Za-z0-9.:])(\d{{1,2}}){_HALF}", _half_zh),
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """Telephone numbers, codes, IP addresses and versions: what is said digit by digit or part by part."""
 
 import re
+from collections.abc import Callable
 
 from pipeline.text.written import chinese, english
 from pipeline.text.written.rule import Rule, after, before, rule
@@ -27,6 +28,12 @@ _PHONE_EN = (
         r"(?<![\w.,-])(?:1[ .-])?\(\d{3}\) ?\d{3}[ .-]?\d{4}(?![\d-])",
         lambda m: _groups_en(m[0]),
     ),
+    rule("telephone", r"(?<![\w.,-])\(0\d{2,4}\) ?\d{3,4}[ -]?\d{3,4}(?![\d-])", lambda m: _groups_en(m[0])),
+    rule(
+        "telephone",
+        r"(?<![\w*])\*(\d{1,6})(?:\*(\d{1,6}))?#",
+        lambda m: _keyed(m, "star ", english.spell, " hash"),
+    ),
     rule("telephone", r"(?<![\w.,-])(?:\d{1,4}[-.]){2,4}\d{3,4}(?![\d-]|\.\d)", lambda m: _hyphened_en(m)),
     rule("telephone", r"(?<![\w.,-])\d{3} \d{3,4} \d{4}(?![\d-]|[.,]\d)", lambda m: _groups_en(m[0])),
     rule("telephone", r"(?<![\w.,-])0\d{2,4} \d{3,4} ?\d{3,4}(?![\d-]|[.,]\d)", lambda m: _groups_en(m[0])),
@@ -39,6 +46,11 @@ _PHONE_EN = (
 def _groups_en(written: str) -> str:
     plus = "plus " if written.lstrip().startswith("+") else ""
     return plus + ", ".join(english.spell(group) for group in re.findall(r"\d+", written))
+
+
+def _keyed(match: re.Match[str], star: str, spell: Callable[[str], str], hash_: str) -> str:
+    """ "*123#", as it is keyed in."""
+    return "".join(star + spell(group) for group in match.groups() if group) + hash_
 
 
 def _hyphened_en(match: re.Match[str]) -> str | None:
@@ -72,6 +84,13 @@ def _code_en(match: re.Match[str]) -> str | None:
     return _groups_en(match[0])
 
 
+def _lettered_en(match: re.Match[str]) -> str | None:
+    """ "AB-1234": digit by digit, but a year ("ACL-2023") and a short number ("F-16") unless it is called a code."""
+    coded = _CODE_EN.search(re.sub(r"[a-z]+-$", "", before(match, 48)))
+    named = len(match[0]) < 4 or len(match[0]) == 4 and match[0][:2] in ("19", "20")
+    return None if named and not coded else english.spell(match[0])
+
+
 def _ip_en(match: re.Match[str]) -> str:
     return " dot ".join(map(english.spell, match[0].split(".")))
 
@@ -95,6 +114,8 @@ ENGLISH: tuple[Rule, ...] = (
     ),
     *_PHONE_EN,
     rule("code", r"(?<![\w.,])\d{1,20}(?:[ -]\d{1,8}(?![\d.,]*%)){0,5}(?![\w]|[.,:]\d)", _code_en),
+    rule("code", r"(?<=\b[A-Z]-)\d{3,20}(?![\w]|[.,:]\d)", _lettered_en),
+    rule("code", r"(?<=[A-Z]{2}-)\d{3,20}(?![\w]|[.,:]\d)", _lettered_en),
     rule("code", r"(?<![\w.,-])0\d{1,19}(?![\w:/]|[.,]\d)", lambda m: english.spell(m[0])),
     rule("ip address", _IP, _ip_en),
     rule("version", _VERSION, _version_en),
@@ -106,13 +127,13 @@ _CALL_ZH = re.compile(
     r"(?:号码|号|是|为|:|,|，| |'|请|了|就){0,4}$"
 )
 _CODE_ZH = re.compile(
-    r"(?:验证码|编号|密码|卡号|账号|帐号|账户|帐户|账户|户号|qq号?|微信号?|学号|工号|单号|单|证|号码|邮编|编码|口令|代码|航班|车次|"
+    r"(?:验证码|编号|密码|卡号|账号|帐号|账户|帐户|账户|户号|qq群?号?|微信号?|学号|工号|单号|单|证|号码|邮编|编码|口令|代码|航班|车次|"
     r"序列|pin码?|尾号|[\u4e00-\u9fff]码|[\u4e00-\u9fff]号|uid|id|分机|股票|房间|口令|邮政|学籍|批次|车牌|型号|端口|isbn|案号|靓号|波音|空客|code|no\.)"
     r"(?:号码|号|码|是|为|:|,|，| |#|'|第|改成|改为|设为|输入|发送|=){0,4}[a-z]{0,4}[-·]?$"
 )
 _MIN_CODE = 3
 # Numbers that have become names, said digit by digit: with what follows each.
-_NAMES_ZH = r"(?:996(?=工作制|模式|福报|[的是，,。]|$)|007(?=工作制|[的是，,。]|$)|(?:618|315|1024|520|1111)(?=购物节|大促|活动|晚会|年中|程序员|表白|狂欢|[的，,。]|$)|12345(?=热线|平台))"
+_NAMES_ZH = r"(?:996(?=工作制|模式|福报|[的是，,。]|$)|007(?=工作制|[的是，,。]|$)|(?:618|315|1024|520|1111)(?=购物节|大促|活动|晚会|年中|程序员|表白|狂欢|期间|当天)|(?:985|211)(?=高校|院校|大学|工程|名校|、|和|/)|12345(?=热线|平台))"
 
 
 def _phone_zh(match: re.Match[str]) -> str:
@@ -135,6 +156,16 @@ def _code_zh(match: re.Match[str]) -> str | None:
 
 CHINESE: tuple[Rule, ...] = (
     rule("telephone", r"(?<![A-Za-z0-9.])\+\d{1,3}(?:[ -]{0,2}\(?\d{1,12}\)?){1,6}(?!\d)", _phone_zh),
+    rule(
+        "telephone",
+        r"(?<![A-Za-z0-9*])\*(\d{1,6})(?:\*(\d{1,6}))?#",
+        lambda m: _keyed(m, "星", chinese.spell, "井"),
+    ),
+    rule(
+        "code",
+        r"(?<=GB)((?:/T)?) ?(\d{3,6})-(\d{4})(?!\d)",
+        lambda m: f"{m[1]} {chinese.spell(m[2])} {chinese.spell(m[3])}",
+    ),
     rule("telephone", r"(?<![0-9.])(?:86[ -]?)?1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?![0-9])", _phone_zh),
     rule("telephone", r"(?<![0-9.])\(?0\d{2,3}\)?[ -]?\d{3,4} ?\d{4}(?:-\d{1,5})?(?![0-9])", _phone_zh),
     rule("telephone", r"(?<![0-9.])(?:400|800)[ -]?\d{3,4}[ -]?\d{3,4}(?![0-9])", _phone_zh),
@@ -142,10 +173,15 @@ CHINESE: tuple[Rule, ...] = (
     rule("telephone", r"(?<![A-Za-z0-9.,])\d{3,12}(?:[ -]\d{3,8}){0,3}(?![0-9]|[.,]\d)", _called_zh),
     rule("code", r"(?<![0-9.,])\d{1,24}(?:[ -]\d{1,8}){0,4}([Xx]?)(?![0-9]|[.,:/%]\d|%|元|万|亿)", _code_zh),
     rule("code", r"(?<![0-9.,])0\d{1,19}(?![0-9:/月日号时点]|[.,]\d)", lambda m: chinese.spell(m[0])),
+    rule(
+        "ordinal",
+        r"(?<![A-Za-z])[Nn][Oo]\.? ?(\d{1,2})(?![0-9]|[.,:]\d)",
+        lambda m: "第" + chinese.ordinal(m[1]),
+    ),
     rule("code", rf"(?<![A-Za-z0-9.,]){_NAMES_ZH}", lambda m: chinese.spell(m[0])),
     rule(
         "code",
-        r"(?<![A-Za-z0-9.,])[1-9]\d{2,3}(?=号?(?:房间?|室|宿舍|教室|病房|包间|包厢)(?![外内]温))",
+        r"(?<![A-Za-z0-9.,])[1-9]\d{2,3}(?=号?(?:房间?|室|会议室|办公室|宿舍|教室|病房|包间|包厢)(?![外内]温))",
         lambda m: chinese.spell(m[0]),
     ),
     rule(

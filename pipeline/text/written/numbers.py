@@ -32,7 +32,7 @@ def _number_en(m: re.Match[str]) -> str:
 
 
 ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
-_ROMAN = r"(?=[IVXLCDM])(M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?![A-Za-z0-9'])"
+_ROMAN = r"(?=[IVXLCDM])(M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?![A-Za-z0-9]|'(?!s(?![A-Za-z])))"
 _NUMBERED = (
     r"Chapter|Part|Act|Scene|Volume|Vol\.|Book|Section|Phase|Type|Level|Grade|Class|Appendix|Figure|Fig\.|Table|War|"
     r"Article|Title|Stage|Episode|Season|Series|Lesson|Unit|Module|Schedule|Canto|Psalm|Rule|Division|Category|Tier|"
@@ -155,6 +155,7 @@ CHINESE: tuple[Rule, ...] = (
     rule("ordinal", r"(?<=第) ?(\d{1,24}(?:\.\d+)?)<->(\d{1,24})(?![0-9])",
          lambda m: f"{chinese.ordinal(m[1])}到{chinese.ordinal(m[2])}"),
     rule("ordinal", r"(?<=第) ?(\d{1,24}(?:\.\d+)?)(?![0-9]|\.\d)", lambda m: chinese.ordinal(m[1])),
+    rule("ordinal", r"<S>(\d{1,6})(?:st|nd|rd|th)(?![A-Za-z0-9])", lambda m: "第" + chinese.ordinal(m[1])),
     rule("decimal", r"(?<=[A-Za-z])(\d+(?:\.\d+)?)(?![0-9]|\.\d)", _glued_zh),
     rule("decimal", r"(?<![\w.\ue000])(\.\d+)(?![0-9]|\.\d)", lambda m: chinese.number(m[1])),
     rule("cardinal", r"<S>(\d{2,9})\+(?![\w+=\ue000-])", lambda m: chinese.number(m[1]) + "多"),
@@ -162,6 +163,6 @@ CHINESE: tuple[Rule, ...] = (
     rule("cardinal", r"()(\d+(?:\.\d+)?)", _signed_zh),
     rule("roman numeral", r"(?<![A-Za-z0-9])" + _ROMAN + "(?=[型级期类度世章])", lambda m: chinese.number(str(roman_value(m[1])))),
     rule("roman numeral", r"(?<=第)" + _ROMAN, lambda m: chinese.number(str(roman_value(m[1])))),
-    rule("roman numeral", r"(?<=[\u4e00-\u9fff])" + _ROMAN.replace("(?![A-Za-z0-9'])", r"(?![A-Za-z0-9'+-])") +
+    rule("roman numeral", r"(?<=[\u4e00-\u9fff])" + _ROMAN.replace("(?![A-Za-z0-9]|", r"(?![A-Za-z0-9+-]|") +
          r"(?=[世号型级期章节卷部类]|$|[，。,. ])", lambda m: None if m[1] in _NOT_ROMAN | {"V", "X"} else chinese.number(str(roman_value(m[1])))),
 )  # fmt: skip

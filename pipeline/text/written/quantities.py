@@ -145,11 +145,19 @@ def _part_en(m: re.Match[str]) -> str:
     return f"{english.cardinal(m[1])} and {share.replace('one ', 'a ', 1) if m[2] == '1' else share} {unit}"
 
 
+def _area_en(m: re.Match[str]) -> str:
+    """ "10x15cm" -> "ten by fifteen centimeters", "12' x 10'" -> "twelve by ten feet"."""
+    unit = {"'": "feet", "′": "feet", '"': "inches", "″": "inches"}.get(m[2]) or BY_SYMBOL[m[2]].english[1]
+    return " by ".join(english.number(side) for side in re.findall(r"\d+(?:\.\d+)?", m[1])) + f" {unit}"
+
+
 def _lone_en(m: re.Match[str]) -> str:
     return BY_SYMBOL[m[1]].english[1] + (f" per {PER[m[2]][0]}" if m[2] else "")
 
 
 ENGLISH: tuple[Rule, ...] = (
+    rule("measure", rf"<S>({_D}(?: ?[x×] ?{_D}){{1,2}}) ?(mm|cm|m|km|in|ft)(?![A-Za-z0-9²³'/])", _area_en),
+    rule("measure", rf"<S>({_D}['′] ?[x×] ?{_D})(['′])(?![A-Za-z0-9'])", _area_en),
     rule("measure", rf"<S>(?:(\d{{1,4}})[ -])?(\d{{1,3}})/([2-9]|1\d|32|64) ?({UNIT})(?![A-Za-z0-9²³'/])", _part_en),
     rule("measure", r"<S>(\d{1,2}) ?(?:ft|feet|foot)\.? ?(\d{1,2}(?:\.\d)?) ?(?:in|inch|inches)(?![A-Za-z0-9])",
          lambda m: _feet_en(m)),
@@ -263,6 +271,9 @@ def _clock_length_zh(m: re.Match[str]) -> str:
 _SCALE_ZH = r"(?P<scale>[十百千万亿]{1,3})"
 
 
+_LONE_ZH = "km²|km2|m²|km|cm|mm|kg|mg|mL|ml|GB|MB|kWh|MW|kW"  # after "多" or 万
+
+
 def _pressure_zh(m: re.Match[str]) -> str | None:
     unit = m[3] or ""
     if not unit and "血压" not in before(m, 12):
@@ -271,6 +282,7 @@ def _pressure_zh(m: re.Match[str]) -> str | None:
 
 
 CHINESE: tuple[Rule, ...] = (
+    rule("measure", rf"(?<=[0-9\ue000十百千万亿][多余几万亿]) ?({_LONE_ZH})(?![A-Za-z0-9²³])", lambda m: BY_SYMBOL[m[1]].chinese),
     rule("measure", rf"(?<=[\u4e00-\u9fff])/({PER_UNIT})(?![A-Za-z0-9²³])", lambda m: f"每{PER[m[1]][1]}"),
     rule("measure", r"(?<![0-9./])(\d{2,3})/(\d{2,3})( ?mm[Hh]g)?(?![0-9/]|\.\d)", _pressure_zh),
     rule("percent", rf"<S>{_SIGNED}(?P<first>\d[\d,]*(?:\.\d+)?)(?:(?:<->|[至到])(?P<second>\d[\d,]*(?:\.\d+)?))? ?(?P<sign>[%‰])",

@@ -59,7 +59,7 @@ def _range_en(m: re.Match[str]) -> str | None:
     if m[0] in ("50-50", "20-20") and not _SCORED.search(before(m)):
         return f"{english.cardinal(m[1])} {english.cardinal(m[2])}"
     if _MODEL.search(before(m)):
-        return f"{english.cardinal(m[1])} {english.cardinal(m[2])}"
+        return " ".join(_pairs(part) if len(part) == 3 else english.cardinal(part) for part in (m[1], m[2]))
     return f"{english.number(m[1])} to {english.number(m[2])}" + (" and more" if m[0].endswith("+") else "")
 
 
@@ -155,7 +155,7 @@ CHINESE: tuple[Rule, ...] = (
     rule("ratio", r"<S>\d{1,6}(?:\.\d{1,4})?(?::\d{1,6}(?:\.\d{1,4})?){1,3}(?![\w:]|\.\d)", _ratio_zh),
     rule(
         "range",
-        r"(?<!第)(?<!第 )<S><N> ?([\u4e00-\u9fff]{0,2}?)<->(\d{1,3}(?:,\d{3})+(?!\d)|\d+(?:\.\d+)?)(?![A-Za-z0-9]|[.,]\d|-\d)",
+        r"(?<!第)(?<!第 )<S><N> ?((?:(?![和与或及跟、])[\u4e00-\u9fff]){0,2}?)<->(\d{1,3}(?:,\d{3})+(?!\d)|\d+(?:\.\d+)?)(?![A-Za-z0-9]|[.,]\d|-\d)",
         _range_zh,
     ),
 )

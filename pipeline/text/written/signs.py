@@ -27,7 +27,7 @@ SIGNS = {
     "β": ("beta", "贝塔"), "γ": ("gamma", "伽马"), "δ": ("delta", "德尔塔"), "Δ": ("delta", "德尔塔"), "ε": ("epsilon", "艾普西隆"),
     "θ": ("theta", "西塔"), "λ": ("lambda", "拉姆达"), "μ": ("mu", "缪"), "π": ("pi", "派"), "ρ": ("rho", "柔"), "σ": ("sigma", "西格玛"),
     "Σ": ("sigma", "西格玛"), "τ": ("tau", "陶"), "φ": ("phi", "斐"), "ω": ("omega", "欧米伽"), "Ω": ("ohm", "欧姆"),
-    "♂": ("male", "男"), "♀": ("female", "女"), "♥": ("heart", "爱心"), "★": ("star", "星"), "′": ("minutes", "分"), "″": ("seconds", "秒"),
+    "♂": ("male", "男"), "♀": ("female", "女"), "♥": ("heart", "爱心"), "★": ("star", "星"), "〇": ("zero", "零"), "′": ("minutes", "分"), "″": ("seconds", "秒"),
 }  # fmt: skip
 
 _BESIDE = "A-Za-z0-9\ue000)²³π"
@@ -46,6 +46,8 @@ _OPERATORS = (
     (r"(?<![\w\ue000])\+/- ?(?=\d)", "plus or minus", "正负"),
     (rf"(?<=[{_BESIDE}] )\+ ?(?=[{_BESIDE}(-])", "plus", "加"),
     (r"(?<=[0-9\ue000])\+(?=[A-Za-z0-9\ue000])", "plus", "加"),
+    (r"(?<=[A-Z])\+(?=[0-9\ue000])", "plus", "加"),
+    (r"(?<=[A-Za-z]) ?~ ?(?=[A-Za-z])", "to", "到"),
 )
 
 
@@ -133,11 +135,11 @@ _SPOKEN = {
     "and/or": "and or", "he/she": "he or she", "his/her": "his or her", "s/he": "she or he",
     "Mon.": "monday", "Tue.": "tuesday", "Tues.": "tuesday", "Wed.": "wednesday", "Thu.": "thursday", "Thurs.": "thursday",
     "Fri.": "friday", "Jan.": "january", "Feb.": "february", "Aug.": "august", "Sept.": "september", "Oct.": "october",
-    "Nov.": "november", "Dec.": "december", "pp.": "pages", "Ave": "avenue", "Blvd": "boulevard", "ext.": "extension", "Ext.": "extension", "WWI": "World War one", "WWII": "World War two",
+    "Nov.": "november", "Dec.": "december", "pp.": "pages", "Ave": "avenue", "Blvd": "boulevard", "ext.": "extension", "Ext.": "extension", "WW1": "World War one", "WW2": "World War two", "WWI": "World War one", "WWII": "World War two",
 }  # fmt: skip
 # Before a digit only.
 _BEFORE_NUMBER = {"No.": "number", "NO.": "number", "no.": "number", "Nos.": "numbers", "nos.": "numbers", "p.": "page", "pp.": "pages",
-                  "Art.": "article", "ch.": "chapter", "#": "number", "№": "number"}  # fmt: skip
+                  "Rm.": "room", "Art.": "article", "ch.": "chapter", "#": "number", "№": "number"}  # fmt: skip
 ABBREVIATIONS = len(_SPOKEN) + len(_BEFORE_NUMBER) + 2  # St. and Dr. have two readings each
 _SENTENCE_STARTERS = (
     "He|She|The|It|They|We|You|But|And|This|That|In|If|So|Then|When|There|What|Why|How|Who|On|At|A|An|My|Our|Their|His|"
@@ -254,12 +256,19 @@ OTHER_ENGLISH: tuple[Rule, ...] = (
     rule("sign", r"(?<=[0-9\ue000])\+(?![\w])", "plus"),
     rule("sign", r"(?<![\w\ue000])#(?=[0-9\ue000])", "number"),
     rule("sign", r"(?<=[Cc])\+\+", "plus plus"),
+    rule("sign", r"(?<=\b[A-F])\+(?![\w+])", " plus"),
+    rule(
+        "sign",
+        r"(?<=\b[A-F])-(?= (?:grade|average|student|rating|rated|movie|minus|in|on)|[.,;]|$)",
+        " minus",
+    ),
     rule("sign", r"(?<=[CFcf])#", "sharp"),
     rule("sign", r"(?<![A-Za-z0-9])\$(?![A-Za-z0-9])", "dollar"),
 )
 OTHER_CHINESE: tuple[Rule, ...] = (
     rule("sign", r"约?(?<![A-Za-z0-9.\ue000])~ ?(?=[0-9\ue000])", "约"),
     rule("sign", r"(?<=[元块角次个人米斤克升\ue000])/(?=[\u4e00-\u9fff])", "每"),
+    rule("sign", r"(?<=岁)\+(?![\w+])", "以上"),
     rule("sign", r"(?<=[A-Za-z0-9\u4e00-\u9fff])\+(?=[A-Za-z\u4e00-\u9fff])", "加"),
     rule("sign", r"(?<=[Cc])\+\+", "加加"),
     rule("sign", r"(?<=[CF])#", " sharp "),

@@ -156,14 +156,14 @@ UNITS = (
     _unit("°", "degree", "度"),
 )
 # Only after "/": "per".
-PER = {"s": ("second", "秒"), "sec": ("second", "秒"), "s²": ("second squared", "二次方秒"), "min": ("minute", "分钟"),
+PER = {"s": ("second", "秒"), "sec": ("second", "秒"), "s²": ("second squared", "二次方秒"), "s^2": ("second squared", "二次方秒"), "min": ("minute", "分钟"),
        "h": ("hour", "小时"), "hr": ("hour", "小时"), "d": ("day", "天"), "day": ("day", "天"), "kg": ("kilogram", "千克"),
        "g": ("gram", "克"), "L": ("liter", "升"), "l": ("liter", "升"), "mL": ("milliliter", "毫升"), "ml": ("milliliter", "毫升"),
        "dL": ("deciliter", "分升"), "dl": ("deciliter", "分升"), "m": ("meter", "米"), "m²": ("square meter", "平方米"),
        "m2": ("square meter", "平方米"), "m³": ("cubic meter", "立方米"), "m3": ("cubic meter", "立方米"), "km": ("kilometer", "公里"),
        "cm³": ("cubic centimeter", "立方厘米"), "week": ("week", "周"), "month": ("month", "月"), "year": ("year", "年"),
        "person": ("person", "人"), "hour": ("hour", "小时"), "minute": ("minute", "分钟"), "second": ("second", "秒"),
-       "mo": ("month", "月"), "yr": ("year", "年")}  # fmt: skip
+       "mo": ("month", "月"), "yr": ("year", "年"), "lb": ("pound", "磅"), "oz": ("ounce", "盎司"), "gal": ("gallon", "加仑")}  # fmt: skip
 
 
 @dataclass(frozen=True)

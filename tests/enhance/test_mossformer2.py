@@ -1,4 +1,4 @@
-"""The denoiser with the real network: the recipe against clearvoice's own, alignment, windows, loading.
+"""MossFormer2 with the real network: the recipe against clearvoice's own, alignment, windows, loading.
 
 The trained weights cannot be had here. With deterministic ones quality says nothing; with the output layers
 set so that the mask is 1 everywhere, what comes out must be what went in.
@@ -6,6 +6,7 @@ set so that the mask is 1 everywhere, what comes out must be what went in.
 
 import socket
 from argparse import Namespace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,17 @@ import torch
 from clearvoice.utils.decode import decode_one_audio_mossformer2_se_48k
 from safetensors.torch import save_file
 
-from enhance.denoise import DIRECTORY, POINTER, Denoiser, MaskNetwork, Recipe, apply_mask, crossfade, windows
+from enhance.denoise import Denoiser
+from enhance.mossformer2 import (
+    DIRECTORY,
+    POINTER,
+    MaskNetwork,
+    MossFormer2,
+    Recipe,
+    apply_mask,
+    crossfade,
+    windows,
+)
 from pipeline.audio import resample
 from pipeline.deterministic import deterministic_state
 from pipeline.state_dict import CheckpointError
@@ -74,26 +85,32 @@ def transparent_weights(tensors, tmp_path_factory):
     return write(tmp_path_factory.mktemp("transparent"), {"model": with_mask(tensors, 1.0)})
 
 
+def loaded(weights, **options) -> Denoiser:
+    return Denoiser(MossFormer2(weights, **options))
+
+
 @pytest.fixture(scope="module")
 def denoiser(weights):
-    return Denoiser(weights, recipe=SMALL)
+    return loaded(weights, recipe=SMALL)
 
 
 @pytest.fixture(scope="module")
 def transparent(transparent_weights):
-    return Denoiser(transparent_weights, recipe=SMALL)
+    return loaded(transparent_weights, recipe=SMALL)
 
 
 def test_one_window_is_what_clearvoice_computes(denoiser):
     """Its own decoding function over the same frames. It draws dither at random: a loud signal hides that."""
     length = 48_000
     loud = 0.2 * white(length)[0]
-    ours = apply_mask(denoiser.network, loud, SMALL)
+    ours = apply_mask(denoiser.network.network, loud, SMALL)
     before = SMALL.n_fft - SMALL.hop
     after = (-(before + length)) % SMALL.hop + before
     padded = torch.nn.functional.pad(loud, (before, after))[None].numpy()
     torch.manual_seed(0)
-    theirs = decode_one_audio_mossformer2_se_48k(lambda x: [denoiser.network(x)], "cpu", padded, CLEARVOICE)
+    theirs = decode_one_audio_mossformer2_se_48k(
+        lambda x: [denoiser.network.network(x)], "cpu", padded, CLEARVOICE
+    )
     theirs = torch.from_numpy(theirs[before : before + length])
     assert (ours - loud).norm() > 0.1 * loud.norm(), "a mask that does nothing would prove nothing"
     assert (ours - theirs).norm() < 1e-3 * theirs.norm()
@@ -116,17 +133,17 @@ def test_every_sample_comes_back_ends_included(transparent):
 
 
 def test_the_mask_sets_the_level(tensors, tmp_path):
-    halving = Denoiser(write(tmp_path, {"model": with_mask(tensors, 0.5)}), recipe=SMALL)
+    halving = loaded(write(tmp_path, {"model": with_mask(tensors, 0.5)}), recipe=SMALL)
     clip = 0.3 * white(48_000)
     torch.testing.assert_close(halving(clip, 48_000), clip / 2, atol=1e-5, rtol=0)
 
 
 def test_windows_join_without_a_seam(transparent_weights, weights):
     clip = resample(talk(2.3), RATE, 48_000)
-    clear = Denoiser(transparent_weights, recipe=SHORT_WINDOWS)(clip, 48_000)
+    clear = loaded(transparent_weights, recipe=SHORT_WINDOWS)(clip, 48_000)
     torch.testing.assert_close(clear, clip, atol=1e-5, rtol=0)
     # with any mask: no step where windows meet is larger than steps elsewhere
-    masked = Denoiser(weights, recipe=SHORT_WINDOWS)(clip, 48_000)[0]
+    masked = loaded(weights, recipe=SHORT_WINDOWS)(clip, 48_000)[0]
     steps = masked.diff().abs()
     seams = [edge for bounds in windows(clip.shape[1], 24_000, 6_000) for edge in bounds][1:-1]
     assert max(steps[edge - 3 : edge + 3].max() for edge in seams) < 0.5 * steps.max()
@@ -137,7 +154,7 @@ def test_windows_cover_everything_once_faded(length):
     bounds = list(windows(length, 100, 10))
     assert bounds[0][0] == 0 and bounds[-1][1] == length
     assert all(end - start <= 100 for start, end in bounds)
-    assert all(second[0] == first[1] - 10 for first, second in zip(bounds, bounds[1:], strict=False))
+    assert all(second[0] == first[1] - 10 for first, second in pairwise(bounds))
     total = torch.zeros(length)
     for start, end in bounds:
         total[start:end] += crossfade(end - start, 10 if start else 0, 10 if end < length else 0)
@@ -145,8 +162,10 @@ def test_windows_cover_everything_once_faded(length):
 
 
 def test_no_window_is_longer_than_the_recipe_says(weights):
-    denoiser, seen = Denoiser(weights, recipe=SHORT_WINDOWS), []
-    denoiser.network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape[1]))
+    denoiser, seen = loaded(weights, recipe=SHORT_WINDOWS), []
+    denoiser.network.network.register_forward_hook(
+        lambda module, inputs, output: seen.append(inputs[0].shape[1])
+    )
     denoiser(talk(2), RATE)
     assert len(seen) == 5
     assert max(seen) <= 0.5 * 48_000 / 384 + 5  # and the silence around it
@@ -158,7 +177,7 @@ def test_the_same_clip_gives_the_same_bytes_and_no_graph(denoiser, weights):
     first = denoiser(clip, RATE)
     torch.manual_seed(2)
     assert torch.equal(first, denoiser(clip.clone().requires_grad_(), RATE))
-    assert torch.equal(first, Denoiser(weights, recipe=SMALL)(clip, RATE))
+    assert torch.equal(first, loaded(weights, recipe=SMALL)(clip, RATE))
     assert not first.requires_grad and not first.is_inference()
     assert torch.isfinite(denoiser(torch.zeros(1, RATE), RATE)).all()
 
@@ -168,14 +187,14 @@ def test_nothing_is_fetched(weights, tmp_path, monkeypatch):
         raise AssertionError("the network was used")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    Denoiser(weights, recipe=SMALL)(talk(0.5), RATE)
+    loaded(weights, recipe=SMALL)(talk(0.5), RATE)
     with pytest.raises(CheckpointError):
-        Denoiser(tmp_path, recipe=SMALL)
+        loaded(tmp_path, recipe=SMALL)
 
 
 def test_a_converted_copy_and_a_bare_state_load_the_same(denoiser, tensors, tmp_path):
     clip = talk(0.5)
-    bare = Denoiser(
+    bare = loaded(
         write(tmp_path / "bare", {f"module.{key}": value for key, value in tensors.items()}), recipe=SMALL
     )
     assert torch.equal(bare(clip, RATE), denoiser(clip, RATE))
@@ -185,7 +204,7 @@ def test_a_converted_copy_and_a_bare_state_load_the_same(denoiser, tensors, tmp_
         {key: value.clone() for key, value in tensors.items()},
         converted / DIRECTORY / "last_best_checkpoint.safetensors",
     )
-    assert torch.equal(Denoiser(converted, recipe=SMALL)(clip, RATE), denoiser(clip, RATE))
+    assert torch.equal(loaded(converted, recipe=SMALL)(clip, RATE), denoiser(clip, RATE))
 
 
 def test_constants_may_be_absent_and_are_never_taken(denoiser, tensors, tmp_path):
@@ -194,17 +213,17 @@ def test_constants_may_be_absent_and_are_never_taken(denoiser, tensors, tmp_path
     assert len(without) < len(tensors)
     wrong = without | {key: torch.zeros_like(value) for key, value in tensors.items() if key not in without}
     for content in (without, wrong):
-        found = Denoiser(write(tmp_path, {"model": content}), recipe=SMALL)
+        found = loaded(write(tmp_path, {"model": content}), recipe=SMALL)
         assert torch.equal(found(clip, RATE), denoiser(clip, RATE))
 
 
 def test_missing_weights_are_named(tmp_path):
     with pytest.raises(CheckpointError, match=f"denoise needs the weights of {DIRECTORY}: no file {POINTER}"):
-        Denoiser(tmp_path)
+        loaded(tmp_path)
     write(tmp_path, {})
     (tmp_path / DIRECTORY / "last_best_checkpoint.pt").unlink()
     with pytest.raises(CheckpointError, match="missing file last_best_checkpoint.pt"):
-        Denoiser(tmp_path)
+        loaded(tmp_path)
 
 
 @pytest.mark.parametrize("name", ("", "../elsewhere.pt", "/etc/passwd", "a/b.pt"))
@@ -212,7 +231,7 @@ def test_the_pointer_names_a_file_beside_it(tmp_path, name):
     write(tmp_path, {})
     (tmp_path / DIRECTORY / POINTER).write_text(name)
     with pytest.raises(CheckpointError, match="allowed is the name of a file beside it"):
-        Denoiser(tmp_path)
+        loaded(tmp_path)
 
 
 def test_missing_and_misshapen_keys_are_listed(tensors, tmp_path):
@@ -220,7 +239,7 @@ def test_missing_and_misshapen_keys_are_listed(tensors, tmp_path):
     del broken["mossformer.conv1d_encoder.weight"]
     broken["mossformer.norm.bias"] = torch.zeros(7)
     with pytest.raises(CheckpointError) as error:
-        Denoiser(write(tmp_path, {"model": broken}), recipe=SMALL)
+        loaded(write(tmp_path, {"model": broken}), recipe=SMALL)
     assert "missing: mossformer.conv1d_encoder.weight" in str(error.value)
     assert "mossformer.norm.bias is [7], expected [180]" in str(error.value)
 
@@ -228,7 +247,7 @@ def test_missing_and_misshapen_keys_are_listed(tensors, tmp_path):
 def test_a_pickle_with_code_is_refused(tmp_path):
     write(tmp_path, {"model": {"key": print}})
     with pytest.raises(CheckpointError, match="not a tensor"):
-        Denoiser(tmp_path, recipe=SMALL)
+        loaded(tmp_path, recipe=SMALL)
 
 
 @pytest.mark.parametrize("shape", ((1, 0), (2, 100), (100,)))
@@ -242,13 +261,13 @@ def test_the_published_size_loads_and_runs(tmp_path):
     published = MaskNetwork(recipe).state_dict()
     assert len(published) == 929 and sum(np.prod(t.shape) for t in published.values()) > 55_000_000
     clip = talk(0.3)
-    clean = Denoiser(write(tmp_path, {"model": published}))(clip, RATE)
+    clean = loaded(write(tmp_path, {"model": published}))(clip, RATE)
     assert clean.shape == clip.shape and torch.isfinite(clean).all()
 
 
 @pytest.mark.cuda
 def test_on_a_gpu_it_is_the_same(weights, denoiser):
     clip = speech("slt_1")
-    found = Denoiser(weights, device="cuda", recipe=SMALL)(clip, RATE)
+    found = loaded(weights, device="cuda", recipe=SMALL)(clip, RATE)
     assert found.device.type == "cpu"
     assert (found - denoiser(clip, RATE)).norm() < 1e-3 * clip.norm()

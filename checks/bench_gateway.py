@@ -1,0 +1,127 @@
+"""What the gateway adds to a request, and what a second speaker brings: `script/bench --gateway`.
+
+Side by side in one run: the service called directly in this process, and a gateway on this machine, request by request in
+turn. Beside the whole time, the time outside the stages (what a request takes less the seconds its stages report) is told
+for both: their difference is what the gateway adds, whatever else the machine does. Then as many requests as can be by
+several clients at once, with one speaker and with two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import concurrent.futures
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import requests
+
+from gateway.local import running
+from service.request import Request
+from service.service import Service
+from service.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = "Hello."
+QUICK = {"max_mel_tokens": 60, "diffusion_steps": 1, "num_beams": 1}
+START_SECONDS = 300
+CLIENTS = 6
+TIMING = "timing."
+
+
+def staged(metrics: dict[str, object]) -> float:
+    return sum(float(value) for name, value in metrics.items() if name.startswith(TIMING))
+
+
+def over_http(url: str, seed: int) -> tuple[float, float, float]:
+    """Seconds: in all, outside the stages, to the first audio."""
+    body = {
+        "input": TEXT,
+        "voice": "speaker",
+        "response_format": "wav",
+        "stream_format": "sse",
+        "seed": seed,
+    } | QUICK
+    start, first = time.perf_counter(), 0.0
+    with requests.post(f"{url}/v1/audio/speech", json=body, stream=True, timeout=120) as answer:
+        answer.raise_for_status()
+        for line in answer.iter_lines():
+            if not line:
+                continue
+            event = json.loads(line.removeprefix(b"data: "))
+            if (
+                event["type"] == "speech.audio.delta"
+                and not first
+                and len(base64.b64decode(event["audio"])) > 44
+            ):
+                first = time.perf_counter() - start
+    whole = time.perf_counter() - start
+    return whole, whole - staged(event["metrics"]), first
+
+
+def directly(service: Service, seed: int) -> tuple[float, float, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        result = service.run(Request(TEXT, ROOT / "examples/speaker.wav", seed=seed, **QUICK), Path(folder))
+        result.path.read_bytes()
+        whole = time.perf_counter() - start
+    return whole, whole - staged(result.metrics), whole
+
+
+def rate(url: str, seconds: float) -> float:
+    """Requests a second of CLIENTS at once."""
+    until, done = time.monotonic() + seconds, 0
+
+    def ask(client: int) -> int:
+        count = 0
+        while time.monotonic() < until:
+            over_http(url, client)
+            count += 1
+        return count
+
+    start = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(CLIENTS) as clients:
+        done = sum(clients.map(ask, range(CLIENTS)))
+    return done / (time.monotonic() - start)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="script/bench --gateway", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="tiny-en")
+    parser.add_argument("--requests", type=int, default=40, help="of each side by side")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each crowd")
+    options = parser.parse_args(arguments)
+    service = Service(Settings.read(model=options.model, threads=1))
+    service.warm_up()
+    report: dict[str, object] = {"model": options.model, "requests": options.requests}
+    rates = []
+    for replicas in (1, 2):
+        arguments = ("--replicas", str(replicas), "--model", options.model)
+        with running(*arguments, speakers=replicas, start_seconds=START_SECONDS, folder=ROOT, quiet=True) as (
+            _,
+            url,
+        ):
+            if replicas == 1:
+                pairs = [(directly(service, n), over_http(url, n)) for n in range(options.requests + 3)][3:]
+            rates.append(rate(url, options.seconds))
+    for index, name in enumerate(("whole", "outside_stages", "first_audio")):
+        direct, through = (statistics.median(pair[side][index] for pair in pairs) for side in (0, 1))
+        report[f"{name}_ms"] = {
+            "direct": round(1000 * direct, 1), "gateway": round(1000 * through, 1),
+            "added": round(1000 * (through - direct), 1),
+        }  # fmt: skip
+    report["requests_a_second"] = {
+        "one": round(rates[0], 2),
+        "two": round(rates[1], 2),
+        "gain": round(rates[1] / rates[0], 2),
+    }
+    print(json.dumps(report, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

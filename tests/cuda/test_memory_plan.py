@@ -1,0 +1,90 @@
+"""The memory plan against the bytes of real tensors, and what a device that is too small is given."""
+
+import pytest
+import torch
+
+from pipeline import gpu
+from pipeline.config import load_config
+from pipeline.gpt.device import DeviceDecoder, held_tensors, longest_prompt
+from pipeline.gpt.many import decode_many
+from pipeline.memory_plan import GIB, module_bytes, plan, sequence_bytes, weight_bytes
+from pipeline.model import MODULES
+from pipeline.precision import PRECISIONS
+from tests.gpt.conftest import random_prompt
+from tests.gpt.test_device import TEXTS, options
+
+CPU = torch.device("cpu")
+
+
+def test_weights_are_those_of_real_modules(mini_model):
+    config = mini_model.config
+    real = sum(module_bytes(make(config)) for make in MODULES.values())
+    tables = (
+        mini_model.speaker_matrix,
+        mini_model.emotion_matrix,
+        mini_model.semantic.mean,
+        mini_model.semantic.std,
+    )
+    assert weight_bytes(config, "exact") == real + sum(t.nbytes for t in tables)
+
+
+def test_half_and_int8_take_what_they_should(mini_model):
+    """`fast` halves GPT, w2v-bert and the flow's products; `smallest` halves the GPT's blocks again."""
+    config = mini_model.config
+    exact, fast, smallest = (weight_bytes(config, precision) for precision in PRECISIONS)
+    halved = sum(module_bytes(MODULES[name, ""](config)) for name in ("gpt", "semantic"))
+    flow = module_bytes(MODULES["s2mel", "cfm"](config))
+    assert halved / 2 < exact - fast < (halved + flow) / 2
+    blocks = sum(layer.weight.numel() for _, _, layer in gpu.linears(MODULES["gpt", ""](config).gpt))
+    assert fast - smallest == pytest.approx(blocks, rel=0.05)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_sequence_takes_what_a_decoder_holds(mini_model, precision, beams):
+    config = mini_model.config
+    dtype = gpu.load_dtype(precision, "gpt", config.gpt.half)
+    made = DeviceDecoder.tensors(config.gpt, 1, beams, 30, longest_prompt(config.gpt), CPU, dtype)
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in held_tensors(made)}
+    assert sequence_bytes(config, precision, beams, 30) == sum(storages.values())
+
+
+def test_the_published_model_fits_cards_as_told():
+    """The README's table rests on these."""
+    config = load_config("indextts2")
+    exact, fast, smallest = (plan(config, precision, 3, 1500) for precision in PRECISIONS)
+    assert exact.fixed > fast.fixed > smallest.fixed
+    assert exact.sequences(8 * GIB) == 0 and fast.sequences(8 * GIB) >= 1
+    counts = [fast.sequences(card * GIB) for card in (8, 12, 16, 24)]
+    assert counts == sorted(counts)
+    assert plan(config, "fast", 1, 600).sequence < fast.sequence
+
+
+def small_device(most, asked):
+    """A maker of decoders on a device with room for `most` sequences."""
+
+    def make(model, groups, *sizes):
+        asked.append(groups)
+        if groups > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return DeviceDecoder(model, groups, *sizes)
+
+    return make
+
+
+def test_too_little_memory_means_smaller_batches_and_is_told(mini_model):
+    prompts = [random_prompt(mini_model.gpt, text) for text in (*TEXTS, TEXTS[0], TEXTS[1])]
+    keys, asked = [3, 5, 7, 9, 11], []
+    at_once = decode_many(mini_model.gpt, prompts, options(1), keys)
+    assert at_once.batch == 5 and at_once.warnings == ()
+    made = decode_many(mini_model.gpt, prompts, options(1), keys, make=small_device(2, asked))
+    assert asked == [5, 3, 2, 2, 2] and made.batch == 2
+    assert made.warnings == ("the device had too little memory: 2 segments at once instead of 5",)
+    for ours, wanted in zip(made.decoded, at_once.decoded, strict=True):
+        assert ours.codes.tolist() == wanted.codes.tolist()
+
+
+def test_memory_for_not_even_one_is_an_error(mini_model):
+    prompts = [random_prompt(mini_model.gpt, TEXTS[0])] * 2
+    with pytest.raises(torch.OutOfMemoryError):
+        decode_many(mini_model.gpt, prompts, options(1), [1, 3], make=small_device(0, []))

@@ -1,0 +1,65 @@
+"""The studio in a real Chromium: types, clicks, hears. `script/test -m browser -n 0`."""
+
+import shutil
+
+import pytest
+
+from checks.server import free_port
+from gateway.studio_text import plain_report, reading_of
+from tests.conftest import ROOT
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SECONDS = 120_000
+
+
+def test_readings_and_reports_in_plain_words(tmp_path):
+    rows = reading_of("It costs $5. [pause:1s][voice:anna]Yes!")
+    assert [row[2] for row in rows] == ["It costs five dollars.", "(pause of 1 s)", "Yes!"]
+    assert rows[2][:2] == ["2", "anna"] and reading_of(" ") == []
+    assert "voice name" in reading_of("[voice:../x]Yes")[0][2]
+    assert "nothing to complain of" in plain_report(str(ROOT / "examples/rms.flac"))
+    (tmp_path / "x").write_bytes(b"no audio")
+    assert plain_report(str(tmp_path / "x")).startswith("⚠ audio file refused")
+
+
+@pytest.fixture(scope="module")
+def page_url(served):
+    from gateway.studio import CSS, make_page
+    from gateway.studio_client import Server
+
+    page, port = make_page(Server(served.url)), free_port()
+    page.launch(server_port=port, prevent_thread_lock=True, css=CSS, footer_links=[], quiet=True)
+    yield f"http://127.0.0.1:{port}"
+    page.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width, scheme", [(1280, "light"), (390, "light"), (1280, "dark")])
+def test_it_speaks_what_is_typed(page_url, width, scheme):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.set_default_timeout(SECONDS)
+        hosts, errors = set(), []
+        page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(page_url)
+        page.wait_for_function("document.querySelector('#voice input')?.value === 'speaker'")
+        page.locator("#text textarea").fill("Good morning.")
+        for label, value in (("max_mel_tokens", "60"), ("diffusion_steps", "1")):
+            if not page.get_by_label(label, exact=True).is_visible():
+                page.get_by_role("button", name="Advanced").click()
+            page.get_by_label(label, exact=True).fill(value)
+        page.get_by_label("Seed", exact=True).fill("7")
+        page.locator("#speak").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_function("document.querySelector('#status').innerText.includes('seed 7')")
+        page.wait_for_function("[...document.querySelectorAll('audio')].some(audio => audio.duration > 0.3)")
+        page.wait_for_function(
+            "document.querySelector('#take').querySelectorAll('canvas, [part=wrapper], #waveform').length > 0"
+        )
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert hosts == {page_url.removeprefix("http://")} and not errors
+        browser.close()

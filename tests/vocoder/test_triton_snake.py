@@ -1,0 +1,69 @@
+"""The GPU's activation kernel: its values in Triton's interpreter, and that it compiles for GPUs that are not here."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytest.importorskip("triton", reason="triton is not installed (requirements-dev.txt; Linux only)")
+
+VALUES = """
+import torch
+from pipeline.vocoder.bigvgan import SNAKE_EPS, AntiAliasedSnake
+from pipeline.vocoder import triton_snake
+triton_snake.BLOCK = 16
+generator = torch.Generator().manual_seed(0)
+plain = AntiAliasedSnake(3)
+with torch.inference_mode():
+    for name in ("alpha", "beta"):
+        getattr(plain.act, name).copy_(0.3 * torch.randn(3, generator=generator))
+    for length, dtype, limit in ((1, torch.float32, 1e-5), (4, torch.float32, 1e-5), (40, torch.float32, 1e-5),
+                                 (40, torch.float16, 2e-3)):
+        x = torch.randn(2, 3, length, generator=generator).to(dtype)
+        y = triton_snake.activation(x, plain.act.alpha, plain.act.beta, plain.filter, SNAKE_EPS)
+        wanted = plain(x.float())
+        assert y.dtype == dtype and y.shape == x.shape
+        worst = float((y.float() - wanted).abs().max() / wanted.abs().max())
+        assert worst < limit, (length, dtype, worst)
+print("equal")
+"""
+COMPILES = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from pipeline.vocoder.triton_snake import _activation
+for capability in (75, 80, 90):
+    for kind in ("fp32", "fp16", "bf16"):
+        if kind == "bf16" and capability < 80:
+            continue
+        signature = {name: f"*{kind}" for name in ("x", "y")} | {
+            name: "*fp32" for name in ("log_alpha", "log_beta", "taps")
+        } | {"channels": "i32", "length": "i32", "eps": "fp32", "block": "constexpr"}
+        source = ASTSource(_activation, signature, {"block": 512})
+        built = triton.compile(source, target=GPUTarget("cuda", capability, 32))
+        assert "ptx" in built.asm
+print("compiled")
+"""
+
+
+def run(program: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": "/tmp", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_values_are_those_of_pytorch():
+    assert "equal" in run(VALUES, TRITON_INTERPRET="1")
+
+
+def test_it_compiles_for_gpus_that_are_not_here(tmp_path):
+    assert "compiled" in run(COMPILES, TRITON_CACHE_DIR=str(tmp_path))
