@@ -44,6 +44,11 @@ def mini_model(mini_directory) -> Model:
     return load_model(mini_directory, load_config("mini"), precision="exact")
 
 
+@pytest.fixture(scope="session")
+def mini_model_25(mini_directory_25) -> Model:
+    return load_model(mini_directory_25, load_config("mini25"), precision="exact")
+
+
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
