@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pipeline import gpu
+from pipeline.checkpoints import LAYOUTS
 from pipeline.config import load_config
 from pipeline.gpt.device import DeviceDecoder, held_tensors, longest_prompt
 from pipeline.gpt.many import decode_many
@@ -16,15 +17,14 @@ from tests.gpt.test_device import TEXTS, options
 CPU = torch.device("cpu")
 
 
-def test_weights_are_those_of_real_modules(mini_model):
-    config = mini_model.config
-    real = sum(module_bytes(make(config)) for make in MODULES.values())
-    tables = (
-        mini_model.speaker_matrix,
-        mini_model.emotion_matrix,
-        mini_model.semantic.mean,
-        mini_model.semantic.std,
+@pytest.mark.parametrize("name", ["mini_model", "mini_model_25"])
+def test_weights_are_those_of_real_modules(request, name):
+    model = request.getfixturevalue(name)
+    config, layout = model.config, LAYOUTS[model.config.layout]
+    real = sum(
+        module_bytes(make(config)) for (file, part), make in MODULES.items() if part in layout[file].sections
     )
+    tables = (model.speaker_matrix, model.emotion_matrix, model.semantic.mean, model.semantic.std)
     assert weight_bytes(config, "exact") == real + sum(t.nbytes for t in tables)
 
 

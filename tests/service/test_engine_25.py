@@ -9,6 +9,7 @@ from checks.heads import ShiftedHead
 from pipeline.deterministic import tone
 from pipeline.gpt.batch import BatchDecoder, alike
 from pipeline.gpt.decode import decode
+from pipeline.gpt.device_batch import DeviceBatch
 from pipeline.pieces import VOCODER_RIGHT
 from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.text.languages import SPOKEN
@@ -75,6 +76,21 @@ def test_codes_in_company_are_those_alone(mini_model_25, voice, texts, positions
         assert sequence.error is None
         assert torch.equal(sequence.decoded.codes, alone[place].codes)
     assert alike(mini_model_25.gpt)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_the_devices_decoder_gives_the_same_codes(mini_model_25, voice, texts, beams):
+    """Run on the CPU; the most likely codes, for its random numbers are others."""
+    synthesizer, batch = Synthesizer(mini_model_25), DeviceBatch(mini_model_25.gpt, 8, 2**30)
+    delivery = delivered(mini_model_25, voice, num_beams=beams, temperature=0.0)
+    prompts = [synthesizer.prompt(text, delivery) for text in texts]
+    options = synthesizer.sampling(delivery.options)
+    here = [batch.join(prompt, options, torch.Generator().manual_seed(0)) for prompt in prompts]
+    while len(batch):
+        batch.step()
+    for sequence, prompt in zip(here, prompts, strict=True):
+        alone = decode(mini_model_25.gpt, prompt, options, torch.Generator())
+        assert sequence.error is None and torch.equal(sequence.decoded.codes, alone.codes)
 
 
 def test_latents_that_nobody_reads_cost_no_second_pass(mini_model_25, voice, texts, monkeypatch):
