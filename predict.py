@@ -23,20 +23,31 @@ from service.request import Request
 from service.result import Result
 from service.service import Service
 from service.settings import Settings
-from service.workspace import KEPT_SECONDS, Inbox, Workspace, Workspaces
+from service.workspace import KEPT_SECONDS, Inbox, Workspace
 
 TEMPORARY = os.path.realpath(tempfile.gettempdir())  # where Cog puts the files it is sent
 QUICK_START_TOKENS = 60  # of a stream: its first segment is kept short, so that sound comes early
+
+FILES = ("speaker", "source_audio", "adapter", "emotion_audio")
 
 
 class Inputs:
     """Every input of the predictors, once. Empty is the served model's own where it says so; the figure is IndexTTS2's."""
 
     text = Input(
-        description="What to say: Chinese, English or both; with IndexTTS-2.5 also Japanese, Spanish or Arabic. [pause:1.5s] waits; a blank line is a longer pause; [voice:NAME] changes the speaker."
+        default=None,
+        description="What to say: Chinese, English or both; with IndexTTS-2.5 also Japanese, Spanish or Arabic. [pause:1.5s] waits; a blank line is a longer pause; [voice:NAME] changes the speaker.",
     )
     speaker = Input(
         description="The voice: 5 to 15 s of clean speech (WAV, FLAC, MP3, OGG, M4A …), a voice file, or a ZIP file of several, each under its NAME."
+    )
+    source_audio = Input(
+        default=None,
+        description="Instead of text: speech to say again in the speaker's voice, with its own timing. At most 10 minutes.",
+    )
+    adapter = Input(
+        default=None,
+        description="What a training gave back (train.py): its archive, or the adapter.safetensors in it.",
     )
     emotion_audio = Input(
         default=None, description="Emotion from a clip of speech. Give at most one source of emotion."
@@ -83,7 +94,10 @@ class Inputs:
         description="Most tokens spoken in one go; long texts are cut at sentences. Empty: the model's own, 120 for IndexTTS2.",
     )
     segment_silence_ms = Input(
-        default=200, ge=0, le=5000, description="Silence between segments, in milliseconds."
+        default=None,
+        ge=0,
+        le=5000,
+        description="Silence between segments, in milliseconds. Empty: the model's own, 200 for IndexTTS2.",
     )
     temperature = Input(
         default=None,
@@ -202,7 +216,7 @@ class _Served(BaseRunner):
     def setup(self) -> None:
         self.load(ALL)
         self.service.warm_up()
-        self.workspace = Workspace()
+        self.workspace = Workspace(KEPT_SECONDS if self.waits_for_others else 0.0)
         self.inbox = Inbox().open()  # last: whatever Cog makes of a request comes later
 
     def setup_once(self) -> None:
@@ -223,7 +237,7 @@ class _Served(BaseRunner):
         """The request in the arguments of `predict`; files of earlier requests go. Raises ValueError for files
         that are none."""
         values = {name: value for name, value in values.items() if name != "self"} | more
-        files = {name: uploaded(values[name], name) for name in ("speaker", "emotion_audio")}
+        files = {name: uploaded(values[name], name) for name in FILES}
         seconds = self.service.settings.time_limit + KEPT_SECONDS if self.waits_for_others else 0.0
         self.inbox.clear([path for path in files.values() if path], seconds)
         if files["speaker"] is None:
@@ -240,8 +254,10 @@ class _Served(BaseRunner):
 class Predictor(_Served):
     def predict(
         self,
-        text: str = Inputs.text,
+        text: Optional[str] = Inputs.text,
         speaker: Path = Inputs.speaker,
+        source_audio: Optional[Path] = Inputs.source_audio,
+        adapter: Optional[Path] = Inputs.adapter,
         emotion_audio: Optional[Path] = Inputs.emotion_audio,
         emotion_vector: Optional[str] = Inputs.emotion_vector,
         emotion_text: Optional[str] = Inputs.emotion_text,
@@ -256,7 +272,7 @@ class Predictor(_Served):
         speed: float = Inputs.speed,
         duration: Optional[float] = Inputs.duration,
         segment_tokens: Optional[int] = Inputs.segment_tokens,
-        segment_silence_ms: int = Inputs.segment_silence_ms,
+        segment_silence_ms: Optional[int] = Inputs.segment_silence_ms,
         temperature: Optional[float] = Inputs.temperature,
         top_p: Optional[float] = Inputs.top_p,
         top_k: Optional[int] = Inputs.top_k,
@@ -285,15 +301,13 @@ class ConcurrentPredictor(_Served):
 
     waits_for_others = True
 
-    def setup(self) -> None:
-        super().setup()
-        self.workspaces = Workspaces()
-
     @cog.concurrent(max=8)
     async def predict(
         self,
-        text: str = Inputs.text,
+        text: Optional[str] = Inputs.text,
         speaker: Path = Inputs.speaker,
+        source_audio: Optional[Path] = Inputs.source_audio,
+        adapter: Optional[Path] = Inputs.adapter,
         emotion_audio: Optional[Path] = Inputs.emotion_audio,
         emotion_vector: Optional[str] = Inputs.emotion_vector,
         emotion_text: Optional[str] = Inputs.emotion_text,
@@ -308,7 +322,7 @@ class ConcurrentPredictor(_Served):
         speed: float = Inputs.speed,
         duration: Optional[float] = Inputs.duration,
         segment_tokens: Optional[int] = Inputs.segment_tokens,
-        segment_silence_ms: int = Inputs.segment_silence_ms,
+        segment_silence_ms: Optional[int] = Inputs.segment_silence_ms,
         temperature: Optional[float] = Inputs.temperature,
         top_p: Optional[float] = Inputs.top_p,
         top_k: Optional[int] = Inputs.top_k,
@@ -329,7 +343,7 @@ class ConcurrentPredictor(_Served):
         request = self.request(locals())
         job = self.service.engine.submit(request)
         parts = [part async for part in job]
-        with self.workspaces.fresh() as folder:
+        with self.workspace.fresh() as folder:
             result = await asyncio.to_thread(self.service.write, folder, job.prepared, parts)
         return self.answer(result)
 
@@ -340,8 +354,10 @@ class StreamingPredictor(_Served):
     @cog.streaming
     def predict(
         self,
-        text: str = Inputs.text,
+        text: Optional[str] = Inputs.text,
         speaker: Path = Inputs.speaker,
+        source_audio: Optional[Path] = Inputs.source_audio,
+        adapter: Optional[Path] = Inputs.adapter,
         emotion_audio: Optional[Path] = Inputs.emotion_audio,
         emotion_vector: Optional[str] = Inputs.emotion_vector,
         emotion_text: Optional[str] = Inputs.emotion_text,
@@ -356,7 +372,7 @@ class StreamingPredictor(_Served):
         speed: float = Inputs.speed,
         duration: Optional[float] = Inputs.duration,
         segment_tokens: Optional[int] = Inputs.segment_tokens,
-        segment_silence_ms: int = Inputs.segment_silence_ms,
+        segment_silence_ms: Optional[int] = Inputs.segment_silence_ms,
         temperature: Optional[float] = Inputs.temperature,
         top_p: Optional[float] = Inputs.top_p,
         top_k: Optional[int] = Inputs.top_k,

@@ -25,6 +25,7 @@ import torch
 from checks.bench_models import comparison
 from checks.bench_stages import CONTENDERS, Seconds, chain, stages
 from checks.bench_text import Row, rows
+from checks.bench_train import training_table
 from checks.bench_whole import cold_command, process_figures
 from pipeline.config import load_config
 from pipeline.deterministic import write_model
@@ -144,6 +145,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--text", action="store_true", help="how long reading text takes as well")
     parser.add_argument("--whole", action="store_true", help="memory, first audio and a cold command as well")
+    parser.add_argument(
+        "--train", action="store_true", help="nothing but a step of fine-tuning, and its memory"
+    )
     parser.add_argument("--only-whole", action="store_true", help="nothing but those")
     parser.add_argument(
         "--gate", type=Path, help="fail when a ratio is below the one stored in this JSON file"
@@ -169,6 +173,9 @@ def main(arguments: list[str] | None = None) -> int:
     found: dict[str, Seconds] = {}
     whole: dict[str, dict[str, float]] = {}
     with source_of(options.size, options.model) as source:
+        if options.train:
+            print("\n".join(training_table(source, options.runs)), flush=True)
+            return 0
         if not options.only_whole:
             codes = min(options.codes, source.config.gpt.max_mel_tokens)
             found = stages(source.directory, source.config, BEAMS, codes, options.frames, options.runs)

@@ -20,7 +20,7 @@ from pipeline.config import ModelConfig
 from pipeline.deterministic import noise
 from pipeline.gpt.decode import latent_pass, prepare
 from pipeline.gpt.device import CHECK_EVERY, DeviceDecoder, DeviceDecoders, OverflowInGPT, decode_together
-from pipeline.gpt.many import decode_many
+from pipeline.gpt.device_batch import DeviceBatch
 from pipeline.s2mel.player import FlowPlayer
 
 PASS, FAIL, UNVERIFIED = "PASS", "FAIL", "UNVERIFIED"
@@ -242,21 +242,27 @@ def out_of_memory(speaker: Speaker, codes: int) -> Line:
     if speaker.device.type != "cuda":
         return Line(name, UNVERIFIED, "no GPU")
     count, options = 8, speaker.options(1, codes)
-    sizes = (1, codes, speaker.prompt.shape[1])
-    one = DeviceDecoder.bytes(speaker.config.gpt, 1, *sizes, speaker.gpt.mel_embedding.weight.dtype)
+    batch = DeviceBatch(speaker.gpt, count, 0)
+    one = batch.group_bytes(1)
+    batch.cache_bytes = count * one
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(speaker.device).total_memory
     room = torch.cuda.memory_reserved(speaker.device) + 3 * one + (64 << 20)
-    keys = list(range(1, 2 * count, 2))
+    waiting, most, good = list(range(count)), 0, 0
     try:
         torch.cuda.set_per_process_memory_fraction(room / total, speaker.device)
-        made = decode_many(speaker.gpt, [speaker.prompt] * count, options, keys)
+        while waiting or len(batch):
+            while waiting and batch.room(options):
+                batch.join(speaker.prompt, options, torch.Generator().manual_seed(waiting.pop()))
+            most = max(most, len(batch))
+            good += sum(sequence.decoded is not None for sequence in batch.step())
     except torch.OutOfMemoryError as e:
         return Line(name, FAIL, " ".join(str(e).split())[:120])
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, speaker.device)
-    good = made.batch < count and len(made.decoded) == count and bool(made.warnings)
-    return judged(name, good, f"{made.batch} at once; {' '.join(made.warnings)}", f"fewer than {count}")
+    told = batch.notes(options)
+    passed = most < count and good == count and bool(told)
+    return judged(name, passed, f"{most} at once; {' '.join(told)}", f"fewer than {count}")
 
 
 def determinism(speaker: Speaker, codes: int) -> Line:

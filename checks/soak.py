@@ -16,7 +16,6 @@ import itertools
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from pathlib import Path
 
 import requests
 
+from checks.busy import busy_cores
 from checks.hostile import SPOKEN, Hostile, body_of, clip_of, table, valid_inputs
 from checks.server import ANSWER_SECONDS, CogServer, data_uri, wave_of
 from checks.trickster import Trickster
@@ -78,17 +78,6 @@ def running(*arguments: str) -> Iterator[CogServer]:
         temporary.mkdir()
         with CogServer(temporary, *arguments) as server:
             yield server
-
-
-@contextmanager
-def busy_cores() -> Iterator[None]:
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
-    try:
-        yield
-    finally:
-        for loop in loops:
-            loop.kill()
-            loop.wait()
 
 
 def sequential(server: CogServer, count: int) -> bool:

@@ -77,6 +77,7 @@ class Model:
     fingerprint: str
     precision: str = "exact"  # of PRECISIONS
     loads: tuple[FileLoad, ...] = ()
+    adapter: str = ""  # sha256 of the adapter it was given (pipeline.adapter)
 
 
 def load_model(
@@ -84,8 +85,10 @@ def load_model(
     config: ModelConfig,
     device: torch.device | str = "cpu",
     precision: str = DEFAULT_PRECISION,
+    packed: bool = True,
 ) -> Model:
-    """Load every checkpoint of `directory`, memory-mapped, straight to `device`, in `precision`.
+    """Load every checkpoint of `directory`, memory-mapped, straight to `device`, in `precision`; not `packed`: as
+    plain modules, which can be trained.
 
     Raises CheckpointError naming the file and the keys that are missing or misshapen, ValueError for a precision that
     is none."""
@@ -113,7 +116,7 @@ def load_model(
                 half = gpu.load_dtype(precision, name, config.gpt.half)
                 dtype = torch.float32 if device.type == "cpu" else half
                 module = modules[name, section] = load_module(lambda: make(config), state, device, dtype)
-                if device.type == "cpu":
+                if device.type == "cpu" and packed:
                     apply_precision(precision, name, module, mapped=is_mapped(path))
                 else:
                     gpu.apply_precision(precision, module)

@@ -110,7 +110,7 @@ def choose(
 ) -> type[PackedLinear] | None:
     """The first of `kernels` that gives a plain product's values on this machine for each of `layers`, W [N, K] and
     b [N], and is not slow; None where there is none. Logs which, and why not the ones before it."""
-    reasons = []
+    reasons: list[str] = []
     for kernel in kernels:
         reason = next(filter(None, (mistake(kernel, *layer) for layer in layers)), None) or slowness(kernel)
         if reason is None:

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pipeline.config import ModelConfig, SynthesisConfig
+from pipeline.config import SynthesisConfig
 from pipeline.gpt.decode import Decoded, decode
 from pipeline.gpt.device import DeviceDecoders
 from pipeline.gpt.sampling import SamplingOptions
@@ -23,7 +23,7 @@ from pipeline.s2mel.regulator import target_frames
 from pipeline.s2mel.together import FlowRow, batches, padded, solve_together
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import OnProgress, Watch, no_progress
-from pipeline.voice import Voice
+from pipeline.voice import Voice, prompt_frames
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,6 @@ def sampling_options(options: SynthesisConfig, trained_latents: bool = True) -> 
         mel_positions=options.mel_positions,
         trained_latents=trained_latents,
     )
-
-
-def prompt_frames(config: ModelConfig, voice: Voice) -> int:
-    """How many frames of the voice's mel the flow continues."""
-    frames, seconds = voice.reference_mel.shape[-1], config.s2mel.prompt_seconds
-    if seconds is None:
-        return frames
-    return min(frames, round(seconds * config.audio.sample_rate / config.audio.hop_length))
 
 
 class Synthesizer:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pipeline.audio import kaldi_fbank, log_mel, resample
+from pipeline.config import ModelConfig
 from pipeline.model import Model, dtype_of
 
 logger = logging.getLogger(__name__)
@@ -90,6 +91,14 @@ def make_voice(model: Model, samples: Tensor, rate: int) -> Voice:
         emotion_vector=model.gpt.emotion_vector(gpt_features),
         seconds=samples.shape[-1] / rate,
     )
+
+
+def prompt_frames(config: ModelConfig, voice: Voice) -> int:
+    """How many frames of the voice's mel the flow continues."""
+    frames, seconds = voice.reference_mel.shape[-1], config.s2mel.prompt_seconds
+    if seconds is None:
+        return frames
+    return min(frames, round(seconds * config.audio.sample_rate / config.audio.hop_length))
 
 
 def is_coded(model: Model) -> bool:

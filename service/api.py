@@ -18,7 +18,7 @@ from service.settings import Settings
 
 # Inputs that shape a whole file: a stream has none.
 WHOLE_FILE = {"output_format", "sample_rate", "loudness", "return_voice", "receipt", "subtitles"}
-FILES = ("speaker", "emotion_audio")
+FILES = ("speaker", "emotion_audio", "source_audio", "adapter")
 INPUTS = tuple(field.name for field in dataclasses.fields(Request))
 
 
@@ -58,15 +58,23 @@ class TextToSpeech:
 
         Raises ValueError, in one line, for an input that is unknown or out of range and for a clip that
         cannot be used."""
-        request = make_request(text, speaker, inputs)
+        return self.made(make_request(text, speaker, inputs))
+
+    def convert(self, source_audio: str | Path, speaker: str | Path, **inputs: object) -> Speech:
+        """What is said in `source_audio`, said again in the voice of `speaker`; else as `say`."""
+        return self.made(make_request(None, speaker, {"source_audio": source_audio, **inputs}))
+
+    def made(self, request: Request) -> Speech:
+        """The result of a request, read."""
         with tempfile.TemporaryDirectory(prefix="indextts-") as folder:
             result = self.service.run(request, Path(folder))
             return Speech(result.path.read_bytes(), result.path.suffix, result.metrics)
 
-    def stream(self, text: str, speaker: str | Path, **inputs: object) -> Iterator[Speech]:
+    def stream(self, text: str | None, speaker: str | Path, **inputs: object) -> Iterator[Speech]:
         """As `say`, but a WAV file for each segment as soon as it is done; their samples one after another
-        are those of `say`. `stream="chunks"` gives the first after half a second of speech, while its segment is
-        still being made; the samples are then others than those of `say`. Raises ValueError when the first is asked for, also for an input that shapes a
+        are those of `say`, or of `convert` for text None and a source_audio. `stream="chunks"` gives the first after half
+        a second of speech, while its segment is still being made; the samples are then others than those of `say`.
+        Raises ValueError when the first is asked for, also for an input that shapes a
         whole file (format, rate, loudness, extras)."""
         refused = sorted(set(inputs) & WHOLE_FILE)
         if refused:
@@ -82,7 +90,7 @@ class TextToSpeech:
                 yield Speech(content, path.suffix, {})
 
 
-def make_request(text: str, speaker: str | Path, inputs: Mapping[str, object]) -> Request:
+def make_request(text: str | None, speaker: str | Path, inputs: Mapping[str, object]) -> Request:
     """Raises ValueError for an unknown input and for a file that is none."""
     unknown = sorted(set(inputs) - set(INPUTS))
     if unknown:

@@ -32,12 +32,12 @@ class Emotions:
         elif request.emotion_text is not None:
             weights = self.read(request.emotion_text)
         elif request.emotion_from_text:
-            speeches = (part.text for part in split_markup(request.text) if isinstance(part, Speech))
+            speeches = (part.text for part in split_markup(request.text or "") if isinstance(part, Speech))
             weights = self.read(" ".join(speeches)[:MAX_CHARACTERS])
         else:
             return voice.emotion_vector
         scaled = [request.emotion_alpha * weight for weight in temper(weights, config)]
-        generator = torch.Generator().manual_seed(request.seed) if request.emotion_random else None
+        generator = torch.Generator().manual_seed(request.seed or 0) if request.emotion_random else None
         return from_weights(
             scaled,
             voice.emotion_vector,

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.convert import Source
+from pipeline.model import Model
 from pipeline.synthesize import Delivery
 from pipeline.text.markup import Pause
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import Watch
+from service.conversion import Converted
 from service.finish.join import Chunk
 from service.reference import Reference
 from service.request import Request
@@ -23,11 +26,14 @@ def role_of(segment: TextSegment) -> Role:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A request ready to be spoken; reference, delivery: of who speaks first; cast: every speaker of the script and how it
-    says things, by voice and emotion as the markup names them; started: by time.perf_counter."""
+    """A request ready to be spoken: a script, or a source to say again; model: the service's, with the request's
+    adapter; reference, delivery: of who speaks first; cast: every speaker of the script and how it says things, by
+    voice and emotion as the markup names them; started: by time.perf_counter."""
 
     request: Request
     script: Sequence[TextSegment | Pause]
+    source: Source | None
+    model: Model
     reference: Reference
     delivery: Delivery
     watch: Watch
@@ -52,7 +58,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of the result: its samples and what was spoken in it, or the pause it is."""
+    """A stretch of the result: its samples and what was spoken or said again in it, or the pause it is."""
 
     chunk: Chunk
-    spoken: Spoken | Pause | Piece
+    spoken: Spoken | Converted | Pause | Piece

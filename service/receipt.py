@@ -37,7 +37,7 @@ class SegmentReceipt:
 
 @dataclass(frozen=True)
 class Receipt:
-    """One synthesis. fingerprint: of the weights; precision: they were run in; text: normalized; timings: seconds by
+    """One synthesis. fingerprint: of the weights; adapter: sha256 of the adapter put beside them, or empty; precision: they were run in; text: normalized; timings: seconds by
     stage; real_time_factor: seconds it took per second of audio."""
 
     seed: int
@@ -50,6 +50,7 @@ class Receipt:
     audio_seconds: float
     real_time_factor: float
     warnings: tuple[str, ...] = ()
+    adapter: str = ""
 
 
 def to_json(receipt: Receipt) -> str:

@@ -23,16 +23,33 @@ from service.reference import ReferenceOptions
 MAX_SEED = 2**32 - 1
 MIN_DURATION, MAX_DURATION = 0.1, 3600.0  # seconds
 EMOTION_SOURCES = ("emotion_audio", "emotion_vector", "emotion_text", "emotion_from_text")
+# What only the way from a text to codes takes.
+OF_A_TEXT = (
+    "glossary",
+    "segment_tokens",
+    "segment_silence_ms",
+    "temperature",
+    "top_p",
+    "top_k",
+    "num_beams",
+    "repetition_penalty",
+    "length_penalty",
+    "max_mel_tokens",
+    "duration",
+    "voices",
+)
 
 
 @dataclass(frozen=True)
 class Request:
-    """text and speaker are needed; voices: files of further speakers by the name that `[voice:NAME]` calls them, a
-    ZIP file as speaker adds its own; None elsewhere means the default, the model's or this class's own (seed:
-    a random one). What each field does is said by its input in predict.py."""
+    """speaker is needed, and either text or source_audio; voices: files of further speakers by the name that
+    `[voice:NAME]` calls them, a ZIP file as speaker adds its own; None elsewhere means the default, the model's or this
+    class's own (seed: a random one). What each field does is said by its input in predict.py."""
 
-    text: str
+    text: str | None
     speaker: Path
+    source_audio: Path | None = None
+    adapter: Path | None = None
     voices: Mapping[str, Path] | None = None
     emotion_audio: Path | None = None
     emotion_vector: str | None = words()
@@ -78,10 +95,37 @@ class Request:
         if values["seed"] is None:
             values["seed"] = secrets.randbelow(MAX_SEED + 1)
         checked = Request(**values)
+        if checked.source_audio is not None:
+            checked.check_conversion()
+        elif checked.text is None:
+            raise ValueError("text is missing; give what to say, or source_audio: speech to say again")
         checked.check_emotion()
         if checked.duration is not None and checked.speed not in (None, 1.0):
             raise ValueError("speed and duration are given; duration sets the speed, so give one of them")
         return checked
+
+    def check_conversion(self) -> None:
+        """Nothing is given that speech which is said again does not take."""
+        if self.text is not None and str(self.text).strip():
+            raise ValueError(
+                "text and source_audio are given; give what to say or speech to say again, not both"
+            )
+        emotions = [name for name in EMOTION_SOURCES if getattr(self, name)]
+        if emotions:
+            raise ValueError(
+                f"{' and '.join(emotions)} and source_audio are given; the emotion acts on how a text is read, and "
+                f"what source_audio says has its delivery already: leave {' and '.join(emotions)} out"
+            )
+        given = [name for name in OF_A_TEXT if getattr(self, name) is not None]
+        if self.language != "auto":
+            given.append("language")
+        if self.subtitles != "none":
+            given.append("subtitles")
+        if given:
+            raise ValueError(
+                f"{', '.join(given)} and source_audio are given; allowed with text alone: source_audio is not read "
+                "from a text"
+            )
 
     def check_emotion(self) -> None:
         """One source at most, and no option of a source that is not there."""

@@ -13,6 +13,7 @@ import torch
 from pipeline.model import Model
 from pipeline.voice_file import SUFFIX, write_voice
 from service.audio_output.encode import encode
+from service.conversion import Converted
 from service.prepared import Part, Prepared
 from service.receipt import Receipt, SegmentReceipt, to_json, to_srt, to_vtt
 from service.reference import Reference
@@ -20,7 +21,7 @@ from service.speak import Spoken
 
 NAME = "speech"
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
-SOUNDLESS = "the model made no sound of this text; try another seed or another reference"
+SOUNDLESS = "the model made no sound of this; try another seed or another reference"
 SUBTITLES = {"srt": to_srt, "vtt": to_vtt}
 
 
@@ -34,12 +35,12 @@ class Result:
 
 
 def write_result(
-    folder: Path, model: Model, prepared: Prepared, parts: Sequence[Part], setup: Mapping[str, object]
+    folder: Path, prepared: Prepared, parts: Sequence[Part], setup: Mapping[str, object]
 ) -> Result:
     """Write the result of a request into `folder`; setup: metrics of the service, not of this request.
 
     Raises ValueError when nothing was spoken or the format cannot hold what was asked for."""
-    request, rate = prepared.request, model.config.audio.sample_rate
+    request, model, rate = prepared.request, prepared.model, prepared.model.config.audio.sample_rate
     wave = torch.cat([part.chunk.wave for part in parts])
     segments = segment_receipts(parts, rate)
     if not any(segment.codes for segment in segments):
@@ -59,9 +60,9 @@ def write_result(
     return Result(path, {**metrics_of(receipt, prepared.reference), **setup})
 
 
-def streamed_metrics(model: Model, prepared: Prepared, parts: Sequence[Part]) -> dict[str, object]:
+def streamed_metrics(prepared: Prepared, parts: Sequence[Part]) -> dict[str, object]:
     """The metrics of a request whose parts were given away as they were done. Raises as `write_result` does."""
-    rate = model.config.audio.sample_rate
+    model, rate = prepared.model, prepared.model.config.audio.sample_rate
     segments = segment_receipts(parts, rate)
     if not any(segment.codes for segment in segments):
         raise ValueError(SOUNDLESS)
@@ -70,6 +71,13 @@ def streamed_metrics(model: Model, prepared: Prepared, parts: Sequence[Part]) ->
 
 
 def segment_receipts(parts: Sequence[Part], rate: int) -> tuple[SegmentReceipt, ...]:
+    """One a segment of a text; one for all of what was said again, which only its whole makes again."""
+    converted = [(part.chunk, part.spoken) for part in parts if isinstance(part.spoken, Converted)]
+    if converted:
+        (first, said), (last, _) = converted[0], converted[-1]
+        warnings = tuple(dict.fromkeys(line for _, part in converted for line in part.warnings))
+        codes = sum(part.codes for _, part in converted)
+        return (SegmentReceipt(0, "", first.start / rate, last.end / rate, codes, said.seed, warnings),)
     spoken = [(part.chunk, part.spoken) for part in parts if isinstance(part.spoken, Spoken)]
     return tuple(
         SegmentReceipt(
@@ -118,6 +126,7 @@ def make_receipt(
         audio_seconds=round(seconds, 3),
         real_time_factor=round(elapsed / seconds, 3),
         warnings=warnings,
+        adapter=model.adapter,
     )
 
 
@@ -152,6 +161,8 @@ def metrics_of(receipt: Receipt, reference: Reference) -> dict[str, object]:
         "precision": receipt.precision,
         "warnings": list(receipt.warnings),
     }
+    if receipt.adapter:
+        metrics["adapter"] = receipt.adapter
     if reference.report is not None:
         metrics |= {f"reference.{name}": value for name, value in reference.report.metrics().items()}
     return metrics

@@ -19,10 +19,12 @@ from enhance.denoise import load_denoiser
 from pipeline.audio import write_wav
 from pipeline.conditioning.emotion_text import EmotionReader
 from pipeline.config import SynthesisConfig
+from pipeline.convert import Source
 from pipeline.deterministic import tone
 from pipeline.model import load_model
 from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.text.glossary import Glossary
+from pipeline.text.markup import Pause
 from pipeline.text.multilingual import MultilingualTokenizer
 from pipeline.text.normalize import WITH_GRAMMAR, TextNormalizer
 from pipeline.text.prepare import TextSegment
@@ -31,9 +33,11 @@ from pipeline.text.tagged import analyser
 from pipeline.text.tokenizers import PHONES, make_tokenizer
 from pipeline.text.turns import as_markup
 from pipeline.timing import OnProgress, Stopwatch, Watch, both, no_progress
+from service.adapters import Adapters
 from service.budget import Budget
 from service.cast import cast_of, emotion_of, speaker_of
 from service.catalog import locate
+from service.conversion import read_source
 from service.emotion import Emotions
 from service.engine.engine import Engine
 from service.engine.limits import Limits, cache_bytes
@@ -44,7 +48,7 @@ from service.reference import Reference, References
 from service.request import Request
 from service.result import Result, write_result
 from service.settings import Settings
-from service.threads import set_threads
+from service.threads import compute_on, set_threads
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +61,9 @@ class Service:
     """One model, ready to speak. Raises ConfigError, WeightsError or CheckpointError when it cannot be had
     or loaded."""
 
-    def __init__(self, settings: Settings | None = None, packages: Sequence[str] = ALL):
-        """`packages`: to import meanwhile; fewer where it is known what will be asked."""
+    def __init__(self, settings: Settings | None = None, packages: Sequence[str] = ALL, packed: bool = True):
+        """`packages`: to import meanwhile; fewer where it is known what will be asked. Not `packed`: with plain
+        modules, which can be trained."""
         self.settings = settings or Settings.read()
         imports = Imports(packages)
         self.threads = set_threads(self.settings.threads)
@@ -68,7 +73,9 @@ class Service:
         start = time.perf_counter()
         with locate(self.settings.model, features) as source:
             logger.info("model %s: %s", source.config.name, source.config.description)
-            self.model = load_model(source.directory, source.config, device, self.settings.precision)
+            self.model = load_model(
+                source.directory, source.config, device, self.settings.precision, packed=packed
+            )
             self.tokenizer = make_tokenizer(source.config, source.directory)
             if "ja" in source.config.languages:
                 analyser()  # now, lest it be missing at the first request
@@ -80,6 +87,7 @@ class Service:
             reader = EmotionReader(source.directory, source.config.emotion, device) if has_reader else None
         self.synthesizer = Synthesizer(self.model)
         self.references = References(self.model, denoiser)
+        self.adapters = Adapters(self.model)
         self.emotions = Emotions(self.model, self.references, reader)
         self.health = Health(device)
         limits = Limits(
@@ -103,7 +111,7 @@ class Service:
     def warm_up(self) -> None:
         """One short request through everything that is loaded, which leaves nothing behind: so that the first
         request pays for no first use, and imports nothing."""
-        self.normalizer(Glossary()).warm_up()
+        self.normalizer().warm_up()
         with tempfile.TemporaryDirectory(prefix="indextts-") as folder:
             path = Path(folder) / "warm-up.wav"
             write_wav(path, tone("warm-up", WARM_UP_SECONDS, WARM_UP_RATE)[0], WARM_UP_RATE)
@@ -113,13 +121,16 @@ class Service:
                     path,
                     denoise=self.references.denoiser is not None,
                     emotion_from_text=self.emotions.reader is not None,
-                    num_beams=1,
+                    num_beams=None
+                    if self.model.device.type == "cuda"
+                    else 1,  # graphs are of a number of beams
                     diffusion_steps=WARM_UP_STEPS,
                     max_mel_tokens=WARM_UP_CODES,
                     seed=0,
                 )
             )
-            self.synthesizer.segment(prepared.script[0], prepared.delivery, 0, prepared.watch)
+            draft = self.engine.decoding.draft(prepared.script[0], prepared.delivery, 0)
+            self.synthesizer.render(draft, prepared.delivery, prepared.watch)
         self.references.cache.clear()
 
     def healthy(self) -> bool:
@@ -137,7 +148,7 @@ class Service:
 
     def write(self, folder: Path, prepared: Prepared, parts: Sequence[Part]) -> Result:
         """The files of a request all of whose parts are there."""
-        return write_result(folder, self.model, prepared, parts, self.setup)
+        return write_result(folder, prepared, parts, self.setup)
 
     def stream(self, request: Request, folder: Path, stream: str = "segments") -> Iterator[Path]:
         """Speak `request` as WAV files in `folder`, one per segment as soon as it is done; their samples one
@@ -154,29 +165,42 @@ class Service:
         """Everything before the first segment; one request at a time, whatever thread asks."""
         started = time.perf_counter()
         with self._preparing:
-            torch.set_num_threads(self.threads)  # of this thread: others may compute on fewer
+            compute_on(self.threads)
             return self._prepare(request, on_progress, started)
 
     def _prepare(self, request: Request, on_progress: OnProgress, started: float) -> Prepared:
         watch = Watch(Stopwatch(self.model.device), both(Budget(self.settings.time_limit), on_progress))
         request = request.checked()
-        request = dataclasses.replace(request, text=as_markup(request.text))
+        if request.source_audio is None:
+            request = dataclasses.replace(request, text=as_markup(request.text))
         options = request.synthesis(self.model.config.synthesis)
-        with watch.stage("text"):
-            normalizer = self.normalizer(self.glossary.merged(request.terms()))
-            script = prepare_script(
-                request.text,
-                normalizer,
-                self.tokenizer,
-                language=self.language(request.language),
-                max_segment_tokens=min(options.segment_tokens, self.model.config.gpt.max_text_tokens),
-                quick_start_tokens=request.quick_start_tokens,
-            )
-        roles = dict.fromkeys(role_of(part) for part in script if isinstance(part, TextSegment))
+        with watch.stage("adapter"):
+            model = self.adapters.apply(request.adapter)
+        script: list[TextSegment | Pause] = []
+        source: Source | None = None
+        roles: dict[Role, None] = {(None, None): None}
+        if request.source_audio is not None:
+            with watch.stage("source"):
+                source = read_source(model, request.source_audio, options.speed)
+        else:
+            with watch.stage("text"):
+                script = self.script(request, options)
+            roles = dict.fromkeys(role_of(part) for part in script if isinstance(part, TextSegment))
         with cast_of(request) as request:
             cast = {role: self.played(request, role, options, watch) for role in roles}
         reference, delivery = next(iter(cast.values()))
-        return Prepared(request, script, reference, delivery, watch, started, cast)
+        return Prepared(request, script, source, model, reference, delivery, watch, started, cast)
+
+    def script(self, request: Request, options: SynthesisConfig) -> list[TextSegment | Pause]:
+        """What of a request's text is spoken in one go, and its pauses."""
+        return prepare_script(
+            request.text,
+            self.normalizer(request.terms()),
+            self.tokenizer,
+            language=self.language(request.language),
+            max_segment_tokens=min(options.segment_tokens, self.model.config.gpt.max_text_tokens),
+            quick_start_tokens=request.quick_start_tokens,
+        )
 
     def played(
         self, request: Request, role: Role, options: SynthesisConfig, watch: Watch
@@ -190,13 +214,13 @@ class Service:
             vector = self.emotions.vector(emotion_of(request, emotion), reference.voice, watch.progress)
         return reference, Delivery(reference.voice, vector, options)
 
-    def normalizer(self, glossary: Glossary) -> TextNormalizer:
-        """Reads a text as the model wants it."""
+    def normalizer(self, terms: Glossary | None = None) -> TextNormalizer:
+        """What reads a text as this model takes it; terms: readings beside the model's own."""
         config = self.model.config
         # a model of one language may be sent another's letters, and reads them as the grammar of both would
         languages = config.languages if len(config.languages) > 1 else WITH_GRAMMAR
         return TextNormalizer(
-            glossary,
+            self.glossary.merged(terms) if terms is not None else self.glossary,
             languages,
             phones=config.text == PHONES,
             annotated=isinstance(self.tokenizer, MultilingualTokenizer),

@@ -15,70 +15,56 @@ KEPT_SECONDS = 120.0
 
 
 class Workspace:
-    """A temporary folder per request. What was returned is read after the request ends, so a folder is
-    removed when the next one is asked for, at the latest when the process ends."""
+    """A temporary folder per request. What was returned is read after a request ends, so its folder stays for
+    `kept_seconds` more, and goes when another is asked for then, at the latest when the process ends."""
 
-    def __init__(self):
-        self.folder: Path | None = None
+    def __init__(self, kept_seconds: float = 0.0):
+        self.kept_seconds = kept_seconds
         self.parent = tempfile.gettempdir()
+        self.ended: dict[Path, float] = {}  # when, by time.monotonic
+        self.running: set[Path] = set()
         atexit.register(self.clear)
 
     def renew(self) -> Path:
-        self.clear()
-        self.folder = Path(tempfile.mkdtemp(prefix="indextts-", dir=self.parent))
-        return self.folder
+        """A folder for a request that ends before another is asked for."""
+        folder = self._make()
+        self.ended[folder] = time.monotonic()
+        return folder
 
     @contextmanager
     def fresh(self) -> Iterator[Path]:
         """A new folder for one request; it goes at once if that fails, but not when a client has left a
         stream: what it got is still being read."""
-        folder = self.renew()
+        folder = self._make()
+        self.running.add(folder)
+        failed = False
         try:
             yield folder
         except GeneratorExit:
             raise
         except BaseException:  # a cancellation is one
-            self.clear()
+            failed = True
             raise
-
-    def clear(self) -> None:
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder = None
-
-
-class Workspaces:
-    """Folders of several requests at a time. What was returned is read after a request ends, so its folder stays for
-    KEPT_SECONDS more, and goes when another is asked for then, at the latest when the process ends."""
-
-    def __init__(self):
-        self.parent = tempfile.gettempdir()
-        self.ended: dict[Path, float] = {}
-        self.running: set[Path] = set()
-        atexit.register(self.clear)
-
-    @contextmanager
-    def fresh(self) -> Iterator[Path]:
-        """A new folder for one request; it goes at once if that fails."""
-        self.clear(before=time.monotonic() - KEPT_SECONDS)
-        folder = Path(tempfile.mkdtemp(prefix="indextts-", dir=self.parent))
-        self.running.add(folder)
-        try:
-            yield folder
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        else:
-            self.ended[folder] = time.monotonic()
         finally:
             self.running.discard(folder)
+            if failed:
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                self.ended[folder] = time.monotonic()
 
-    def clear(self, before: float | None = None) -> None:
-        """Remove folders of requests that ended before, by time.monotonic; None: all there are."""
-        gone = [path for path, ended in self.ended.items() if before is None or ended < before]
-        for path in [*gone, *(self.running if before is None else ())]:
+    def clear(self) -> None:
+        """Remove every folder."""
+        for path in [*self.ended, *self.running]:
             shutil.rmtree(path, ignore_errors=True)
-            self.ended.pop(path, None)
+        self.ended.clear()
+        self.running.clear()
+
+    def _make(self) -> Path:
+        latest = time.monotonic() - self.kept_seconds
+        for path in [path for path, ended in self.ended.items() if ended <= latest]:
+            shutil.rmtree(path, ignore_errors=True)
+            del self.ended[path]
+        return Path(tempfile.mkdtemp(prefix="indextts-", dir=self.parent))
 
 
 class Inbox:

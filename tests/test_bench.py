@@ -5,8 +5,10 @@ import pytest
 from checks.bench import failures, ratios
 from checks.bench_stages import PLAIN, chain, parts_in_turn, stages
 from checks.bench_text import Row
+from checks.bench_train import training_table
 from pipeline.config import load_config
 from pipeline.precision import PRECISIONS
+from service.catalog import Source
 
 FOUND = {"flow": {PLAIN: 2.0, "exact": 2.0, "fast": 1.0, "smallest": 4.0}}
 
@@ -46,3 +48,10 @@ def test_every_stage_is_measured_in_every_precision(mini_directory):
     assert list(found) == ["gpt, 1 beam", "gpt, 2 beams", "flow", "vocoder"]
     for seconds in [*found.values(), chain(found, config, "gpt, 2 beams", 3, 4)]:
         assert set(PRECISIONS) <= set(seconds)
+
+
+def test_a_step_of_fine_tuning_is_timed(mini_directory):
+    lines = training_table(Source(load_config("mini"), mini_directory), 1)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    assert [row[0] for row in rows] == ["gpt", "dit"]
+    assert all(float(row[1]) > 0 and int(row[2]) > 0 and int(row[3].replace(",", "")) > 0 for row in rows)

@@ -80,7 +80,9 @@ def spoken(mini_model, delivery, monkeypatch):
 
     def speak(seed=0, script=SCRIPT):
         with engine_of(mini_model) as engine:
-            return list(engine.speak(prepared_of(script, delivery, watch(mini_model), seed), "chunks"))
+            return list(
+                engine.speak(prepared_of(mini_model, script, delivery, watch(mini_model), seed), "chunks")
+            )
 
     return speak
 

@@ -51,7 +51,9 @@ def test_every_input_is_in_its_table_and_no_other():
 def read_variables() -> set[str]:
     """Every INDEXTTS_ variable that the code or a script reads."""
     paths = [
-        p for top in ("service", "fetching", "pipeline", "enhance", "script") for p in (ROOT / top).rglob("*")
+        p
+        for top in ("finetune", "service", "fetching", "pipeline", "enhance", "script")
+        for p in (ROOT / top).rglob("*")
     ]
     texts = [p.read_text() for p in paths if p.is_file() and (p.suffix in (".py", ".sh") or not p.suffix)]
     return set(re.findall(r"INDEXTTS_[A-Z_]+", "\n".join(texts)))

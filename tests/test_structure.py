@@ -13,15 +13,17 @@ from tests.conftest import ROOT
 
 # Top to bottom: a floor imports only floors below it.
 FLOORS = (
-    ("checks", "training"),
-    ("predict", "speech", "train"),
+    ("checks", "train"),
+    ("finetune",),
+    ("training",),
+    ("predict", "speech"),
     ("gateway",),
     ("service",),
     ("weights",),
     ("enhance", "fetching"),
     ("pipeline",),
 )
-LIBRARY = ("service", "enhance", "fetching", "pipeline")
+LIBRARY = ("finetune", "service", "enhance", "fetching", "pipeline")
 SHELLS = {"predict", "train"}  # the only ones that know Cog
 
 
@@ -170,6 +172,13 @@ def test_the_image_of_indextts25_has_its_packages_and_is_else_the_same(cog_build
     assert (
         newer["environment"][1:] == cog_build["environment"][1:] and newer["predict"] == cog_build["predict"]
     )
+
+
+def test_the_training_image_differs_in_its_trainer_and_in_what_draws(cog_build):
+    train = yaml.safe_load((ROOT / "cog.train.yaml").read_text())
+    assert train.pop("train") == "train.py:Trainer"
+    assert train["build"]["run"].pop() == 'pip install "matplotlib>=3.9,<4"'
+    assert train == {key: value for key, value in cog_build.items() if key != "predict"}
 
 
 def test_the_concurrent_image_differs_in_its_predictor_alone(cog_build):

@@ -97,18 +97,20 @@ def build_sequences(
     `inputs` are the codes that are fed, int64 [n] each: the samples' own, or with noise. latents [B, L, D],
     emotions [B, D].
     """
-    config = model.config
+    config, device = model.config, latents.device
     rows, code_targets, text_targets = [], [], []
     for index, (sample, fed) in enumerate(zip(samples, inputs, strict=True)):
-        ids = place(sample.ids)
+        ids = torch.from_numpy(sample.ids).to(device)
         prompt = model.prompt_inputs(latents[index : index + 1], emotions[index : index + 1], ids[None])[0]
-        tokens = F.pad(fed, (1, 0), value=config.start_mel_token)
-        rows.append(torch.cat([prompt, model.mel_inputs(tokens, torch.arange(len(tokens)))]))
+        tokens = F.pad(fed.to(device), (1, 0), value=config.start_mel_token)
+        rows.append(torch.cat([prompt, model.mel_inputs(tokens, torch.arange(len(tokens), device=device))]))
         conditioning = len(prompt) - len(ids) - 2
-        text = torch.full((len(rows[-1]),), IGNORED)
+        text = torch.full((len(rows[-1]),), IGNORED, device=device)
         text[conditioning : conditioning + len(ids) + 1] = F.pad(ids, (0, 1), value=config.stop_text_token)
-        codes = torch.full((len(rows[-1]),), IGNORED)
-        codes[len(prompt) :] = F.pad(place(sample.codes), (0, 1), value=config.stop_mel_token)
+        codes = torch.full((len(rows[-1]),), IGNORED, device=device)
+        codes[len(prompt) :] = F.pad(
+            torch.from_numpy(sample.codes).to(device), (0, 1), value=config.stop_mel_token
+        )
         text_targets.append(text)
         code_targets.append(codes)
     return Sequences(

@@ -77,6 +77,30 @@ class Path:
         return {"loss": error.mean(), "late": (error.mean((1, 2)) * late).sum() / late.sum().clamp(min=1)}
 
 
+def way_from_noise(
+    reference: Tensor,
+    target: Tensor,
+    condition: Tensor,
+    style: Tensor,
+    given: Tensor,
+    noise: Tensor,
+    t: Tensor,
+) -> Path:
+    """Where targets behind references are at times t [B] on the straight way from noise.
+
+    reference [B, C, R], target [B, C, F], condition [B, R + F, content], style [B, S], noise [B, C, R + F]; given [B, 1, 1]:
+    1, or 0 where prompt, condition and style are dropped."""
+    clean = torch.cat([reference, target], dim=-1)
+    prompt_frames = reference.shape[-1]
+    prompt = clean.clone()
+    prompt[..., prompt_frames:] = 0
+    noisy = t[:, None, None] * clean + (1 - t[:, None, None]) * noise
+    noisy[..., :prompt_frames] = 0
+    return Path(
+        noisy, t, prompt * given, condition * given, style * given[:, 0], clean - noise, prompt_frames
+    )
+
+
 class S2MelStage:
     """Flow matching on the target; `clips` hold `mel` [C, F], `codes` [n] and, if trained with them, `latents` [n, D]."""
 
@@ -137,17 +161,9 @@ class S2MelStage:
             dim=1,
         )
         style = place(np.stack([self.styles[index] for index in references])).float()
-        clean = torch.cat([reference.mel, target.mel], dim=-1)
-        prompt_frames = reference.mel.shape[-1]
-        prompt = clean.clone()
-        prompt[..., prompt_frames:] = 0
-        noise = torch.randn_like(clean)
+        noise = torch.randn_like(torch.cat([reference.mel, target.mel], dim=-1))
         t = swayed(torch.rand(options.batch), options.time_sway)
-        noisy = t[:, None, None] * clean + (1 - t[:, None, None]) * noise
-        noisy[..., :prompt_frames] = 0
-        return Path(
-            noisy, t, prompt * given, condition * given, style * given[:, 0], clean - noise, prompt_frames
-        )
+        return way_from_noise(reference.mel, target.mel, condition, style, given, noise, t)
 
     def crop(self, rng: np.random.Generator, indices: list[int], limits: tuple[int, int]) -> Crops:
         """A crop of each clip, all of one random number of codes."""

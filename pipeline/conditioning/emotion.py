@@ -36,7 +36,8 @@ def parse_weights(text: str, config: EmotionConfig) -> list[float]:
             raise ValueError(f"emotion_vector has {len(parts)} numbers; {allowed}")
         pairs = list(zip(config.names, parts, strict=True))
     else:
-        pairs = [tuple(side.strip().lower() for side in part.split("=", 1)) for part in parts]
+        sides = (part.lower().partition("=") for part in parts)
+        pairs = [(name.strip(), number.strip()) for name, _, number in sides]
     weights: dict[str, float] = {}
     for name, number in pairs:
         if name not in config.names:

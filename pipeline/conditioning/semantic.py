@@ -16,6 +16,10 @@ from pipeline.config import SemanticConfig
 
 FULL_SCALE = 2.0**15  # the filter bank is that of 16-bit samples
 VARIANCE_FLOOR = 1e-7
+BANK_SECONDS, BANK_WINDOW_SECONDS = (
+    0.01,
+    0.025,
+)  # of Kaldi's filter bank, `stride` frames of which make a code
 
 
 class SemanticEncoder(nn.Module):
@@ -27,6 +31,20 @@ class SemanticEncoder(nn.Module):
         self.model = model
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", var.sqrt(), persistent=False)
+
+    @property
+    def samples_per_code(self) -> int:
+        return round(BANK_SECONDS * self.rate) * self.config.stride
+
+    def codes_of(self, samples: int) -> int:
+        """How many codes a wave of so many samples gives; the last may be made of less than the others."""
+        window, hop = round(BANK_WINDOW_SECONDS * self.rate), round(BANK_SECONDS * self.rate)
+        return -(-((samples - window) // hop + 1) // self.config.stride)
+
+    def samples_of(self, first: int, end: int) -> tuple[int, int]:
+        """The samples that the codes from `first` up to `end` are made of."""
+        more = round((BANK_WINDOW_SECONDS - BANK_SECONDS) * self.rate)
+        return first * self.samples_per_code, end * self.samples_per_code + more
 
     def input_features(self, wave: np.ndarray) -> tuple[Tensor, Tensor]:
         """Wave [T] -> stacked log-mel frames [1, T50, mel_bins · stride] and their mask [1, T50], on the CPU: what

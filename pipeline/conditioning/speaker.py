@@ -52,7 +52,8 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x[:, None])))
-        x = self.layer2(self.layer1(x))
+        for stage in range(1, HEAD_STAGES + 1):
+            x = self.get_submodule(f"layer{stage}")(x)
         return F.relu(self.bn2(self.conv2(x))).flatten(1, 2)
 
 
@@ -161,8 +162,8 @@ class CAMPPlus(nn.Module):
         layers["stats"] = StatisticsPooling()
         layers["dense"] = ConvNorm(nn.Conv1d(2 * channels, config.style_dim, 1, bias=False), False, False)
         self.xvector = nn.Sequential()
-        for name, layer in layers.items():
-            self.xvector.add_module(name, layer)
+        for name, part in layers.items():
+            self.xvector.add_module(name, part)
 
     def forward(self, bank: Tensor) -> Tensor:
         return self.xvector(self.head(bank.transpose(1, 2)))[..., 0]

@@ -105,13 +105,13 @@ class W2VBert(nn.Module):
     def __init__(self, config: SemanticConfig):
         super().__init__()
         self.feature_projection = FeatureProjection(config.mel_bins * config.stride, config.hidden_size)
-        self.encoder = nn.Module()
-        self.encoder.layers = nn.ModuleList(Layer(config) for _ in range(config.hidden_layer))
+        layers = nn.ModuleList(Layer(config) for _ in range(config.hidden_layer))
+        self.encoder = nn.ModuleDict({"layers": layers})
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         hidden = ~mask.bool()[..., None]
         x = self.feature_projection(features).masked_fill(hidden, 0)
         additive = x.new_zeros(mask.shape).masked_fill(~mask.bool(), -torch.inf)[:, None, None]
-        for layer in self.encoder.layers:
+        for layer in self.encoder["layers"].children():
             x = layer(x, additive, hidden)
         return x

@@ -42,6 +42,14 @@ class BatchDecoder:
         remembered = options.num_beams * codes * config.model_dim * size
         return cache + masks + remembered + options.num_beams * config.number_mel_codes * size
 
+    def room(self, options: SamplingOptions) -> bool:
+        """Whether such a sequence can join now: memory is made when it does."""
+        return True
+
+    def notes(self, options: SamplingOptions) -> list[str]:
+        """What to tell of such a sequence that is here."""
+        return []
+
     @torch.inference_mode()
     def join(
         self,

@@ -189,7 +189,8 @@ class PerceiverResampler(nn.Module):
     def forward(self, context: Tensor) -> Tensor:
         context = self.proj_context(context)
         latents = self.latents.expand(context.shape[0], -1, -1)
-        for attention, feed_forward in self.layers:
+        for layer in self.layers:
+            attention, feed_forward = layer.children()
             latents = latents + attention(latents, context)
             latents = latents + feed_forward(latents)
         return self.norm(latents)

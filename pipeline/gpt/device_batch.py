@@ -1,10 +1,13 @@
 """`pipeline.gpt.batch.BatchDecoder` for a GPU: the same methods, its steps played from graphs, a few at a time.
 
-One block of memory per number of beams, with room for as many sequences of the model's greatest length as fit the cache;
-one that nobody uses makes way for another number of beams.
+One block of memory per number of beams, with room for as many sequences of the model's greatest length as fit the cache,
+or for half, where the device has not that much; one that nobody uses makes way for another number of beams.
 """
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,6 +17,8 @@ from pipeline.gpt.device import CHECK_EVERY, DeviceDecoder, longest_prompt
 from pipeline.gpt.model import UnifiedVoice
 from pipeline.gpt.noise import draw_key
 from pipeline.gpt.sampling import SamplingOptions
+
+logger = logging.getLogger(__name__)
 
 
 class DeviceSequence:
@@ -39,10 +44,24 @@ class DeviceSequence:
 class DeviceBatch:
     """The sequences that are being decoded. Not thread-safe: one thread joins, steps and lets leave."""
 
-    def __init__(self, model: UnifiedVoice, most: int, cache_bytes: int, graphs: bool = True):
+    def __init__(
+        self,
+        model: UnifiedVoice,
+        most: int,
+        cache_bytes: int,
+        graphs: bool = True,
+        make: Callable[..., DeviceDecoder] = DeviceDecoder,
+    ):
         """`most`: sequences at once; `cache_bytes`: that all of them may take, one at least."""
-        self.model, self.most, self.cache_bytes, self.graphs = model, most, cache_bytes, graphs
+        self.model, self.most, self.cache_bytes, self.graphs, self.make = (
+            model,
+            most,
+            cache_bytes,
+            graphs,
+            make,
+        )
         self.decoders: dict[int, DeviceDecoder] = {}
+        self.shortage: dict[int, str] = {}  # what to tell of sequences with so many beams
         self.sequences: list[DeviceSequence] = []
 
     def __len__(self) -> int:
@@ -56,15 +75,54 @@ class DeviceBatch:
         config, dtype = self.model.config, self.model.mel_embedding.weight.dtype
         return DeviceDecoder.bytes(config, 1, slots, config.max_mel_tokens, longest_prompt(config), dtype)
 
+    def room(self, options: SamplingOptions) -> bool:
+        """Whether such a sequence can join now."""
+        here = self.decoders.get(options.num_beams)
+        return bool(here.free) if here is not None else self.groups(options.num_beams) > 0
+
+    def groups(self, slots: int) -> int:
+        """Sequences that a decoder made now has room for, of what the others leave; one where no other is used."""
+        used = {s: len(decoder.state.count) for s, decoder in self.decoders.items() if decoder.places}
+        left = self.cache_bytes - sum(count * self.group_bytes(s) for s, count in used.items())
+        return min(self.most, max(left // self.group_bytes(slots), 0 if used else 1))
+
     def decoder(self, slots: int) -> DeviceDecoder:
-        """The one for this number of beams, made where there is none; idle ones for others go first."""
+        """The one for this number of beams, made where there is none; idle ones for others go first. Raises ValueError
+        where there is no room, torch.OutOfMemoryError where not even one sequence fits the device."""
         if slots not in self.decoders:
             for other in [s for s, decoder in self.decoders.items() if not decoder.places]:
                 del self.decoders[other]
-            groups = max(1, min(self.most, self.cache_bytes // self.group_bytes(slots)))
-            sizes = (groups, slots, self.model.config.max_mel_tokens, longest_prompt(self.model.config))
-            self.decoders[slots] = DeviceDecoder(self.model, *sizes, self.graphs)
+            groups = self.groups(slots)
+            if not groups:
+                raise ValueError(f"no room for {slots} beams beside {len(self)} sequences with others")
+            self.decoders[slots] = self._make(slots, groups)
         return self.decoders[slots]
+
+    def _make(self, slots: int, wanted: int) -> DeviceDecoder:
+        """One for `wanted` sequences, or for half, and so on."""
+        groups, sizes = wanted, (slots, self.model.config.max_mel_tokens, longest_prompt(self.model.config))
+        while True:
+            try:
+                made = self.make(self.model, groups, *sizes, self.graphs)
+            except torch.OutOfMemoryError:
+                if groups == 1:
+                    raise
+            else:
+                break
+            if torch.cuda.is_available():  # outside the handler, whose traceback holds the tensors
+                torch.cuda.empty_cache()
+            groups = -(-groups // 2)
+        self.shortage.pop(slots, None)
+        if groups < wanted:
+            self.shortage[slots] = (
+                f"the device had too little memory: {groups} segments at once instead of {wanted}"
+            )
+            logger.warning(self.shortage[slots])
+        return made
+
+    def notes(self, options: SamplingOptions) -> list[str]:
+        """What to tell of such a sequence that is here."""
+        return [self.shortage[options.num_beams]] if options.num_beams in self.shortage else []
 
     def join(
         self,

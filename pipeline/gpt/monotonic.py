@@ -59,11 +59,10 @@ class ReadingPlaces:
             (self.tokens < place - self.config.back) | (self.tokens > place + self.config.ahead)
         )  # [G, S, P]
         near = text & ~far
-        scores = (
-            queries[:, self.heads]
-            @ keys[:, self.heads, : self.prompt].transpose(-1, -2)
-            / queries.shape[-1] ** 0.5
-        )
+        scores = queries @ keys[:, :, : self.prompt].transpose(
+            -1, -2
+        )  # of all heads: choosing before would copy keys
+        scores = scores[:, self.heads] / queries.shape[-1] ** 0.5
         attended = scores.float().masked_fill(~near[:, None], -torch.inf).softmax(-1).mean(1)
         reached = self.tokens.expand_as(attended).gather(-1, attended.argmax(-1, keepdim=True))[..., 0]
         self.places.copy_(torch.maximum(self.places, reached))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ TIME_PERIOD = 10000.0
 
 class TimeEmbedding(Constants):
     """t [B] in [0, 1] -> [B, E]."""
+
+    freqs: Tensor
 
     def __init__(self, config: DiTConfig):
         super().__init__()
@@ -43,7 +46,9 @@ class TimeEmbedding(Constants):
 
     def forward(self, t: Tensor) -> Tensor:
         angle = self.scale * t[:, None].float() * self.freqs
-        return self.mlp(torch.cat([angle.cos(), angle.sin()], dim=-1).to(self.mlp[0].weight.dtype))
+        return self.mlp(
+            torch.cat([angle.cos(), angle.sin()], dim=-1).to(cast(nn.Linear, self.mlp[0]).weight.dtype)
+        )
 
 
 class RMSNorm(nn.Module):
@@ -160,8 +165,8 @@ class Transformer(nn.Module):
 
     def __init__(self, config: DiTConfig):
         super().__init__()
-        self.half = config.depth // 2
-        self.layers = nn.ModuleList(Layer(config, takes_skip=i > self.half) for i in range(config.depth))
+        self.middle = config.depth // 2
+        self.layers = nn.ModuleList(Layer(config, takes_skip=i > self.middle) for i in range(config.depth))
         self.norm = AdaptiveNorm(config.hidden_dim)
 
     def forward(
@@ -170,9 +175,9 @@ class Transformer(nn.Module):
         """The positions from `first` on: those before it serve the last layer as keys and values only."""
         skips: list[Tensor] = []
         for i, layer in enumerate(self.layers):
-            skip = skips.pop() if i > self.half and skips else None
+            skip = skips.pop() if i > self.middle and skips else None
             x = layer(x, t, table, skip, first if i + 1 == len(self.layers) else 0, mask)
-            if i < self.half:
+            if i < self.middle:
                 skips.append(x)
         return self.norm(x, t)
 

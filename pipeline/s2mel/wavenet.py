@@ -14,20 +14,19 @@ class NestedConv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, dilation: int = 1):
         super().__init__()
-        self.conv = nn.Module()
-        self.conv.conv = nn.Conv1d(inputs, outputs, kernel, dilation=dilation)
+        self.conv = nn.ModuleDict({"conv": nn.Conv1d(inputs, outputs, kernel, dilation=dilation)})
         self.pad = dilation * (kernel - 1) // 2
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """x [B, C, T]; lengths [B]: of the rows that end before T, each reflected at its own end."""
         if not self.pad:
-            return self.conv.conv(x)
+            return self.conv["conv"](x)
         if lengths is None:
-            return self.conv.conv(F.pad(x, (self.pad, self.pad), mode="reflect"))
+            return self.conv["conv"](F.pad(x, (self.pad, self.pad), mode="reflect"))
         places = torch.arange(-self.pad, x.shape[2] + self.pad, device=x.device).abs()
         last = lengths[:, None] - 1
         places = torch.where(places > last, 2 * last - places, places).clamp(min=0)
-        return self.conv.conv(x.gather(2, places[:, None].expand(-1, x.shape[1], -1)))
+        return self.conv["conv"](x.gather(2, places[:, None].expand(-1, x.shape[1], -1)))
 
 
 class WaveNet(nn.Module):
@@ -47,13 +46,15 @@ class WaveNet(nn.Module):
     @property
     def reach(self) -> int:
         """How many frames on either side an output depends on."""
-        return sum(layer.pad for layer in self.in_layers)
+        return sum(layer.pad for layer in self.in_layers if isinstance(layer, NestedConv))
 
     def forward(self, x: Tensor, g: Tensor, lengths: Tensor | None = None) -> Tensor:
         """lengths [B]: of the rows, where they differ; what comes after a row's end is of no meaning."""
         conditions = self.cond_layer(g[..., None]).chunk(len(self.in_layers), dim=1)
-        output = 0
-        for condition, in_layer, res_skip in zip(conditions, self.in_layers, self.res_skip_layers):
+        output = torch.zeros_like(x)
+        for condition, in_layer, res_skip in zip(
+            conditions, self.in_layers, self.res_skip_layers, strict=True
+        ):
             filtered, gate = (in_layer(x, lengths) + condition).chunk(2, dim=1)
             h = res_skip(torch.tanh(filtered) * torch.sigmoid(gate))
             if h.shape[1] > x.shape[1]:

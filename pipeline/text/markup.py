@@ -9,7 +9,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 DEFAULT_PAUSE_SECONDS = 0.5
 PARAGRAPH_SECONDS = 0.8
@@ -82,7 +82,7 @@ class Paragraph:
 
 def parse_markup(text: str) -> list[Speech | Pause | Turn]:
     """The parts of `text` in order, no two pauses side by side. Takes linear time; raises as `split_markup` does."""
-    return join_pauses(split_markup(text))
+    return cast("list[Speech | Pause | Turn]", join_pauses(split_markup(text)))
 
 
 def split_markup(text: str) -> list[Speech | Pause | Turn | Paragraph]:
@@ -118,8 +118,10 @@ def join_pauses(parts: Sequence[Spoken | Pause | Paragraph]) -> list[Spoken | Pa
             if not spoken or not spoken[0] < index < spoken[-1]:
                 continue
             part = Pause(PARAGRAPH_SECONDS)
-        if isinstance(part, Pause) and joined and isinstance(joined[-1], Pause):
-            part = Pause(joined.pop().seconds + part.seconds)
+        before = joined[-1] if joined else None
+        if isinstance(part, Pause) and isinstance(before, Pause):
+            joined.pop()
+            part = Pause(before.seconds + part.seconds)
         joined.append(part)
     return joined
 

@@ -47,6 +47,8 @@ class SnakeBeta(nn.Module):
 class AntiAliasedSnake(Constants):
     """SnakeBeta at twice the rate, so that the harmonics it makes do not fold back."""
 
+    filter: Tensor
+
     def __init__(self, channels: int):
         super().__init__()
         self.act = SnakeBeta(channels)
@@ -97,7 +99,7 @@ class AMPBlock(nn.Module):
     def forward(self, x: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
         for k, (dilated, plain) in enumerate(zip(self.convs1, self.convs2, strict=True)):
             h = dilated(activate(self.activations[2 * k], x, lengths))
-            x = x + plain(activate(self.activations[2 * k + 1], h, lengths))
+            x = plain(activate(self.activations[2 * k + 1], h, lengths)).add_(x)
         return x
 
 
@@ -129,8 +131,9 @@ class BigVGAN(nn.Module):
 
     def forward(self, mel: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
         x = self.conv_pre(ended(mel, lengths))
-        for stage, (up,) in enumerate(self.ups):
+        for stage, ups in enumerate(self.ups):
             before = x.shape[2]
+            (up,) = ups.children()
             x = up(ended(x, lengths))
             if lengths is not None:
                 lengths = [length * (x.shape[2] // before) for length in lengths]

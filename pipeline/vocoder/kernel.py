@@ -1,4 +1,4 @@
-"""The compiled anti-aliased activation: built with g++ when the environment is set up, checked when it is
+"""The vocoder's compiled parts, its anti-aliased activation and the transforms of its convolutions: built with g++ when the environment is set up, checked when it is
 loaded.
 
     python -m pipeline.vocoder.kernel     build it for every kind of this machine's CPU family
@@ -30,11 +30,12 @@ from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).with_name("antialias.cpp")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("antialias.cpp", "winograd.cpp"))
 FOLDER = Path(__file__).with_name("compiled")
 COMPILE = ("-O3", "-ffast-math", "-fopenmp", "-fPIC", "-std=c++17", "-c")
 COMPILE_SECONDS = 120
 HASH_DIGITS = 16
+TRANSFORMS = ("winograd_input", "winograd_output")
 NAMES = {torch.float32: "float", torch.bfloat16: "bfloat16"}
 # what PyTorch calls this CPU -> what the compiler does
 X86_KINDS = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}
@@ -66,7 +67,8 @@ def digest(content: bytes) -> str:
 
 def prefix(target: str) -> str:
     """The start of the file name of the current source built for `target`."""
-    return f"antialias-{digest(SOURCE.read_bytes() + ' '.join(COMPILE).encode())}-{target or 'any'}-"
+    source = b"".join(path.read_bytes() for path in SOURCES)
+    return f"vocoder-{digest(source + ' '.join(COMPILE).encode())}-{target or 'any'}-"
 
 
 def build(target: str) -> Path:
@@ -74,11 +76,15 @@ def build(target: str) -> Path:
     try:
         FOLDER.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=FOLDER) as scratch:
-            part, whole = Path(scratch) / "antialias.o", Path(scratch) / "antialias.so"
+            whole = Path(scratch) / "vocoder.so"
+            parts = [Path(scratch) / f"{path.stem}.o" for path in SOURCES]
             march = [f"-march={target}"] if target else []
             for command in (
-                ["g++", *COMPILE, *march, str(SOURCE), "-o", str(part)],
-                ["g++", "-shared", str(part), "-o", str(whole)],
+                *(
+                    ["g++", *COMPILE, *march, str(s), "-o", str(o)]
+                    for s, o in zip(SOURCES, parts, strict=True)
+                ),
+                ["g++", "-shared", *map(str, parts), "-o", str(whole)],
             ):
                 subprocess.run(command, check=True, capture_output=True, text=True, timeout=COMPILE_SECONDS)
             path = FOLDER / f"{prefix(target)}{digest(whole.read_bytes())}.so"
@@ -122,6 +128,8 @@ def library() -> ctypes.CDLL | None:
         compiled = ctypes.CDLL(str(path))
         for name in NAMES.values():
             getattr(compiled, f"forward_{name}")
+        for name in TRANSFORMS:
+            getattr(compiled, name)
     except (KernelError, OSError, AttributeError) as e:
         logger.warning("no fused activation, PyTorch's is used: %s", " ".join(str(e).split()))
         return None

@@ -1,6 +1,6 @@
 """`script/schema`: the OpenAPI schema of a predictor, in the form `cog build` gives it.
 
-    script/schema                  write the two committed files: of Predictor and of StreamingPredictor
+    script/schema                  write the committed files: of Predictor, StreamingPredictor and Trainer
     script/schema --check          exit 1 when one of them says something else (but for its layout)
     script/schema --predictor predict.py:Predictor --output FILE
 
@@ -12,6 +12,7 @@ the package's own inspector reads off the predictor.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 import warnings
@@ -23,13 +24,15 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from cog._adt import InputField, OutputKind, PredictorInfo, Repetition
-from cog._inspector import create_predictor
+from cog._inspector import _create_predictor_info, create_predictor
 
 COMMITTED = {
     "predict.py:Predictor": ROOT / ".cog/openapi_schema.json",
     "predict.py:StreamingPredictor": ROOT
     / ".cog/stream/.cog/openapi_schema.json",  # where `script/serve --stream` runs
+    "train.py:Trainer": ROOT / ".cog/train/.cog/openapi_schema.json",  # where `script/serve --train` runs
 }
+TRAINER = "Trainer"  # a class of this name is served by its method `train`, in Cog's train mode
 OPENAPI = "3.0.2"
 ITERATORS = (OutputKind.ITERATOR, OutputKind.CONCAT_ITERATOR)
 TIMES = ("created_at", "started_at", "completed_at")
@@ -210,6 +213,16 @@ def schema(predictor: str) -> dict:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # predict() is the name this project keeps
         info = create_predictor(file.removesuffix(".py").replace("/", "."), name)
+        if name == TRAINER:
+            module = importlib.import_module(info.module_name)
+            method = getattr(module, name).train
+            return as_training(
+                document(_create_predictor_info(info.module_name, name, method, "train", True))
+            )
+    return document(info)
+
+
+def document(info: PredictorInfo) -> dict:
     # The decorator @cog.streaming leaves no mark that can be read here; what it is for is an iterator.
     streams = info.output.kind in ITERATORS
     return {
@@ -220,9 +233,40 @@ def schema(predictor: str) -> dict:
     }
 
 
+def as_training(document: dict) -> dict:
+    """The same of a trainer: other names, and `/trainings` for `/predictions`."""
+    text = json.dumps(document)
+    for old, new in (
+        ("predictions", "trainings"),
+        ("prediction_id", "training_id"),
+        ("PredictionRe", "TrainingRe"),
+        ('schemas/Input"', 'schemas/TrainingInput"'),
+        ('schemas/Output"', 'schemas/TrainingOutput"'),
+    ):
+        text = text.replace(old, new)
+    renamed = json.loads(text)
+    schemas = renamed["components"]["schemas"]
+    for name in ("Input", "Output"):
+        schemas[f"Training{name}"] = schemas.pop(name) | {"title": f"Training{name}"}
+    return renamed
+
+
+def as_prediction(document: dict) -> dict:
+    """A trainer's document with the names that a predictor's has, where they are compared."""
+    schemas, paths = document["components"]["schemas"], document["paths"]
+    if "/predictions" in paths:
+        return document
+    named = {f"Training{name}": name for name in ("Input", "Output")}
+    return {
+        "components": {"schemas": {named.get(name, name): value for name, value in schemas.items()}},
+        "paths": {"/predictions": paths["/trainings"]},
+    }
+
+
 def essence(document: dict) -> dict:
     """What a schema says of inputs and output: `cog build` writes the file anew with its own layout, version,
     titles and further entries, and says the same by it."""
+    document = as_prediction(document)
     schemas = document["components"]["schemas"]
     properties = schemas["Input"]["properties"]
     choices = {name for name, told in properties.items() if "allOf" in told}
@@ -270,7 +314,7 @@ def main(arguments: list[str] | None = None) -> int:
     for predictor, path in files.items():
         try:
             wanted = schema(predictor)
-        except (ValueError, ImportError) as e:
+        except (ValueError, ImportError, AttributeError) as e:
             print(f"error: {e}", file=sys.stderr)
             return 1
         if options.check:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from pipeline.gpt.decode import Decoded
 from pipeline.pieces import Pieces
-from pipeline.synthesize import Delivery, Draft, SegmentAudio
+from pipeline.synthesize import Delivery, Draft, SegmentAudio, Synthesizer
 from pipeline.text.markup import Pause
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import Watch, both
@@ -33,6 +33,7 @@ class Task:
     delivery: Delivery
     attempts: list[tuple[list[str], SegmentAudio]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    one_beam: bool = False  # it was begun again with little memory
     bytes: int = 0  # of cache that it holds
     pieces: Pieces | None = None  # where it is spoken while it is made
     newest: tuple[Decoded, bool] | None = None  # codes to be spoken in pieces, and whether they are all
@@ -59,11 +60,13 @@ class Drafted:
 class Work:
     """What is still to be done of one request, and what is done but not yet its turn. Used under the engine's lock."""
 
-    def __init__(self, job: Job, prepared: Prepared, rate: int):
+    def __init__(self, job: Job, prepared: Prepared, synthesizer: Synthesizer):
+        """synthesizer: of the request's model."""
         watch = Watch(prepared.watch.stopwatch, both(self.check, prepared.watch.progress))
         self.job, self.chunks = job, job.stream == "chunks"
         self.prepared = dataclasses.replace(prepared, watch=watch)
-        self.joiner = Joiner(rate, prepared.delivery.options.segment_silence_ms / 1000)
+        self.synthesizer = synthesizer
+        self.joiner = Joiner(synthesizer.sample_rate, prepared.delivery.options.segment_silence_ms / 1000)
         self.segments = [part for part in prepared.script if isinstance(part, TextSegment)]
         self.waiting = deque(
             Task(self, text, index, prepared.delivery_of(text)) for index, text in enumerate(self.segments)
@@ -74,6 +77,8 @@ class Work:
         self.begun: int | None = None  # the segment a piece of which was handed out last
         self.active = 0  # segments that are being made
         self.told = 0  # segments handed out
+        self.alone: Iterator[list[Part]] | None = None  # where it is made by itself (service.engine.alone)
+        self.busy = False  # a part is being made of it by itself
         self.served = 0  # when one of its segments was last begun, by the engine's count
 
     def check(self, stage: str, step: int, of: int) -> None:

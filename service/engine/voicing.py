@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -18,9 +18,11 @@ from service.finish.checks import check_segment, length_problems
 from service.finish.segment import Finished, finish_segment
 from service.finish.shape import PEAK_CEILING, fade_ends
 from service.speak import ATTEMPTS, Spoken, limits_of, notes_of, told
+from service.threads import compute_on
 
 logger = logging.getLogger(__name__)
 
+SMALL_GPT = 512  # width up to which a decode step is quicker on one thread than on several
 BATCH = 16  # segments in one batch of the flow
 
 
@@ -34,6 +36,8 @@ class Voicing:
     def __init__(self, synthesizer: Synthesizer):
         self.synthesizer = synthesizer
         self.threads = torch.get_num_threads()
+        small = synthesizer.model.config.gpt.model_dim <= SMALL_GPT
+        self.decode_threads = 1 if small else self.threads
         model = synthesizer.model
         self.side_by_side = model.precision != "exact" and model.device.type == "cpu"
         self.workers = self.threads if model.device.type == "cpu" else 1
@@ -43,11 +47,22 @@ class Voicing:
     def narrow(self, task: Task) -> bool:
         return self.side_by_side and len(task.work.segments) > 1
 
+    @contextmanager
+    def wide(self) -> Iterator[None]:
+        """Compute on all threads; one at a time."""
+        with self._all:
+            compute_on(self.threads)
+            yield
+
+    @contextmanager
+    def one_thread(self) -> Iterator[None]:
+        compute_on(1)
+        yield
+
     def speak(self, task: Task, decoded: Decoded, last: bool) -> Spoken | Tensor:
         """The next piece [T] of a segment that is spoken while it is made; the last with all there is to say of it."""
         rate, begins = self.synthesizer.sample_rate, task.pieces.spoken == 0
-        with self._all:
-            torch.set_num_threads(self.threads)
+        with self.wide():
             wave = task.pieces.speak(decoded, last)
         finite = bool(torch.isfinite(wave).all())
         wave = torch.nan_to_num(wave, nan=0.0, posinf=0.0, neginf=0.0).clamp(-PEAK_CEILING, PEAK_CEILING)
@@ -69,9 +84,8 @@ class Voicing:
     def render(self, drafted: Drafted) -> SegmentAudio:
         """The sound of one segment."""
         task, narrow = drafted.task, self.narrow(drafted.task)
-        with nullcontext() if narrow else self._all:
-            torch.set_num_threads(1 if narrow else self.threads)
-            return self.synthesizer.render(drafted.draft, task.delivery, task.work.prepared.watch)
+        with self.one_thread() if narrow else self.wide():
+            return task.work.synthesizer.render(drafted.draft, task.delivery, task.work.prepared.watch)
 
     def render_together(self, several: Sequence[Drafted]) -> list[SegmentAudio]:
         """The sound of segments that go together, in one batch of the flow and of the vocoder. The time of their requests

@@ -1,4 +1,4 @@
-"""The memory plan against the bytes of real tensors, and what a device that is too small is given."""
+"""The memory plan against the bytes of real tensors."""
 
 import pytest
 import torch
@@ -7,12 +7,9 @@ from pipeline import gpu
 from pipeline.checkpoints import LAYOUTS
 from pipeline.config import load_config
 from pipeline.gpt.device import DeviceDecoder, held_tensors, longest_prompt
-from pipeline.gpt.many import decode_many
 from pipeline.memory_plan import GIB, module_bytes, plan, sequence_bytes, weight_bytes
 from pipeline.model import MODULES
 from pipeline.precision import PRECISIONS
-from tests.gpt.conftest import random_prompt
-from tests.gpt.test_device import TEXTS, options
 
 CPU = torch.device("cpu")
 
@@ -58,33 +55,3 @@ def test_the_published_model_fits_cards_as_told():
     counts = [fast.sequences(card * GIB) for card in (8, 12, 16, 24)]
     assert counts == sorted(counts)
     assert plan(config, "fast", 1, 600).sequence < fast.sequence
-
-
-def small_device(most, asked):
-    """A maker of decoders on a device with room for `most` sequences."""
-
-    def make(model, groups, *sizes):
-        asked.append(groups)
-        if groups > most:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return DeviceDecoder(model, groups, *sizes)
-
-    return make
-
-
-def test_too_little_memory_means_smaller_batches_and_is_told(mini_model):
-    prompts = [random_prompt(mini_model.gpt, text) for text in (*TEXTS, TEXTS[0], TEXTS[1])]
-    keys, asked = [3, 5, 7, 9, 11], []
-    at_once = decode_many(mini_model.gpt, prompts, options(1), keys)
-    assert at_once.batch == 5 and at_once.warnings == ()
-    made = decode_many(mini_model.gpt, prompts, options(1), keys, make=small_device(2, asked))
-    assert asked == [5, 3, 2, 2, 2] and made.batch == 2
-    assert made.warnings == ("the device had too little memory: 2 segments at once instead of 5",)
-    for ours, wanted in zip(made.decoded, at_once.decoded, strict=True):
-        assert ours.codes.tolist() == wanted.codes.tolist()
-
-
-def test_memory_for_not_even_one_is_an_error(mini_model):
-    prompts = [random_prompt(mini_model.gpt, TEXTS[0])] * 2
-    with pytest.raises(torch.OutOfMemoryError):
-        decode_many(mini_model.gpt, prompts, options(1), [1, 3], make=small_device(0, []))

@@ -93,3 +93,58 @@ def test_memory_bounds_the_batch_and_idle_beams_make_way(gpt):  # noqa: F811
     assert list(batch.decoders) == [1]
     held = DeviceDecoder.bytes(gpt.config, 2, 3, gpt.config.max_mel_tokens, 600, torch.float32)
     assert held < 2 * each + (1 << 22)
+
+
+def test_two_numbers_of_beams_share_the_memory(gpt):  # noqa: F811
+    batch, prompt = DeviceBatch(gpt, 8, 0), random_prompt(gpt, TEXTS[0])
+    one, three = batch.group_bytes(1), batch.group_bytes(3)
+    batch.cache_bytes = 2 * three + one
+    assert batch.room(options(1)) and batch.room(options(3))
+    first = batch.join(prompt, options(3), seeded(1))
+    assert batch.room(options(3)) and batch.room(options(1))
+    batch.join(prompt, options(1), seeded(2))
+    assert not batch.room(options(1))
+    assert not batch.room(options(2))
+    with pytest.raises(ValueError, match="no room for 2 beams beside 2 sequences"):
+        batch.join(prompt, options(2), seeded(3))
+    batch.leave(first)
+    assert batch.room(options(2))
+    batch.join(prompt, options(2), seeded(3))
+    assert sorted(batch.decoders) == [1, 2]
+    finish(batch)
+
+
+def small_device(most, asked):
+    """A maker of decoders on a device with room for `most` sequences."""
+
+    def make(model, groups, *sizes):
+        asked.append(groups)
+        if groups > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return DeviceDecoder(model, groups, *sizes)
+
+    return make
+
+
+def test_too_little_memory_means_smaller_batches_and_is_told(gpt):  # noqa: F811
+    asked, prompt = [], random_prompt(gpt, TEXTS[0])
+    batch = DeviceBatch(gpt, 5, PLENTY, make=small_device(2, asked))
+    waiting, found = [1, 2, 3, 4, 5], {}
+    while waiting or len(batch):
+        while waiting and batch.room(options(1)):
+            seed = waiting.pop(0)
+            found[seed] = batch.join(prompt, options(1), seeded(seed))
+        assert len(batch) <= 2
+        batch.step()
+    assert asked == [5, 3, 2]
+    assert batch.notes(options(1)) == ["the device had too little memory: 2 segments at once instead of 5"]
+    assert not batch.notes(options(3))
+    for seed, sequence in found.items():
+        assert_same(sequence.decoded, expected(gpt, prompt, options(1), draw_key(seeded(seed))))
+
+
+def test_memory_for_not_even_one_is_an_error(gpt):  # noqa: F811
+    batch = DeviceBatch(gpt, 2, PLENTY, make=small_device(0, []))
+    with pytest.raises(torch.OutOfMemoryError):
+        batch.join(random_prompt(gpt, TEXTS[0]), options(1), seeded(1))
+    assert not len(batch) and not batch.decoders

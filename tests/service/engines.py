@@ -31,8 +31,16 @@ def engine_of(model: Model, prepare=no_files, **changes) -> Iterator[Engine]:
         engine.close()
 
 
-def prepared_of(script, delivery: Delivery, watch: Watch, seed: int = 0) -> Prepared:
+def prepared_of(model: Model, script, delivery: Delivery, watch: Watch, seed: int = 0) -> Prepared:
     request = Request("no matter", Path("none.wav"), seed=seed)
     return Prepared(
-        request, script, None, delivery, watch, time.perf_counter(), {(None, None): (None, delivery)}
+        request,
+        script,
+        None,
+        model,
+        None,
+        delivery,
+        watch,
+        time.perf_counter(),
+        {(None, None): (None, delivery)},
     )

@@ -13,13 +13,16 @@ SCHEMAS = {
     "cog.2.5.yaml": ".cog/openapi_schema.json",
     "cog.concurrent.yaml": ".cog/openapi_schema.json",
     "cog.stream.yaml": ".cog/stream/.cog/openapi_schema.json",
+    "cog.train.yaml": ".cog/train/.cog/openapi_schema.json",
 }
 RESERVED = ("R8_", "REPLICATE_", "CUDA_", "PGET_", "HF_ENDPOINT")
 
 
 def predictor_of(name: str) -> StaticPredictor:
-    file, class_name = yaml.safe_load((ROOT / name).read_text())["predict"].split(":")
-    return read_predictor(ROOT / file, class_name, "predict")
+    content = yaml.safe_load((ROOT / name).read_text())
+    method = "train" if "train" in content else "predict"
+    file, class_name = content[method].split(":")
+    return read_predictor(ROOT / file, class_name, method)
 
 
 def test_every_configuration_has_a_schema():
@@ -33,11 +36,13 @@ def test_cog_reads_what_the_schema_says(name):
     content: `cog build` writes the file anew in its own layout."""
     predictor, document = predictor_of(name), json.loads((ROOT / SCHEMAS[name]).read_text())
     schemas = document["components"]["schemas"]
-    properties = schemas["Input"]["properties"]
+    training = "Training" if "TrainingInput" in schemas else ""
+    path = "/trainings" if training else "/predictions"
+    properties = schemas[f"{training}Input"]["properties"]
     assert sorted(properties, key=lambda key: properties[key]["x-order"]) == [
         i.name for i in predictor.inputs
     ]
-    assert set(schemas["Input"]["required"]) == {i.name for i in predictor.inputs if i.required}
+    assert set(schemas[f"{training}Input"]["required"]) == {i.name for i in predictor.inputs if i.required}
     for read in predictor.inputs:
         told, options = properties[read.name], read.options
         enumerated = schemas[read.name] if "allOf" in told else {}
@@ -46,9 +51,9 @@ def test_cog_reads_what_the_schema_says(name):
         assert told["description"] == options["description"] and told.get("default") == options.get("default")
         assert (told.get("minimum"), told.get("maximum")) == (options.get("ge"), options.get("le"))
         assert enumerated.get("enum") == options.get("choices")
-    streams = document["paths"]["/predictions"]["post"].get("x-cog-streaming", False)
+    streams = document["paths"][path]["post"].get("x-cog-streaming", False)
     assert streams == predictor.streaming == ("Iterator" in predictor.output)
-    assert ("array" if streams else "string") == schemas["Output"]["type"]
+    assert ("array" if streams else "string") == schemas[f"{training}Output"]["type"]
 
 
 @pytest.mark.parametrize("name", SCHEMAS)

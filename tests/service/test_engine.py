@@ -10,7 +10,9 @@ import torch
 
 from checks.heads import ShiftedHead
 from pipeline.deterministic import tone
-from pipeline.synthesize import Delivery, Synthesizer, sampling_options
+from pipeline.gpt.device import DeviceDecoder, DeviceDecoders
+from pipeline.gpt.device_batch import DeviceBatch
+from pipeline.synthesize import Delivery, Draft, Synthesizer, sampling_options
 from pipeline.text.markup import Pause
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import Stopwatch, Watch
@@ -23,6 +25,7 @@ from service.speak import segment_seed
 from tests.service.engines import engine_of, prepared_of
 
 PATIENCE = 60
+PLENTY = 2**30
 TEXTS = [TextSegment(f"text {i}", [10 + i, 20 + 3 * i, 30, *range(40, 40 + i)]) for i in range(6)]
 
 
@@ -37,7 +40,7 @@ def prepare(mini_model, voice):
         values = dict(max_mel_tokens=50, diffusion_steps=1, num_beams=1) | changes
         options = dataclasses.replace(mini_model.config.synthesis, **values)
         watch = Watch(Stopwatch(mini_model.device), progress or Budget(600))
-        return prepared_of(script, Delivery(voice, voice.emotion_vector, options), watch, seed)
+        return prepared_of(mini_model, script, Delivery(voice, voice.emotion_vector, options), watch, seed)
 
     return make
 
@@ -70,6 +73,43 @@ def test_a_text_has_the_bytes_of_its_segments_made_one_by_one(mini_model, prepar
         alone = synthesizer.segment(text, prepared.delivery, part.spoken.seed, prepared.watch)
         assert part.spoken.seed in seeds
         assert torch.equal(part.spoken.wave, finish_segment(alone.wave, synthesizer.sample_rate).wave)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_devices_decoder_in_too_little_memory_speaks_the_same_and_tells(mini_model, prepare, beams):
+    """What an engine on a GPU decodes with, without its graphs."""
+    synthesizer, prepared = Synthesizer(mini_model), prepare(TEXTS[:4], seed=3, num_beams=beams)
+    decoders = DeviceDecoders(mini_model.gpt, graphs=False)
+
+    def tight(model, groups, *sizes):
+        if groups > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return DeviceDecoder(model, groups, *sizes)
+
+    with engine_of(mini_model) as engine:
+        engine.decoding.decoder = DeviceBatch(mini_model.gpt, 3, PLENTY, graphs=False, make=tight)
+        engine.decoding.draft(TEXTS[5], prepared.delivery, 0)
+        assert engine.counts()["sequences"] == 0
+        parts = list(engine.speak(prepared))
+    for text, part in zip(TEXTS, parts, strict=False):
+        assert any("2 segments at once instead of 3" in line for line in part.spoken.warnings)
+        generator = torch.Generator().manual_seed(part.spoken.seed)
+        prompt, options = (
+            synthesizer.prompt(text, prepared.delivery),
+            sampling_options(prepared.delivery.options),
+        )
+        draft = Draft(decoders.decode(prompt, options, generator), generator, part.spoken.seed)
+        wave = synthesizer.render(draft, prepared.delivery, prepared.watch).wave
+        assert torch.equal(part.spoken.wave, finish_segment(wave, synthesizer.sample_rate).wave)
+
+
+def test_a_segment_can_be_decoded_before_the_threads_run(mini_model, prepare):
+    prepared, synthesizer = prepare(TEXTS[:1], num_beams=2), Synthesizer(mini_model)
+    with engine_of(mini_model) as engine:
+        draft = engine.decoding.draft(TEXTS[0], prepared.delivery, 3)
+        assert not any(engine.counts().values())
+    wanted = synthesizer.draft(TEXTS[0], prepared.delivery, 3, prepared.watch)
+    assert torch.equal(draft.decoded.codes, wanted.decoded.codes)
 
 
 def test_bytes_do_not_depend_on_the_company(mini_model, prepare):
@@ -162,7 +202,7 @@ def test_a_request_larger_than_memory_is_refused_before_it_begins(mini_model, pr
 def test_never_more_than_the_cache_allows(mini_model, prepare, never_stops):
     with engine_of(mini_model) as engine:
         options = sampling_options(prepare(TEXTS[:1]).delivery.options)
-        needed = engine.decoder.bytes(60, options)
+        needed = engine.decoding.decoder.bytes(60, options)
     with engine_of(mini_model, cache_bytes=2 * needed) as engine:
         job, seen = engine.speak(prepare(TEXTS)), []
         while not job.ended:
@@ -222,15 +262,15 @@ def test_voiced_in_batches_each_is_as_it_is_alone(mini_model, prepare):
     with engine_of(mini_model) as engine:
         expected = [waves(engine.speak(prepare(TEXTS, seed)))[0] for seed in range(2)]
     with engine_of(mini_model, segment_batch=8) as engine:
-        engine.voicing.most, gate, sizes = 4, threading.Event(), []
-        together = engine.voicing.render_together
+        engine.voices.voicing.most, gate, sizes = 4, threading.Event(), []
+        together = engine.voices.voicing.render_together
 
         def counted(several):
             sizes.append(len(several))
             return together(several)
 
-        engine.voicing.render_together = counted
-        engine._to_voice.append(lambda: gate.wait(PATIENCE))
+        engine.voices.voicing.render_together = counted
+        engine.voices.waiting.append(lambda: gate.wait(PATIENCE))
         jobs = [engine.speak(prepare(TEXTS, seed)) for seed in range(2)]
         budget = Budget(600)
         late = engine.speak(prepare(TEXTS[:1], 5, budget))

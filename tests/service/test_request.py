@@ -17,7 +17,18 @@ PLAIN = Request("Hello.", Path("speaker.wav"))
 
 def test_every_field_is_checked_somewhere():
     fields = {field.name for field in dataclasses.fields(Request)}
-    assert fields == {"text", "speaker", "voices", "emotion_audio", *LIMITS, *CHOICES, *SWITCHES, *TEXTS}
+    assert fields == {
+        "text",
+        "speaker",
+        "source_audio",
+        "adapter",
+        "voices",
+        "emotion_audio",
+        *LIMITS,
+        *CHOICES,
+        *SWITCHES,
+        *TEXTS,
+    }
 
 
 @pytest.mark.parametrize("name", LIMITS)

@@ -93,7 +93,7 @@ CHANGES = {
     "an input more": (lambda d: inputs_of(d).update(more={"type": "string"}), True),
     "another limit": (lambda d: inputs_of(d)["num_beams"].update(maximum=9), True),
     "another choice": (lambda d: d["components"]["schemas"]["language"]["enum"].append("de"), True),
-    "less required": (lambda d: d["components"]["schemas"]["Input"]["required"].remove("text"), True),
+    "less required": (lambda d: d["components"]["schemas"]["Input"]["required"].remove("speaker"), True),
     "a stream": (lambda d: d["paths"]["/predictions"]["post"].update({"x-cog-streaming": True}), True),
 }
 
@@ -121,7 +121,7 @@ def test_every_input_is_there_with_its_description_default_and_limits(schemas):
     properties = schemas["Input"]["properties"]
     assert list(properties) == list(parameters)
     assert [p["x-order"] for p in properties.values()] == list(range(len(parameters)))
-    assert {"text", "speaker"} == set(schemas["Input"]["required"])
+    assert {"speaker"} == set(schemas["Input"]["required"])
     for name, parameter in parameters.items():
         declared, written = parameter.default, properties[name]
         assert isinstance(declared, FieldInfo)
@@ -159,7 +159,7 @@ def test_the_figures_of_the_published_model_are_its_configurations():
         if isinstance(declared, FieldInfo)
         and (match := re.search(r"own, ([\d.]+) for IndexTTS2", declared.description))
     }
-    assert len(told) == 10 and told == {name: getattr(published, name) for name in told}
+    assert len(told) == 11 and told == {name: getattr(published, name) for name in told}
 
 
 def test_every_reference_leads_somewhere(schemas):
@@ -237,7 +237,4 @@ def test_the_server_rejects_what_the_schema_does_not_allow(server, change, messa
 def test_the_server_names_every_missing_input(server):
     answer = server.predict()
     assert answer["status"] == "http_422"
-    assert {p["loc"][-1]: p["msg"] for p in answer["error"]} == {
-        "text": "Field required",
-        "speaker": "Field required",
-    }
+    assert {p["loc"][-1]: p["msg"] for p in answer["error"]} == {"speaker": "Field required"}

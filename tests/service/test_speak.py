@@ -33,7 +33,7 @@ def options(mini_model):
 def say(model, voice, options, script, seed=0, budget=None):
     delivery = Delivery(voice, voice.emotion_vector, options)
     watch = Watch(Stopwatch(model.device), budget or Budget(600))
-    prepared = prepared_of(script, delivery, watch, seed)
+    prepared = prepared_of(model, script, delivery, watch, seed)
     with engine_of(model) as engine:
         yield from (part.spoken for part in engine.speak(prepared))
 

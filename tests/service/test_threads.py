@@ -1,11 +1,13 @@
 """How many threads: what was asked for, the container's quota, and values that are none."""
 
+import threading
+
 import pytest
 import torch
 
 from pipeline.strict import ConfigError
 from service.settings import Settings
-from service.threads import quota, set_threads
+from service.threads import compute_on, quota, set_threads
 
 
 @pytest.fixture
@@ -42,6 +44,25 @@ def test_threads_fit_the_quota_unless_asked_for(threads, monkeypatch, limit, ask
     monkeypatch.setattr("service.threads.quota", lambda: limit)
     torch.set_num_threads(4)
     assert set_threads(asked) == wanted == torch.get_num_threads()
+
+
+def test_a_threads_count_is_its_own_before_its_first_operation_too(threads):
+    """The engine decodes on one thread whatever the others do meanwhile."""
+    is_set, go, seen = threading.Event(), threading.Event(), []
+
+    def work():
+        compute_on(1)
+        is_set.set()
+        go.wait(10)
+        seen.append(torch.get_num_threads())
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    is_set.wait(10)
+    compute_on(3)
+    go.set()
+    worker.join()
+    assert seen == [1] and torch.get_num_threads() == 3
 
 
 @pytest.mark.parametrize("text", ["-2", "two", "1.5", "99999", "٣"])

@@ -92,7 +92,7 @@ def test_it_is_built_once_and_a_damaged_file_is_made_again(folder, caplog):
 @needs_compiler
 def test_a_file_of_another_source_is_not_loaded(folder):
     folder.mkdir()
-    (folder / f"antialias-0000000000000000-{kernel.kind()}-0000000000000000.so").write_bytes(b"old")
+    (folder / f"vocoder-0000000000000000-{kernel.kind()}-0000000000000000.so").write_bytes(b"old")
     assert kernel.find(kernel.kind()) is None
     assert kernel.library() is not None
 
@@ -115,7 +115,7 @@ def test_without_a_compiler_the_vocoder_stays_pytorchs_with_one_line_said(
 def test_a_compiler_that_fails_is_one_line(folder, monkeypatch, tmp_path, caplog):
     source = tmp_path / "antialias.cpp"
     source.write_text("this is no C++\n")
-    monkeypatch.setattr(kernel, "SOURCE", source)
+    monkeypatch.setattr(kernel, "SOURCES", (source,))
     assert kernel.library() is None
     assert "g++ failed" in caplog.text and "\n" not in caplog.messages[0]
 

@@ -1,0 +1,116 @@
+"""The trainer behind Cog's real server, its inputs, and the command."""
+
+import dataclasses
+import inspect
+import io
+import json
+import re
+import subprocess
+import threading
+import time
+import zipfile
+
+import pytest
+import requests
+
+from checks.server import CogServer, data_uri, wave_of
+from finetune.options import DEFAULT_STEPS, Options
+from service.fields import Choice, Number
+from tests.conftest import ROOT
+from train import Inputs, Trainer
+
+QUICK = {"steps": 1, "batch_seconds": 4.0, "train_gpt": False, "validation_share": 0.0}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trainer")
+    work = tmp_path_factory.mktemp("work")
+    with CogServer(
+        folder, "--train", INDEXTTS_MODEL="tiny-en", INDEXTTS_FEATURES="", INDEXTTS_TRAINING_WORK=str(work)
+    ) as server:
+        server.work = work
+        yield server
+
+
+def train(server, **inputs) -> dict:
+    answer = server.post(json.dumps({"input": inputs}).encode(), "/trainings")
+    return answer.json() | {"code": answer.status_code}
+
+
+def test_limits_choices_and_defaults_are_the_options_own():
+    """Said a second time in train.py, because Cog takes them from literals alone."""
+    fields = {field.name: field for field in dataclasses.fields(Options)}
+    parameters = inspect.signature(Trainer.train).parameters
+    assert [name for name in parameters if name != "self"] == list(fields)
+    for name, field in fields.items():
+        declared, check = parameters[name].default, field.metadata.get("check")
+        low_high = (check.low, check.high) if isinstance(check, Number) else (None, None)
+        assert (declared.ge, declared.le) == low_high, name
+        assert declared.choices == (list(check.values) if isinstance(check, Choice) else None), name
+        assert declared.default == field.default, name
+    assert f"or {DEFAULT_STEPS}." in Inputs.steps.description
+    told = [float(number) for number in re.findall(r"0\.\d*1", Inputs.learning_rate.description)]
+    assert told == [Options(method=method).rate() for method in ("lora", "full")]
+
+
+def test_the_real_server_trains_and_a_fresh_one_takes_what_it_gave(server, archive, tmp_path):
+    answer = train(server, dataset=data_uri(archive.read_bytes(), "application/zip"), **QUICK)
+    assert answer["status"] == "succeeded", answer
+    content = wave_of(answer)
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        report, voice = json.loads(packed.read("report.json")), packed.read("voice.voice.safetensors")
+    assert report["trained"]["s2mel"]["steps"] == 1 and list(server.work.iterdir()) == []
+    inputs = {"text": "Hello.", "speaker": data_uri(voice), "seed": 1, "diffusion_steps": 1}
+    with CogServer(tmp_path / "fresh", INDEXTTS_MODEL="tiny-en", INDEXTTS_FEATURES="") as fresh:
+        plain = wave_of(fresh.predict(**inputs))
+        with_archive = fresh.predict(**inputs, adapter=data_uri(content, "application/zip"))
+        assert with_archive["status"] == "succeeded", with_archive
+        assert wave_of(with_archive) != plain
+        assert wave_of(fresh.predict(**inputs)) == plain
+
+
+def test_what_is_wrong_is_told(server, tmp_path):
+    empty = io.BytesIO()
+    with zipfile.ZipFile(empty, "w") as packed:
+        packed.writestr("../evil.wav", "x")
+    for inputs, message in (
+        ({"dataset": data_uri(empty.getvalue())}, "leads out of it"),
+        ({"dataset": data_uri(b"no archive")}, "no ZIP or TAR"),
+        ({"dataset": "/etc/passwd"}, "dataset is not a file"),
+        ({}, "give one of dataset and wav_urls"),
+    ):
+        answer = train(server, **inputs, **QUICK)
+        assert answer["status"] == "failed" and message in answer["error"], answer
+    refused = train(server, steps=0)
+    assert refused["code"] == 422 and "less than the minimum" in str(refused["detail"])
+
+
+def test_cancelled_it_is_free_within_two_seconds(server, archive):
+    inputs = {"dataset": data_uri(archive.read_bytes()), **QUICK, "steps": 100_000}
+    body = json.dumps({"input": inputs}).encode()
+    headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
+    for _ in range(100):
+        started = requests.put(f"{server.url}/trainings/one", data=body, headers=headers, timeout=30)
+        if started.status_code != 409:
+            break
+        time.sleep(0.05)
+    assert started.status_code == 202, started.text
+    deadline = time.monotonic() + 120
+    while not list(server.work.glob("*/clips.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert server.health() == "BUSY"
+    requests.post(f"{server.url}/trainings/one/cancel", timeout=10)
+    time.sleep(2.0)
+    assert server.health() == "READY"
+    assert threading.active_count() and list(server.work.glob("*/clips.jsonl")), (
+        "what is there stays, to go on"
+    )
+
+
+def test_the_command_says_what_is_missing_before_it_starts(tmp_path):
+    done = subprocess.run(
+        [ROOT / "script/train", "-i", "steps=3", "-o", tmp_path / "out.zip"], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "give one of dataset and wav_urls" in done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "out.zip").exists()
