@@ -107,8 +107,11 @@ def test_the_waves_of_five_languages_at_once_are_those_alone(mini_model_25, voic
     """In `exact`; as one request and as five at the same time."""
     synthesizer, delivery = Synthesizer(mini_model_25), delivered(mini_model_25, voice)
     with engine_of(mini_model_25) as engine:
-        together = list(engine.speak(prepared_of(texts, delivery, watch(mini_model_25), 3)))
-        jobs = [engine.speak(prepared_of([text], delivery, watch(mini_model_25), 3)) for text in texts]
+        together = list(engine.speak(prepared_of(mini_model_25, texts, delivery, watch(mini_model_25), 3)))
+        jobs = [
+            engine.speak(prepared_of(mini_model_25, [text], delivery, watch(mini_model_25), 3))
+            for text in texts
+        ]
         apart = [next(iter(list(job))) for job in jobs]
     for text, part in [*zip(texts, together, strict=True), *zip(texts, apart, strict=True)]:
         alone = synthesizer.segment(text, delivery, part.spoken.seed, watch(mini_model_25))
@@ -123,7 +126,9 @@ def test_spoken_while_it_is_made(mini_model_25, voice, texts, monkeypatch, speed
     monkeypatch.setattr(gpt, "mel_head", ShiftedHead(gpt.mel_head, gpt.config.stop_mel_token, -100.0))
     delivery = delivered(mini_model_25, voice, speed=speed)
     with engine_of(mini_model_25) as engine:
-        parts = list(engine.speak(prepared_of(texts[:2], delivery, watch(mini_model_25)), "chunks"))
+        parts = list(
+            engine.speak(prepared_of(mini_model_25, texts[:2], delivery, watch(mini_model_25)), "chunks")
+        )
     pieces = [part for part in parts if isinstance(part.spoken, Piece)]
     assert pieces and sum(isinstance(part.spoken, Spoken) for part in parts) == 2
     frames = int(CODES * 3.44 * (1 / speed))
