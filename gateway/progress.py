@@ -12,6 +12,7 @@ from typing import TypeVar
 from service.budget import SEGMENT
 
 PAUSE_SECONDS = 0.2  # between two reports of a stage
+WAITING = "stream"  # the engine's look at a request whose reader is slow
 
 Item = TypeVar("Item")
 
@@ -44,7 +45,7 @@ class Reports:
                 self._begun, self._segments = max(self._begun, step + 1), of
                 return
             now = time.monotonic()
-            if stage == self._stage and now - self._told < PAUSE_SECONDS:
+            if stage == WAITING or stage == self._stage and now - self._told < PAUSE_SECONDS:
                 return
             self._stage, self._told = stage, now
             self.newest = Progress(stage, step, of, self._begun, self._segments)

@@ -115,14 +115,14 @@ def words() -> Words:
 
 def outcome() -> Outcome:
     status = gr.Markdown(elem_id="status")
-    audio = gr.Audio(label="Take", type="filepath", interactive=False, elem_id="take")
+    # Without the button that shares what one has made with another host.
+    plain = {"type": "filepath", "interactive": False, "buttons": ["download"]}
+    audio = gr.Audio(label="Take", elem_id="take", **plain)
     picture = gr.Plot(label="Spectrogram", visible=False)
-    files = gr.Files(label="Audio, subtitles, receipt", elem_id="files", visible=False)
+    files = gr.Files(label="Audio, subtitles, receipt", elem_id="files", visible=False, interactive=False)
     gr.Markdown("### Takes")
     with gr.Row():
-        players = [
-            gr.Audio(visible=False, interactive=False, type="filepath", min_width=280) for _ in range(TAKES)
-        ]
+        players = [gr.Audio(visible=False, min_width=280, **plain) for _ in range(TAKES)]
     return Outcome(status, audio, picture, files, players)
 
 

@@ -19,14 +19,18 @@ import soundfile
 from gateway.studio_client import Server
 from gateway.studio_form import TAKES
 
-STAGES = {
+# Stages of the service in plain words: while they last, and what they took. Others are not told.
+DOING = {
     "adapter": "putting the adapter beside the model",
     "text": "reading the text",
     "voice": "listening to the voice",
     "emotion": "finding the emotion",
-    "gpt": "speaking, token {step}",
-    "s2mel": "making the sound, step {step} of {of}",
+    "gpt": "choosing speech tokens",
+    "s2mel": "making the sound",
+    "vocoder": "making the wave",
 }
+DONE = {"gpt": "tokens", "s2mel": "sound", "vocoder": "wave"}
+STEPS = {"gpt": ", {step} so far", "s2mel": ", step {step} of {of}"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def make(server: Server, body: dict[str, object]) -> Iterator[str | Take]:
     for event in server.speak(body):
         if event["type"] == "speech.audio.delta":
             content += base64.b64decode(event["audio"])
-        elif event["type"] == "speech.progress":
+        elif event["type"] == "speech.progress" and event["stage"] in DOING:
             yield plain_progress(event, time.perf_counter() - start)
     folder = Path(tempfile.mkdtemp(prefix="indextts-studio-"))
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -69,7 +73,8 @@ def shown(take: Take, before: list[tuple[str, int]]) -> tuple:
 
 
 def plain_progress(event: dict, seconds: float) -> str:
-    words = STAGES.get(event["stage"], event["stage"]).format(**event)
+    stage = event["stage"]
+    words = DOING[stage] + (STEPS[stage].format(**event) if stage in STEPS and event["step"] else "")
     count = f", segment {event['begun']} of {event['segments']}" if event["segments"] > 1 else ""
     return f"{words[0].upper()}{words[1:]}{count} · {seconds:.0f} s"
 
@@ -87,7 +92,9 @@ def spectrogram(samples: np.ndarray, rate: int):
 
 def plain_receipt(receipt: dict, seconds: float) -> str:
     stages = ", ".join(
-        f"{stage} {value:.1f} s" for stage, value in receipt["timings"].items() if value >= 0.05
+        f"{DONE.get(stage, stage)} {value:.1f} s"
+        for stage, value in receipt["timings"].items()
+        if value >= 0.05
     )
     lines = [
         f"**{receipt['audio_seconds']:.1f} s** of audio in {seconds:.1f} s · seed **{receipt['seed']}** · {stages}"

@@ -147,6 +147,21 @@ def test_a_stream_comes_event_by_event_and_hanging_up_ends_it(stream):
     assert ask(stream, valid()).json()["status"] == "succeeded"
 
 
+def test_several_at_a_time_pass_where_the_server_makes_several(tmp_path):
+    folder, inputs = tmp_path / "many", valid() | {"text": "A long story. " * 400}
+    folder.mkdir()
+    with (
+        CogServer(folder, "--concurrent", front=True, INDEXTTS_MODEL="mini") as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        long = pool.submit(server.send, json.dumps({"input": inputs, "id": "long"}).encode())
+        assert ask(server, valid()).json()["status"] == "succeeded"
+        assert not long.done()
+        while requests.post(f"{server.url}/predictions/long/cancel", timeout=10).status_code != 200:
+            assert not long.done()
+        assert long.result()["status"] == "canceled"
+
+
 @pytest.mark.parametrize(
     "error, told",
     [
