@@ -1,4 +1,4 @@
-"""The precisions side by side: `script/bench [--model NAME] [--text] [--whole] [--gate FILE]`.
+"""The precisions side by side: `script/bench [--model NAME] [--stages …] [--text] [--whole] [--gate FILE]`.
 
 Stages are timed in turn in one process and compared as ratios with `plain`, float32 by PyTorch's own layers; a given
 number of codes is forced, so that every run does the same work whatever the weights. With one thread (OMP_NUM_THREADS=1)
@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from checks.bench_models import comparison
-from checks.bench_stages import CONTENDERS, Seconds, chain, stages
+from checks.bench_stages import CONTENDERS, STAGES, Seconds, chain, stages
 from checks.bench_text import Row, rows
 from checks.bench_train import training_table
 from checks.bench_whole import cold_command, process_figures
@@ -143,6 +143,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--steps", type=int, nargs="+", default=STEPS, help="Euler steps of the chain's figures"
     )
+    parser.add_argument(
+        "--stages", choices=STAGES, nargs="+", default=STAGES, help="these alone; all of them make the chain"
+    )
     parser.add_argument("--text", action="store_true", help="how long reading text takes as well")
     parser.add_argument("--whole", action="store_true", help="memory, first audio and a cold command as well")
     parser.add_argument(
@@ -178,8 +181,10 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if not options.only_whole:
             codes = min(options.codes, source.config.gpt.max_mel_tokens)
-            found = stages(source.directory, source.config, BEAMS, codes, options.frames, options.runs)
-            for beams in [name for name in found if name.startswith("gpt")]:
+            forced = (codes, options.frames, options.runs)
+            found = stages(source.directory, source.config, BEAMS, *forced, options.stages)
+            whole_chain = set(options.stages) == set(STAGES)
+            for beams in [name for name in found if name.startswith("gpt") and whole_chain]:
                 for steps in options.steps:
                     name = f"all, {beams.removeprefix('gpt, ')}, {steps} steps"
                     found[name] = chain(found, source.config, beams, steps, options.frames)

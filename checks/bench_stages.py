@@ -1,7 +1,7 @@
 """Seconds of each stage in several precisions, in turn, so that what else the machine does falls on all of them alike.
 
-`plain` is float32 by PyTorch's own layers, the flow over all frames: what the others are compared with. A stage's modules
-are loaded in every precision at once, one stage after another.
+`plain` is float32 by PyTorch's own layers, the flow over all frames and with both rows of guidance in one batch: what the
+others are compared with. A stage's modules are loaded in every precision at once, one stage after another.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from pipeline.s2mel.flow import solve
 
 PLAIN = "plain"
 CONTENDERS = (PLAIN, *PRECISIONS)
+STAGES = ("gpt", "flow", "vocoder")
 TEXT_TOKENS = 40
 REFERENCE_SECONDS = 5.0
 NEVER = -1e4  # shift of the stop token's logit
@@ -159,7 +160,9 @@ def flow_seconds(directory: Path, config: ModelConfig, frames: int, runs: int) -
         name: partial(solve, module.estimator, *given, steps=1, cfg_rate=0.7)
         for name, module in modules.items()
     }
-    works[PLAIN] = partial(solve, WholeFlow(modules[PLAIN].estimator), *given, steps=1, cfg_rate=0.7)
+    works[PLAIN] = partial(
+        solve, WholeFlow(modules[PLAIN].estimator), *given, steps=1, cfg_rate=0.7, side_by_side=False
+    )
     seconds = in_turn(works, runs)
     return seconds | {"smallest": seconds["fast"]}
 
@@ -175,20 +178,29 @@ def vocoder_seconds(directory: Path, config: ModelConfig, frames: int, runs: int
 
 
 def stages(
-    directory: Path, config: ModelConfig, beams: tuple[int, ...], codes: int, frames: int, runs: int
+    directory: Path,
+    config: ModelConfig,
+    beams: tuple[int, ...],
+    codes: int,
+    frames: int,
+    runs: int,
+    which: Collection[str] = STAGES,
 ) -> dict[str, Seconds]:
-    """Seconds by stage: "gpt, N beams" a code, "flow" a step, "vocoder" a second of audio."""
+    """Seconds by stage: "gpt, N beams" a code, "flow" a step, "vocoder" a second of audio; `which`: of STAGES."""
     found = {}
-    models = load(directory, config, "gpt")
-    for gpt in models.values():
-        gpt.mel_head = ShiftedHead(gpt.mel_head, config.gpt.stop_mel_token, NEVER)
-    for count in beams:
-        found[f"gpt, {count} beam{'s'[: count > 1]}"] = gpt_seconds(models, count, codes, runs)
-    del models, gpt
-    gc.collect()
-    found["flow"] = flow_seconds(directory, config, frames, runs)
-    gc.collect()
-    found["vocoder"] = vocoder_seconds(directory, config, frames, runs)
+    if "gpt" in which:
+        models = load(directory, config, "gpt")
+        for gpt in models.values():
+            gpt.mel_head = ShiftedHead(gpt.mel_head, config.gpt.stop_mel_token, NEVER)
+        for count in beams:
+            found[f"gpt, {count} beam{'s'[: count > 1]}"] = gpt_seconds(models, count, codes, runs)
+        del models, gpt
+        gc.collect()
+    if "flow" in which:
+        found["flow"] = flow_seconds(directory, config, frames, runs)
+        gc.collect()
+    if "vocoder" in which:
+        found["vocoder"] = vocoder_seconds(directory, config, frames, runs)
     return found
 
 

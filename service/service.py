@@ -21,6 +21,7 @@ from pipeline.conditioning.emotion_text import EmotionReader
 from pipeline.config import SynthesisConfig
 from pipeline.convert import Source
 from pipeline.deterministic import tone
+from pipeline.memory import trim
 from pipeline.model import load_model
 from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.text.glossary import Glossary
@@ -32,6 +33,7 @@ from pipeline.text.script import prepare_script
 from pipeline.text.tagged import analyser
 from pipeline.text.tokenizers import PHONES, make_tokenizer
 from pipeline.text.turns import as_markup
+from pipeline.threads import compute_on
 from pipeline.timing import OnProgress, Stopwatch, Watch, both, no_progress
 from service.adapters import Adapters
 from service.budget import Budget
@@ -48,7 +50,7 @@ from service.reference import Reference, References
 from service.request import Request
 from service.result import Result, write_result
 from service.settings import Settings
-from service.threads import compute_on, set_threads
+from service.threads import set_threads
 
 logger = logging.getLogger(__name__)
 
@@ -132,6 +134,7 @@ class Service:
             draft = self.engine.decoding.draft(prepared.script[0], prepared.delivery, 0)
             self.synthesizer.render(draft, prepared.delivery, prepared.watch)
         self.references.cache.clear()
+        trim()
 
     def healthy(self) -> bool:
         """Whether the last synthesis worked and the device answers."""

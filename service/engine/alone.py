@@ -14,6 +14,7 @@ from pipeline.convert import Source
 from pipeline.gpt.batch import BatchDecoder
 from pipeline.pieces import Pieces
 from pipeline.synthesize import Delivery, SegmentAudio
+from pipeline.threads import compute_on
 from service.budget import SEGMENT
 from service.conversion import convert
 from service.engine.tasks import Drafted, Task, Work
@@ -21,7 +22,6 @@ from service.engine.voicing import Voicing
 from service.fit import speak_in
 from service.prepared import Part
 from service.speak import TOO_LITTLE_MEMORY, Spoken, free_memory, with_less_memory
-from service.threads import compute_on
 
 
 def parts_alone(work: Work, tasks: Sequence[Task], voicing: Voicing) -> Iterator[list[Part]]:

@@ -13,12 +13,12 @@ from pipeline.gpt.device_batch import DeviceBatch
 from pipeline.pieces import Pieces
 from pipeline.synthesize import Delivery, Draft, Synthesizer
 from pipeline.text.prepare import TextSegment
+from pipeline.threads import compute_on
 from service.budget import SEGMENT
 from service.engine.board import Board
 from service.engine.limits import Limits
 from service.engine.tasks import Drafted, Task, next_work
 from service.engine.voices import Voices
-from service.threads import compute_on
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Decoding:
                         self._left(sequence)
                 task = self._next_task()
                 if task is None:
-                    if len(self.decoder) or self.board.closed:
+                    if self.board.closed or (len(self.decoder) and not self._awaited()):
                         return
                     self.board.changed.wait(IDLE_SECONDS)
                     stalled = [work for work in self.board.works.values() if work.job.unread]
@@ -91,6 +91,14 @@ class Decoding:
                 for work in stalled:  # a reader that stopped: its time runs on
                     with self.board.failing(work.job):
                         work.prepared.watch.progress("stream", 0, 1)
+
+    def _awaited(self) -> bool:
+        """Under the lock: whether all that is decoded has a first sound in the making, which the cores are left to. A step
+        takes one of them from it, and what follows is not missed yet. A GPU has room for both."""
+        return self.synthesizer.model.device.type == "cpu" and all(
+            task.busy and task.pieces is not None and not task.pieces.spoken
+            for task, _ in self._here.values()
+        )
 
     def _next_task(self) -> Task | None:
         """Under the lock: the segment to begin now, with its memory taken."""
