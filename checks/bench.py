@@ -22,17 +22,18 @@ from pathlib import Path
 
 import torch
 
+from checks.bench_models import comparison
 from checks.bench_stages import CONTENDERS, STAGES, Seconds, chain, stages
 from checks.bench_text import Row, rows
 from checks.bench_train import training_table
 from checks.bench_whole import cold_command, process_figures
 from pipeline.config import load_config
 from pipeline.deterministic import write_model
-from pipeline.precision import PRECISIONS
+from pipeline.precision import DEFAULT_PRECISION, PRECISIONS
 from service.catalog import Source, locate
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZES = {"mini": "mini", "full": "indextts2"}
+SIZES = {"mini": "mini", "full": "indextts2", "mini25": "mini25", "full25": "indextts2.5"}
 BEAMS = (1, 3)
 STEPS = (12, 25)
 TEXT_GROWTH = "text/growth"  # in a gate: at most so many times as long for five times the text
@@ -130,6 +131,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--size", choices=sorted(SIZES), default="mini", help="deterministic weights of this size"
     )
+    parser.add_argument(
+        "--against",
+        choices=sorted(SIZES),
+        help="only compare the GPT's time for a second of audio with that of this size",
+    )
     parser.add_argument("--model", help="measure this model (a name in configs/ or a directory) instead")
     parser.add_argument("--codes", type=int, default=100, help="codes forced per decode")
     parser.add_argument("--frames", type=int, default=172, help="mel frames made, behind 5 s of reference")
@@ -153,13 +159,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.write:
-        write_model(options.write, load_config(SIZES[options.size]), ROOT / "models/mini/bpe.model")
+        config = load_config(SIZES[options.size])
+        vocabulary = ROOT / "models" / ("mini25" if config.layout == "2.5" else "mini") / config.vocabulary
+        write_model(options.write, config, vocabulary)
         return 0
     if min(options.codes, options.frames, options.runs, *options.steps) < 1:
         parser.error("--codes, --frames, --runs and --steps take numbers of 1 or more")
     gate = json.loads(options.gate.read_text()) if options.gate else {}
     about = machine()
     print("  ".join(f"{key}={value}" for key, value in about.items()), flush=True)
+    if options.against:
+        both = [load_config(SIZES[size]) for size in (options.size, options.against)]
+        for line in comparison(both, DEFAULT_PRECISION, BEAMS, options.codes, options.runs):
+            print(line, flush=True)
+        return 0
     found: dict[str, Seconds] = {}
     whole: dict[str, dict[str, float]] = {}
     with source_of(options.size, options.model) as source:

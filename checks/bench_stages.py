@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from checks.heads import ShiftedHead
+from pipeline.checkpoints import LAYOUTS
 from pipeline.config import ModelConfig
 from pipeline.gpt.decode import decode, prepare
 from pipeline.gpt.model import UnifiedVoice
@@ -49,7 +50,7 @@ def load(
     """A module in every precision."""
     modules = {}
     for contender in contenders:
-        state = read_checkpoint(directory, checkpoint)[section]
+        state = read_checkpoint(directory, LAYOUTS[config.layout][checkpoint])[section]
         make = MODULES[checkpoint, section]
         module = load_module(lambda make=make: make(config), state)
         if contender != PLAIN:
@@ -90,9 +91,9 @@ def parts_in_turn(works: Mapping[str, Parts], runs: int) -> Seconds:
 def prompt_of(gpt: UnifiedVoice) -> Tensor:
     """A prompt [1, P, D] of noise, the same each time."""
     width, generator = gpt.config.model_dim, torch.Generator().manual_seed(0)
-    latents = torch.randn(1, gpt.config.speaker.perceiver_latents, width, generator=generator)
+    latents = torch.randn(1, gpt.config.speaker_rows, width, generator=generator)
     text = torch.arange(TEXT_TOKENS)[None] % gpt.config.number_text_tokens
-    return gpt.prompt_inputs(latents, torch.randn(1, width, generator=generator), text)
+    return gpt.prompt_inputs(latents, torch.randn(1, width, generator=generator), text, language=0)
 
 
 @torch.inference_mode()
@@ -203,10 +204,15 @@ def stages(
     return found
 
 
+def code_rate(config: ModelConfig) -> float:
+    """Codes a second of audio."""
+    return config.audio.sample_rate / config.audio.hop_length / config.s2mel.regulator.frames_per_code
+
+
 def chain(found: Mapping[str, Seconds], config: ModelConfig, beams: str, steps: int, frames: int) -> Seconds:
     """Seconds of all three stages for a second of audio. The flow's share depends on the reference and the length."""
     audio = frames * config.audio.hop_length / config.audio.sample_rate
-    rate = config.audio.sample_rate / config.audio.hop_length / config.s2mel.regulator.frames_per_code
+    rate = code_rate(config)
     return {
         name: rate * found[beams][name] + steps * found["flow"][name] / audio + found["vocoder"][name]
         for name in CONTENDERS

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import collections
 import concurrent.futures
+import itertools
 import json
 import os
 import random
@@ -57,6 +58,7 @@ HOSTILE = (
     b'{"input": "Hi.", "voice": "rms", "nothing": 1}',
 )
 SECONDS = 300
+LOOKS = 10  # at the memory of the largest speaker
 MAX_TRIES = 500
 REPLICA = "ServeReplica:speech:Speaker"
 
@@ -120,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     quiet = {body: ask(url, body, told).content for body in distinct}
     before, folders, quiet_seconds = memory(speakers()), left_behind(), time.monotonic() - start
     told.clear()
-    problems, done, killed = [], threading.Semaphore(0), []
+    problems, done, killed, sizes, answered = [], threading.Semaphore(0), [], [], itertools.count(1)
 
     def one(number: int) -> None:
         try:
@@ -137,6 +139,8 @@ def main(arguments: list[str] | None = None) -> int:
             problems.append(f"request {number}: {type(e).__name__}")
         finally:
             done.release()
+            if next(answered) % (options.requests // LOOKS or 1) == 0:
+                sizes.append(round(memory(speakers())))
 
     def killer() -> None:
         for _turn in range(options.kill):
@@ -157,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
             "requests": options.requests, "clients": options.clients, "statuses": told, "killed": len(killed),
             "problems": problems, "seconds": round(seconds, 1), "distinct": len(distinct),
             "quiet_seconds": round(quiet_seconds, 1), "left_behind": left_behind() - folders,
-            "speaker_mb_before": round(before), "speaker_mb_after": round(memory(speakers())),
+            "speaker_mb_before": round(before), "speaker_mb": sizes, "speaker_mb_after": round(memory(speakers())),
         },
         sys.stdout, indent=1,
     )  # fmt: skip

@@ -42,7 +42,8 @@ class CogServer:
     """`script/serve` with a folder of its own for temporary files; in a `with` statement ready, and stopped
     after it. Raises AssertionError where it cannot start."""
 
-    def __init__(self, temporary: Path, *arguments: str, **environment: str):
+    def __init__(self, temporary: Path, *arguments: str, front: bool = False, **environment: str):
+        """front: as users start it; otherwise Cog's server alone, as an image of `cog build` runs it."""
         self.port, self.temporary = free_port(), temporary
         self.log = temporary.parent / f"{temporary.name}.log"
         variables = (
@@ -52,7 +53,7 @@ class CogServer:
         )
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [ROOT / "script/serve", *arguments, "--host", "127.0.0.1"],
+                [ROOT / "script/serve", *arguments, *([] if front else ["--bare"]), "--host", "127.0.0.1"],
                 env=variables,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -72,11 +72,11 @@ REFUSED_REQUEST = SHORT_REQUEST | {"text": " "}
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[CogServer]:
+def running(front: bool) -> Iterator[CogServer]:
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         temporary = Path(folder) / "server"
         temporary.mkdir()
-        with CogServer(temporary, *arguments) as server:
+        with CogServer(temporary, front=front) as server:
             yield server
 
 
@@ -271,9 +271,9 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="REQUESTS",
         help="send this many one after the other, all cores busy",
     )
-    parser.add_argument("--front", action="store_true", help="through the front of `script/serve --front`")
+    parser.add_argument("--front", action="store_true", help="as `script/serve` is without --bare")
     options = parser.parse_args(arguments)
-    with running(*["--front"] * options.front) as server:
+    with running(options.front) as server:
         if options.overhead:
             passed = overhead(server, options.overhead)
         elif options.sequential:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import json
 from collections.abc import AsyncIterator
 
@@ -12,12 +13,13 @@ from fastapi import Request
 
 from gateway.body import FIELDS, RENAMED
 from gateway.problem import Problem, refused
+from gateway.progress import Progress
 from gateway.speaker import Audio, Done, Refused
 
 CLIENT_LEFT = 499  # as nginx counts it; nobody reads it
 
 
-async def unless_left(request: Request, items: AsyncIterator) -> Audio | Refused | Done:
+async def unless_left(request: Request, items: AsyncIterator) -> Audio | Refused | Done | Progress:
     """The first item. Raises Problem when the client leaves before there is one."""
     first, left = asyncio.ensure_future(anext(items)), asyncio.create_task(until_left(request))
     try:
@@ -47,14 +49,15 @@ async def sound(first: Audio, items: AsyncIterator) -> AsyncIterator[bytes]:
                 raise late_or_wrong(item)
 
 
-async def events(first: Audio, items: AsyncIterator) -> AsyncIterator[str]:
-    """Server-sent events as the OpenAI API has them: speech.audio.delta, at last speech.audio.done or error."""
+async def events(first: Audio | Progress, items: AsyncIterator) -> AsyncIterator[str]:
+    """Server-sent events as the OpenAI API has them: speech.audio.delta, at last speech.audio.done or error; and
+    speech.progress, which is ours, where it was asked for."""
     async with contextlib.aclosing(items):
-        yield delta(first)
+        yield event_of(first)
         try:
             async for item in items:
-                if isinstance(item, Audio):
-                    yield delta(item)
+                if isinstance(item, Audio | Progress):
+                    yield event_of(item)
                 elif isinstance(item, Refused):
                     raise late_or_wrong(item)
                 elif isinstance(item, Done):
@@ -65,8 +68,10 @@ async def events(first: Audio, items: AsyncIterator) -> AsyncIterator[str]:
             yield event({"type": "error", **e.content()})
 
 
-def delta(audio: Audio) -> str:
-    return event({"type": "speech.audio.delta", "audio": base64.b64encode(audio.data).decode()})
+def event_of(item: Audio | Progress) -> str:
+    if isinstance(item, Progress):
+        return event({"type": "speech.progress", **dataclasses.asdict(item)})
+    return event({"type": "speech.audio.delta", "audio": base64.b64encode(item.data).decode()})
 
 
 def event(content: dict[str, object]) -> str:

@@ -63,8 +63,8 @@ class SpeakerReplica:
             async for item in items:
                 yield item
 
-    async def inspect(self, content: bytes) -> dict[str, object] | Refused:
-        return await self.speaker.inspect(content)
+    async def inspect(self, content: bytes, adapter: bytes = b"") -> dict[str, object] | Refused:
+        return await self.speaker.inspect(content, adapter)
 
     def process(self) -> int:
         """Its process id, for whoever looks into a machine."""
@@ -102,9 +102,9 @@ class Deployed:
             async for item in items:
                 yield item
 
-    async def inspect(self, content: bytes) -> dict[str, object] | Refused:
+    async def inspect(self, content: bytes, adapter: bytes = b"") -> dict[str, object] | Refused:
         try:
-            return await self.handle.inspect.remote(content)
+            return await self.handle.inspect.remote(content, adapter)
         except BackPressureError as e:
             raise busy(e.num_queued_requests) from e
 

@@ -154,7 +154,7 @@ def run(options: argparse.Namespace) -> int:
     manifest = Manifest(folder / MANIFEST)
     rows, missing = plan(options.table, reader, manifest, earlier(manifest.path))
     progress = Progress(len(missing))
-    first = [same[0] for same in missing.values()]
+    first, now = [same[0] for same in missing.values()], 0
     for item in made(first, settings, options.speakers, resources) if first else ():
         for row in missing[item["name"]]:
             if item["error"]:
@@ -167,10 +167,11 @@ def run(options: argparse.Namespace) -> int:
                 status="done", name=row.name, file=row.file, seconds=told["audio_seconds"], seed=told["seed"],
                 warnings=told["warnings"], **place_of(row),
             )  # fmt: skip
+        now += not item["error"]
         progress.one(0.0 if item["error"] else told["audio_seconds"])
     failed = manifest.failed()
     print(
-        f"{folder}: {len(manifest.lines) - failed} rows done ({len(first)} now), {failed} failed",
+        f"{folder}: {len(manifest.lines) - failed} rows done (made now: {now}), {failed} failed",
         file=sys.stderr,
     )
     if options.join:

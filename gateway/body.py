@@ -9,7 +9,7 @@ import base64
 import binascii
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,8 @@ from service.request import Request
 STREAM_FORMATS = ("audio", "sse")
 ALIASES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")  # names that clients come with; there is one model here
 RENAMED = {"text": "input", "emotion_text": "instructions", "output_format": "response_format"}
-OWN = ("model", "voice", "response_format", "stream_format")
-FILES = ("speaker", "emotion_audio")
+OWN = ("model", "voice", "response_format", "stream_format", "progress")
+FILES = ("speaker", "emotion_audio", "source_audio", "adapter")
 NOT_HERE = {"text", "voices", "output_format", *FILES}
 FIELDS = frozenset(field.name for field in dataclasses.fields(Request)) - NOT_HERE
 KNOWN = frozenset({*OWN, *FILES, *FIELDS, *RENAMED.values()})
@@ -45,17 +45,18 @@ class Upload:
 @dataclass(frozen=True)
 class Asked:
     """A request as it came in. inputs: of `Request`, checked, with a seed, without files; voice: of the library, None
-    where speaker is given; names: the voices that the text's markup asks for; whole: it cannot be streamed."""
+    where files has the speaker; files: by the input's name; names: the voices that the text's markup asks for; whole:
+    it cannot be streamed."""
 
     inputs: Mapping[str, object]
     voice: str | None
-    speaker: Upload | None
-    emotion_audio: Upload | None
+    files: Mapping[str, Upload]
     names: tuple[str, ...]
     format: str
     sse: bool
     whole: bool
     packed: bool
+    progress: bool
 
 
 def read_body(body: bytes, models: frozenset[str]) -> Asked:
@@ -75,20 +76,24 @@ def read_body(body: bytes, models: frozenset[str]) -> Asked:
     check_model(content.get("model"), models)
     format = one_of(content, "response_format", RESPONSE_FORMATS, "mp3")
     sse = one_of(content, "stream_format", STREAM_FORMATS, "audio") == "sse"
-    speaker, emotion = (upload(content[name], name) if name in content else None for name in FILES)
-    voice = None if speaker else voice_name(content.get("voice"))
-    inputs = checked(content, format, emotion is not None)
+    files = {name: upload(content[name], name) for name in FILES if name in content}
+    voice = None if "speaker" in files else voice_name(content.get("voice"))
+    inputs = checked(content, format, files)
     packed = bool(inputs["return_voice"] or inputs["receipt"] or inputs["subtitles"] != "none")
-    if packed and (sse or format not in FORMATS):
+    if packed and format not in FORMATS:
         raise Problem(
             400,
-            f"return_voice, receipt and subtitles make a ZIP file; allowed with it: stream_format audio, "
+            f"return_voice, receipt and subtitles make a ZIP file; allowed with it: "
             f"response_format {', '.join(name for name in RESPONSE_FORMATS if name in FORMATS)}",
-            param="stream_format" if sse else "response_format",
+            param="response_format",
             code="invalid_value",
         )
+    progress = content.get("progress", False)
+    if not isinstance(progress, bool) or (progress and not sse):
+        message = f"progress is {str(progress)[:40]!r}; allowed: true with stream_format sse, false"
+        raise Problem(400, message, param="progress", code="invalid_value")
     whole = packed or inputs["loudness"] is not None
-    return Asked(inputs, voice, speaker, emotion, spoken_by(inputs["text"]), format, sse, whole, packed)
+    return Asked(inputs, voice, files, spoken_by(inputs["text"]), format, sse, whole, packed, progress)
 
 
 def check_model(value: object, models: frozenset[str]) -> None:
@@ -143,13 +148,13 @@ def upload(value: object, name: str) -> Upload:
     )
 
 
-def checked(content: Mapping[str, object], format: str, has_emotion: bool) -> dict[str, object]:
-    """The inputs of the service, all of them, without files."""
+def checked(content: Mapping[str, object], format: str, files: Collection[str]) -> dict[str, object]:
+    """The inputs of the service, all of them, without files; files: those that there are."""
     inputs = {name: content[name] for name in FIELDS if name in content}
     inputs["emotion_text"] = content.get("instructions", content.get("emotion_text"))
     inputs["output_format"] = format if format in FORMATS else "wav"
     text = content.get("input")
-    if text is None:
+    if text is None and "source_audio" not in files:
         raise Problem(
             400, "input is missing; give the text to speak", param="input", code="missing_required_parameter"
         )
@@ -157,9 +162,8 @@ def checked(content: Mapping[str, object], format: str, has_emotion: bool) -> di
     try:
         request = Request(
             **({"quick_start_tokens": QUICK_START_TOKENS} | inputs),
+            **({"speaker": NOWHERE} | dict.fromkeys(files, NOWHERE)),
             text=text,
-            speaker=NOWHERE,
-            emotion_audio=NOWHERE if has_emotion else None,
         ).checked()
     except ValueError as e:
         raise refused(e, names, RENAMED) from e
@@ -172,6 +176,8 @@ def checked(content: Mapping[str, object], format: str, has_emotion: bool) -> di
 
 def spoken_by(text: object) -> tuple[str, ...]:
     """The voices that a text's markup asks for. Raises Problem for markup that cannot be read."""
+    if text is None:
+        return ()
     try:
         parts = split_markup(as_markup(text))
     except ValueError as e:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.text.prepare import TextSegment
+from pipeline.timing import OnProgress, no_progress
 from service.prepared import Part
 from service.reference import ReferenceOptions
 from service.request import Request
@@ -33,11 +34,13 @@ class Door:
         self.slots = service.settings.segment_batch
         self.rate = service.model.config.audio.sample_rate
 
-    async def stream(self, request: Request) -> AsyncIterator[np.ndarray | Finished]:
+    async def stream(
+        self, request: Request, on_progress: OnProgress = no_progress
+    ) -> AsyncIterator[np.ndarray | Finished]:
         """Waves float32 [T], one after another the whole, and then what there is to tell.
 
         Raises ValueError for what the caller can put right. Leaving it ends the synthesis at its next step."""
-        job = self.service.engine.submit(request)
+        job = self.service.engine.submit(request, on_progress=on_progress)
         parts: list[Part] = []
         async with contextlib.aclosing(aiter(job)) as made:  # closed early, the job is cancelled
             async for part in made:
@@ -48,15 +51,17 @@ class Door:
         metrics = await asyncio.to_thread(streamed_metrics, job.prepared, parts)
         yield Finished(metrics | {"text_tokens": tokens})
 
-    async def whole(self, request: Request, folder: Path) -> Result:
+    async def whole(self, request: Request, folder: Path, on_progress: OnProgress = no_progress) -> Result:
         """The request as a file, with what was asked for beside it; likewise."""
-        job = self.service.engine.submit(request)
+        job = self.service.engine.submit(request, on_progress=on_progress)
         async with contextlib.aclosing(aiter(job)) as made:
             parts = [part async for part in made]
         return await asyncio.to_thread(self.service.write, folder, job.prepared, parts)
 
-    async def inspect(self, path: Path) -> dict[str, object]:
-        """What can be said of a clip or voice file, which is then known. Raises ValueError."""
+    async def inspect(self, path: Path, adapter: Path | None = None) -> dict[str, object]:
+        """What can be said of a clip or voice file, which is then known, as is the adapter that comes with it.
+        Raises ValueError."""
+        await asyncio.to_thread(self.service.adapters.apply, adapter)
         reference = await asyncio.to_thread(self.service.references.speaker, path, ReferenceOptions())
         report = reference.report
         return {

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from gateway.problem import Problem
-from gateway.voices import MAX_BYTES
+from gateway.voices import MAX_ADAPTER_BYTES, MAX_BYTES
 
 SECONDS = 30.0
 READ_BYTES = 65536
@@ -16,6 +16,7 @@ READ_BYTES = 65536
 
 async def fetch(url: str, allowed: Collection[str], name: str) -> bytes:
     """The content at an https URL; no redirect is followed. Raises Problem."""
+    most = MAX_ADAPTER_BYTES if name == "adapter" else MAX_BYTES
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
@@ -34,10 +35,8 @@ async def fetch(url: str, allowed: Collection[str], name: str) -> bytes:
             content = bytearray()
             async for chunk in answer.content.iter_chunked(READ_BYTES):
                 content += chunk
-                if len(content) > MAX_BYTES:
-                    raise Problem(
-                        400, f"{name} has more than {MAX_BYTES:,} bytes, the most allowed", param=name
-                    )
+                if len(content) > most:
+                    raise Problem(400, f"{name} has more than {most:,} bytes, the most allowed", param=name)
             return bytes(content)
     except (ClientError, TimeoutError, OSError) as e:
         raise Problem(400, f"{name} cannot be fetched: {type(e).__name__}", param=name) from e

@@ -1,10 +1,10 @@
-"""A front for Cog's server (coglet), which answers one request at a time: `script/serve --front`.
+"""A front for Cog's server (coglet), which answers one request at a time: `script/serve`.
 
 Three things that coglet 0.23 does itself and no predictor can change are mended here:
-* while its one slot is taken, and for a moment after an answer went out, it says 409: here requests wait;
+* while its slots are taken, and for a moment after an answer went out, it says 409: here requests wait;
 * it drops inputs that the schema does not know: here they are a 422 in its own form;
-* it says "Prediction failed: Prediction failed: ValueError: …": here an answer's error says what is wrong
-  once; a stream's and a webhook's errors pass as they are.
+* it says "Prediction failed: Prediction failed: ValueError: …": here the error of an answer, of a stream and of a
+  webhook says what is wrong once.
 Only the paths of a client are served; `/shutdown` is not.
 """
 
@@ -16,7 +16,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 import signal
 import socket
 import sys
@@ -24,6 +23,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, web
+
+from gateway.hooks import Hooks, end_to_end
+from gateway.told_once import event_said_once, said_once, whole_lines
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +35,6 @@ MAX_WAITING = 64
 MAX_WAIT_SECONDS = 600.0
 RETRY_SECONDS = 0.005, 0.5  # between two tries at a busy server: the first, and the most
 START_SECONDS = 0.1  # between looks whether the server listens
-PREFIX = re.compile(r"^(?:Prediction failed: )+(?:ValueError: )?")
-HOP_HEADERS = {"connection", "content-length", "host", "keep-alive", "transfer-encoding", "upgrade"}
 
 
 def problem(status: int, message: str) -> web.Response:
@@ -43,14 +43,20 @@ def problem(status: int, message: str) -> web.Response:
 
 @dataclass
 class Front:
-    """Requests on their way to `upstream`, a URL; `known`: the inputs of its schema, once it was read."""
+    """Requests on their way to `upstream`, a URL; `own`: where upstream reaches this front; slots: predictions that
+    upstream makes at once; `known`: the inputs of its schema, once it was read."""
 
     upstream: str
+    own: str
+    slots: int = 1
     max_waiting: int = MAX_WAITING
     max_wait: float = MAX_WAIT_SECONDS
     known: frozenset[str] | None = None
     waiting: int = 0
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    hooks: Hooks = field(default_factory=Hooks)
+
+    def __post_init__(self):
+        self.turn = asyncio.Semaphore(self.slots)
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=MAX_BODY_BYTES)
@@ -60,6 +66,7 @@ class Front:
                 web.post("/predictions", self.predict),
                 web.put("/predictions/{id}", self.predict),
                 web.post("/predictions/{id}/cancel", self.forward),
+                web.post("/webhooks/{token}", self.hooks.deliver),
                 *(web.get(path, self.forward) for path in ("/", "/health-check", "/openapi.json")),
             ]
         )
@@ -77,29 +84,38 @@ class Front:
 
     async def predict(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        if unknown := await self.unknown_inputs(body):
+        try:
+            content = json.loads(body)
+        except (ValueError, RecursionError):
+            content = None
+        if not isinstance(content, dict):
+            return await self.send(request, body)  # which coglet refuses in its own words
+        if unknown := await self.unknown_inputs(content.get("input")):
             details = [
                 {"loc": ["body", "input", name], "msg": "Unknown input", "type": "value_error.extra"}
                 for name in unknown
             ]
             return web.json_response({"detail": details}, status=422)
-        return await self.send(request, body)
+        if not isinstance(content.get("webhook"), str):
+            return await self.send(request, body)
+        path = self.hooks.add(content["webhook"])
+        answer = await self.send(request, json.dumps(content | {"webhook": f"{self.own}{path}"}).encode())
+        if answer.status >= 400:  # nothing was begun
+            self.hooks.forget(path)
+        return answer
 
-    async def unknown_inputs(self, body: bytes) -> list[str]:
-        """Names of inputs that the schema does not have; none of a body that coglet itself will refuse."""
-        with contextlib.suppress(ValueError, RecursionError):
-            content = json.loads(body)
-            inputs = content.get("input") if isinstance(content, dict) else None
-            if isinstance(inputs, dict):
-                known = await self.inputs()
-                return [name for name in inputs if name not in known] if known else []
-        return []
+    async def unknown_inputs(self, inputs: object) -> list[str]:
+        """Names of inputs that the schema does not have."""
+        known = await self.inputs() if isinstance(inputs, dict) else None
+        return [name for name in inputs if name not in known] if known else []
 
     async def inputs(self) -> frozenset[str]:
         """Of the schema that upstream serves; empty while it serves none."""
         if not self.known:
-            async with self.client.get("/openapi.json") as answer:
-                content = json.loads(await answer.read()) if answer.status == 200 else {}
+            content = {}
+            with contextlib.suppress(ClientConnectionError):
+                async with self.client.get("/openapi.json") as answer:
+                    content = json.loads(await answer.read()) if answer.status == 200 else {}
             schema = content.get("components", {}).get("schemas", {}).get("Input", {})
             self.known = frozenset(schema.get("properties", {}))
         return self.known
@@ -140,7 +156,7 @@ class Front:
             pause = min(2 * pause, most)
 
     def ask(self, request: web.Request, body: bytes):
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_HEADERS}
+        headers = end_to_end(request.headers)
         return self.client.request(request.method, request.rel_url, data=body or None, headers=headers)
 
 
@@ -148,25 +164,15 @@ async def relay(request: web.Request, answer) -> web.StreamResponse:
     """`answer` to the client: server-sent events as they come, anything else whole, its error once.
 
     A client that leaves cancels this, which hangs up on upstream, which then stops."""
-    headers = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_HEADERS}
+    headers = end_to_end(answer.headers)
     if answer.content_type != "text/event-stream":
         return web.Response(status=answer.status, headers=headers, body=said_once(await answer.read()))
     response = web.StreamResponse(status=answer.status, headers=headers)
     await response.prepare(request)
-    async for chunk in answer.content.iter_any():
-        await response.write(chunk)
+    async for lines in whole_lines(answer.content.iter_any()):
+        await response.write(b"\n".join(map(event_said_once, lines.split(b"\n"))))
     await response.write_eof()
     return response
-
-
-def said_once(body: bytes) -> bytes:
-    """An answer whose `error` has no prefixes; every other body as it is."""
-    if not body.startswith(b"{") or b'"Prediction failed: ' not in body:
-        return body
-    content = json.loads(body)
-    if isinstance(content.get("error"), str):
-        content["error"] = PREFIX.sub("", content["error"])
-    return json.dumps(content, ensure_ascii=False).encode()
 
 
 def free_port() -> int:
@@ -186,20 +192,25 @@ async def listens(port: int) -> bool:
 
 async def serve(host: str, port: int, command: list[str], environment: dict[str, str]) -> int:
     """Run `command`, a coglet, on a port of its own and the front before it until it ends; its status."""
-    inner = free_port()
+    inner, hooks = free_port(), free_port()
+    direct = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
+    direct = ",".join(filter(None, (direct, "127.0.0.1")))  # its webhooks come to the front
     server = await asyncio.create_subprocess_exec(
-        *command, "--host", "127.0.0.1", env=environment | {"PORT": str(inner)}
+        *command,
+        *("--host", "127.0.0.1"),
+        env=environment | {"PORT": str(inner), "NO_PROXY": direct, "no_proxy": direct},
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.terminate)
-    runner = web.AppRunner(
-        Front(f"http://127.0.0.1:{inner}").application(), handler_cancellation=True, access_log=None
-    )
+    slots = int(environment.get("COG_MAX_CONCURRENCY", "1"))
+    front = Front(f"http://127.0.0.1:{inner}", f"http://127.0.0.1:{hooks}", slots)
+    runner = web.AppRunner(front.application(), handler_cancellation=True, access_log=None)
     await runner.setup()
     try:
         while server.returncode is None and not await listens(inner):
             await asyncio.sleep(START_SECONDS)
+        await web.TCPSite(runner, "127.0.0.1", hooks).start()
         await web.TCPSite(runner, host, port).start()
         logger.info("front on %s:%d", host, port)
         return await server.wait()
@@ -211,7 +222,7 @@ async def serve(host: str, port: int, command: list[str], environment: dict[str,
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="script/serve --front", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="script/serve", description=__doc__.splitlines()[0])
     parser.add_argument("--host", default="0.0.0.0")
     options, rest = parser.parse_known_args(arguments)
     logging.basicConfig(level="INFO", format="%(levelname)s %(name)s: %(message)s")

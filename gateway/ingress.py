@@ -23,11 +23,11 @@ from gateway.problem import Problem
 from gateway.replicas import Replicas
 from gateway.settings import GatewaySettings
 from gateway.speaker import Audio, Done, Order, Refused
-from gateway.voices import MAX_BYTES, Library
+from gateway.uploads import read_form, read_limited
+from gateway.voices import MAX_BYTES, Library, check_adapters
 
 logger = logging.getLogger(__name__)
 
-MAX_FORM_BYTES = MAX_BYTES + 100_000
 MAX_BODY_BYTES = 2 * 4 * MAX_BYTES // 3 + 1_000_000  # two clips in base64 and a text
 MAX_PLAIN_BYTES = 1_000_000  # of a body without files
 NO_STORE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -88,10 +88,13 @@ class Gateway:
     async def order(self, asked: Asked) -> Order:
         """What a replica needs: the voices, and the files that URLs name."""
         record = await asyncio.to_thread(self.library.get, asked.voice) if asked.voice else None
-        speaker = record or await self.content(asked.speaker, "speaker")
         voices = {name: await asyncio.to_thread(self.library.get, name) for name in asked.names}
-        emotion = await self.content(asked.emotion_audio, "emotion_audio") if asked.emotion_audio else None
-        return Order(asked.inputs, speaker, emotion, voices, asked.format, asked.whole, asked.packed)
+        files = {name: await self.content(upload, name) for name, upload in asked.files.items()}
+        speaker = record or files.pop("speaker")
+        check_adapters(record, voices.values())
+        return Order(
+            asked.inputs, speaker, files, voices, asked.format, asked.whole, asked.packed, asked.progress
+        )
 
     async def content(self, upload: Upload, name: str) -> bytes:
         return await fetch(upload.url, self.settings.allowed_hosts, name) if upload.url else upload.content
@@ -175,26 +178,20 @@ class Gateway:
         return (await asyncio.to_thread(self.library.get, name)).told()
 
     async def add_voice(self, request: Request) -> Response:
-        """A form of name, audio_sample, consent, and, if need be, language and notes."""
+        """A form of name, audio_sample, consent, and, if need be, language, notes and adapter."""
         self.admit(request)
-        await check_length(request, MAX_FORM_BYTES)
-        form = await request.form(max_files=1, max_fields=10, max_part_size=MAX_FORM_BYTES)
-        known = {"name", "audio_sample", "consent", "language", "notes"}
-        if unknown := sorted(set(form) - known):
-            raise Problem(400, f"unknown parameter {unknown[0][:40]!r}", code="unknown_parameter")
-        clip = form.get("audio_sample")
-        if clip is None or isinstance(clip, str):
-            raise Problem(400, "audio_sample is missing; give the clip as a file", param="audio_sample")
-        content = await clip.read()
-        texts = [form.get(name, "") for name in ("language", "notes")]
-        if not all(isinstance(text, str) for text in texts):
-            raise Problem(400, "language and notes are texts")
-        name, consent = form.get("name"), form.get("consent")
-        name = await asyncio.to_thread(self.library.check_new, name, consent, *texts, len(content))
-        report = await self.replicas.inspect(content)
+        form = await read_form(request)
+        texts, content, adapter = (form.language, form.notes), form.content, form.adapter
+        name = await asyncio.to_thread(
+            self.library.check_new, form.name, form.consent, *texts, len(content), len(adapter)
+        )
+        report = await self.replicas.inspect(content, adapter)
         if isinstance(report, Refused):
-            raise Problem(400, report.message, param="audio_sample", code="invalid_value")
-        record = await asyncio.to_thread(self.library.add, name, content, consent, *texts, report)
+            param = "adapter" if "adapter" in report.message else "audio_sample"
+            raise Problem(400, report.message, param=param, code="invalid_value")
+        record = await asyncio.to_thread(
+            self.library.add, name, content, form.consent, *texts, report, adapter
+        )
         return JSONResponse(record.told(), status_code=201)
 
     async def delete_voice(self, request: Request, name: str) -> dict[str, object]:
@@ -219,27 +216,6 @@ class Gateway:
 
     async def metrics(self) -> Response:
         return Response(self.measures.text(), media_type="text/plain; version=0.0.4")
-
-
-async def check_length(request: Request, most: int) -> None:
-    """Raises Problem for a body that says it is too long, or does not say how long it is."""
-    length = request.headers.get("content-length", "")
-    if not length.isdecimal():
-        raise Problem(411, "the body has no Content-Length")
-    if int(length) > most:
-        raise Problem(413, f"the body has {int(length):,} bytes; allowed: at most {most:,}")
-
-
-async def read_limited(request: Request, most: int) -> bytes:
-    """The body. Raises Problem as soon as it is too long."""
-    if request.headers.get("content-length"):
-        await check_length(request, most)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            raise Problem(413, f"the body has more than {most:,} bytes, the most allowed")
-    return bytes(body)
 
 
 async def tell(request: Request, problem: Problem) -> Response:

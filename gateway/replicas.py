@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from gateway.problem import Problem
+from gateway.progress import Progress
 from gateway.speaker import Audio, Done, Order, Refused, Speaker
 
-Item = Audio | Refused | Done
+Item = Audio | Refused | Done | Progress
 MAX_TRIES = 4  # of an order whose replica is lost
 
 
@@ -17,8 +18,8 @@ class Replicas(Protocol):
     def speak(self, order: Order) -> AsyncIterator[Item]:
         """The order's items; leaving it ends the work. Raises Problem."""
 
-    async def inspect(self, content: bytes) -> dict[str, object] | Refused:
-        """What can be said of a clip."""
+    async def inspect(self, content: bytes, adapter: bytes = b"") -> dict[str, object] | Refused:
+        """What can be said of a clip; whether it and an adapter that comes with it can be used."""
 
     async def running(self) -> int:
         """How many speakers take orders."""
@@ -41,8 +42,8 @@ class InProcess:
         finally:
             self.under_way -= 1
 
-    async def inspect(self, content: bytes) -> dict[str, object] | Refused:
-        return await self.speaker.inspect(content)
+    async def inspect(self, content: bytes, adapter: bytes = b"") -> dict[str, object] | Refused:
+        return await self.speaker.inspect(content, adapter)
 
     async def running(self) -> int:
         return 1

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,24 +15,30 @@ import soundfile
 
 from gateway.door import Door, Finished
 from gateway.formats import encode
+from gateway.progress import Progress, Reports, reported
 from gateway.voices import VoiceRecord
 from pipeline.files import write_whole
+from pipeline.timing import OnProgress, no_progress
 from service.budget import TimeLimitError
 from service.request import Request
+
+PIECE_BYTES = 2**18  # of a file that is sent
 
 
 @dataclass(frozen=True)
 class Order:
-    """A request as a replica gets it: inputs of `Request`, its files as voices of the library or as content, and the
-    form its audio is to have. packed: a ZIP file of audio and what was asked for beside it."""
+    """A request as a replica gets it: inputs of `Request`, the speaker and voices of the library or as content, the
+    content of its other files by the input's name, and the form its audio is to have. packed: a ZIP file of audio and
+    what was asked for beside it; progress: told on the way."""
 
     inputs: Mapping[str, object]
     speaker: VoiceRecord | bytes
-    emotion_audio: bytes | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
     voices: Mapping[str, VoiceRecord] = field(default_factory=dict)
     format: str = "wav"
     whole: bool = False
     packed: bool = False
+    progress: bool = False
 
     def affinity(self) -> str:
         """What a replica should know already."""
@@ -66,25 +72,33 @@ class Speaker:
         self.door = door
         self.folder = tempfile.TemporaryDirectory(prefix="indextts-voices-")
 
-    async def speak(self, order: Order) -> AsyncIterator[Audio | Refused | Done]:
+    async def speak(self, order: Order) -> AsyncIterator[Audio | Refused | Done | Progress]:
         """Audio in pieces, in the end `Done`; or `Refused`, as the first item or after audio."""
         with tempfile.TemporaryDirectory(prefix="indextts-order-") as temporary:
             folder = Path(temporary)
             try:
                 request = await asyncio.to_thread(self.request, order, folder)
+                reports = Reports() if order.progress else None
+                on_progress = reports or no_progress
                 pieces = (
-                    self.at_once(order, request, folder) if order.whole else self.streamed(order, request)
+                    self.at_once(order, request, folder, on_progress)
+                    if order.whole
+                    else self.streamed(order, request, on_progress)
                 )
                 async with contextlib.aclosing(pieces):
-                    async for piece in pieces:
-                        yield piece
+                    told = reported(pieces, reports) if reports else pieces
+                    async with contextlib.aclosing(told):
+                        async for item in told:
+                            yield item
             except ValueError as e:
                 yield Refused(" ".join(str(e).split()), isinstance(e, TimeLimitError))
 
-    async def streamed(self, order: Order, request: Request) -> AsyncIterator[Audio | Done]:
+    async def streamed(
+        self, order: Order, request: Request, on_progress: OnProgress
+    ) -> AsyncIterator[Audio | Done]:
         """Pieces as they are done."""
         done: list[Finished] = []
-        async with contextlib.aclosing(self.door.stream(request)) as items:
+        async with contextlib.aclosing(self.door.stream(request, on_progress)) as items:
             waves = only_waves(items, done)
             first = await anext(waves)  # what is refused is refused before the first byte
             encoded = encode(chained(first, waves), self.door.rate, order.format, request.sample_rate)
@@ -94,14 +108,18 @@ class Speaker:
                         yield Audio(data)
         yield Done(done[0].metrics)
 
-    async def at_once(self, order: Order, request: Request, folder: Path) -> AsyncIterator[Audio | Done]:
+    async def at_once(
+        self, order: Order, request: Request, folder: Path, on_progress: OnProgress
+    ) -> AsyncIterator[Audio | Done]:
         """What cannot begin before its end is known."""
         if order.packed:
-            result = await self.door.whole(request, folder)
-            yield Audio(result.path.read_bytes())
+            result = await self.door.whole(request, folder, on_progress)
+            with result.path.open("rb") as file:
+                while data := file.read(PIECE_BYTES):
+                    yield Audio(data)
         else:
             plain = dataclasses.replace(request, output_format="wav", sample_rate=None)
-            result = await self.door.whole(plain, folder)
+            result = await self.door.whole(plain, folder, on_progress)
             wave, rate = soundfile.read(result.path, dtype="float32")
             async for data in encode(one(wave), rate, order.format, request.sample_rate):
                 yield Audio(data)
@@ -109,36 +127,38 @@ class Speaker:
 
     def request(self, order: Order, folder: Path) -> Request:
         """The order with its files on this machine."""
-        speaker, emotion = order.speaker, None
-        if order.emotion_audio is not None:
-            emotion = folder / "emotion_audio"
-            emotion.write_bytes(order.emotion_audio)
-        if isinstance(speaker, bytes):
-            path = folder / "speaker"
-            path.write_bytes(speaker)
+        contents, files = dict(order.files), {}
+        if isinstance(order.speaker, VoiceRecord):
+            files["speaker"] = self.file(order.speaker.sha256, order.speaker.read)
+            if order.speaker.adapter and "adapter" not in contents:
+                files["adapter"] = self.file(order.speaker.adapter, order.speaker.read_adapter)
         else:
-            path = self.file(speaker)
-        voices = {name: self.file(record) for name, record in order.voices.items()}
-        return Request(**order.inputs, speaker=path, emotion_audio=emotion, voices=voices)
+            contents["speaker"] = order.speaker
+        for name, content in contents.items():
+            files[name] = folder / name
+            files[name].write_bytes(content)
+        voices = {name: self.file(record.sha256, record.read) for name, record in order.voices.items()}
+        return Request(**order.inputs, **files, voices=voices or None)
 
-    def file(self, record: VoiceRecord) -> Path:
-        """The file of a voice, fetched once."""
-        path = Path(self.folder.name) / record.sha256
+    def file(self, sha256: str, read: Callable[[], bytes]) -> Path:
+        """A file of the library, fetched once."""
+        path = Path(self.folder.name) / sha256
         if not path.is_file():
-            write_whole(path, record.read())
+            write_whole(path, read())
         return path
 
     async def know(self, record: VoiceRecord) -> None:
         """Have a voice at hand. Raises ValueError for a clip that cannot be used."""
-        await self.door.inspect(await asyncio.to_thread(self.file, record))
+        await self.door.inspect(await asyncio.to_thread(self.file, record.sha256, record.read))
 
-    async def inspect(self, content: bytes) -> dict[str, object] | Refused:
-        """What can be said of a clip."""
+    async def inspect(self, content: bytes, adapter: bytes = b"") -> dict[str, object] | Refused:
+        """What can be said of a clip; `Refused` where it, or an adapter that comes with it, cannot be used."""
         with tempfile.TemporaryDirectory(prefix="indextts-clip-") as folder:
-            path = Path(folder) / "clip"
+            path, adapter_path = Path(folder) / "clip", Path(folder) / "adapter"
             path.write_bytes(content)
+            adapter_path.write_bytes(adapter)
             try:
-                return await self.door.inspect(path)
+                return await self.door.inspect(path, adapter_path if adapter else None)
             except ValueError as e:
                 return Refused(" ".join(str(e).split()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 from collections.abc import Iterator
 
 import gradio as gr
@@ -12,6 +13,7 @@ import requests
 from gateway.local import running
 
 ANSWER_SECONDS = 1200.0
+CHUNK_BYTES = 2**16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,16 +32,24 @@ class Server:
     def voices(self) -> list[dict]:
         return self.get("/v1/audio/voices")["voices"]
 
-    def speak(self, body: dict[str, object]) -> requests.Response:
-        return told(
-            requests.post(
-                f"{self.url}/v1/audio/speech", json=body, headers=self.headers(), timeout=ANSWER_SECONDS
-            )
-        )
+    def speak(self, body: dict[str, object]) -> Iterator[dict]:
+        """The events of a request for them. Raises gr.Error for one that says what is wrong."""
+        url = f"{self.url}/v1/audio/speech"
+        with requests.post(
+            url, json=body, headers=self.headers(), timeout=ANSWER_SECONDS, stream=True
+        ) as answer:
+            for line in told(answer).iter_lines(CHUNK_BYTES):
+                if line:
+                    event = json.loads(line.removeprefix(b"data: "))
+                    if event["type"] == "error":
+                        raise gr.Error(event["error"]["message"], duration=None, print_exception=False)
+                    yield event
 
-    def add(self, path: str, **form: str) -> dict:
-        with open(path, "rb") as file:
-            files = {"audio_sample": file}
+    def add(self, path: str, adapter: str | None, **form: str) -> dict:
+        with contextlib.ExitStack() as stack:
+            files = {"audio_sample": stack.enter_context(open(path, "rb"))}
+            if adapter:
+                files["adapter"] = stack.enter_context(open(adapter, "rb"))
             url = f"{self.url}/v1/audio/voices"
             answer = requests.post(
                 url, data=form, files=files, headers=self.headers(), timeout=ANSWER_SECONDS

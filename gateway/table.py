@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gateway.problem import Problem
 from gateway.speaker import Order
-from gateway.voices import Library
+from gateway.voices import Library, VoiceRecord, check_adapters
 from pipeline.text.markup import Turn, split_markup
 from pipeline.text.prepare import check_text
 from pipeline.text.turns import as_markup
@@ -21,7 +21,7 @@ from service.fields import checks_of, from_text
 from service.request import Request
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
-FILES = ("speaker", "emotion_audio")
+FILES = ("speaker", "emotion_audio", "source_audio", "adapter")
 OWN = ("voice", "chapter", "gap")  # voice: of the library; chapter, gap: for --join
 NOT_HERE = {"voices", "return_voice", "receipt", "subtitles", "quick_start_tokens"}
 FIELDS = frozenset(field.name for field in dataclasses.fields(Request)) - NOT_HERE
@@ -50,7 +50,7 @@ class Row:
 
     def sort_key(self) -> tuple[str, int]:
         """Rows of a voice together, and those of a length."""
-        return self.order.affinity(), len(self.order.inputs["text"])
+        return self.order.affinity(), len(self.order.inputs["text"] or "")
 
 
 def read_rows(path: Path) -> Iterator[dict[str, object] | RowError]:
@@ -126,27 +126,28 @@ class Reader:
 
     def order(self, values: dict[str, object]) -> Order:
         voice, speaker = values.pop("voice", None), values.pop("speaker", None)
-        emotion = values.pop("emotion_audio", None)
+        files = {name: self.content(values.pop(name), name) for name in FILES[1:] if name in values}
         if (voice is None) == (speaker is None):
             raise RowError("give a voice of the library or a speaker file, one of them")
         source = self.library.get(voice) if voice is not None else self.content(speaker, "speaker")
-        emotion = self.content(emotion, "emotion_audio") if emotion is not None else None
         text = values.pop("text", None)
-        if text is None:
-            raise RowError("text is missing")
-        check_text(text)
-        request = Request(text, Path("speaker"), emotion_audio=Path("x") if emotion else None, **values)
+        if "source_audio" not in files:
+            if text is None:
+                raise RowError("text is missing")
+            check_text(text)
+        request = Request(text, Path("speaker"), **dict.fromkeys(files, Path("x")), **values)
         if request.seed is None:
             request = dataclasses.replace(request, seed=0)
         request = request.checked()
-        parts = split_markup(as_markup(text))
+        parts = split_markup(as_markup(text)) if text is not None else []
         voices = {part.voice: self.library.get(part.voice) for part in parts if isinstance(part, Turn)}
         inputs = {
             field.name: getattr(request, field.name)
             for field in dataclasses.fields(request)
             if field.name not in ("voices", *FILES)
         }
-        return Order(inputs, source, emotion, voices, whole=True, packed=True)
+        check_adapters(source if isinstance(source, VoiceRecord) else None, voices.values())
+        return Order(inputs, source, files, voices, whole=True, packed=True)
 
     def content(self, name: object, field: str) -> bytes:
         """A file beside the table; each is read once."""
@@ -164,7 +165,8 @@ class Reader:
             "speaker": hashlib.sha256(order.speaker).hexdigest()
             if isinstance(order.speaker, bytes)
             else order.speaker.sha256,
-            "emotion": hashlib.sha256(order.emotion_audio).hexdigest() if order.emotion_audio else None,
+            "adapter": order.speaker.adapter if isinstance(order.speaker, VoiceRecord) else "",
+            "files": {name: hashlib.sha256(content).hexdigest() for name, content in order.files.items()},
             "voices": {name: record.sha256 for name, record in order.voices.items()},
             "model": self.salt,
         }

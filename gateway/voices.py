@@ -1,7 +1,7 @@
 """The voice library: a folder per voice, on disk or wherever fsspec reaches.
 
-NAME/voice.json is written last and says all there is; NAME/clip-HASH.SUFFIX is the clip, or a voice file. The clips of
-`examples/` are in every library and stay.
+NAME/voice.json is written last and says all there is; NAME/clip-HASH is the clip, or a voice file, NAME/adapter an
+adapter. The clips of `examples/` are in every library and stay.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,15 +22,18 @@ from pipeline.text.markup import check_voice_name
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 RECORD = "voice.json"
 MAX_BYTES = 25_000_000
+MAX_ADAPTER_BYTES = 100_000_000
 MAX_TEXT = 2000  # characters of notes and consent
 MAX_VOICES = 10_000
+HIDDEN = ("url", "sha256", "adapter_url")  # from clients
 SYNTHETIC = "made by a speech synthesizer"
 
 
 @dataclass(frozen=True)
 class VoiceRecord:
     """A voice as the library knows it. url: of its file; report: what was measured of the clip; consent: the statement
-    of who may use it, by whoever added it; created: seconds since 1970."""
+    of who may use it, by whoever added it; created: seconds since 1970; adapter: sha256 of the one that is put beside
+    the model when this voice speaks, at adapter_url, or empty."""
 
     name: str
     url: str
@@ -40,25 +44,34 @@ class VoiceRecord:
     created: int = 0
     builtin: bool = False
     report: dict[str, object] = field(default_factory=dict)
+    adapter: str = ""
+    adapter_url: str = ""
 
     def key(self) -> str:
         """Its content under its name: a voice that was replaced is another one."""
-        return f"{self.name}/{self.sha256[:16]}"
+        return f"{self.name}/{self.sha256[:16]}{self.adapter[:16]}"
 
     def told(self) -> dict[str, object]:
         """What clients see of it."""
         values = dataclasses.asdict(self)
-        return {"id": self.name, **{name: values[name] for name in values if name not in ("url", "sha256")}}
+        return {"id": self.name, **{name: values[name] for name in values if name not in HIDDEN}}
 
     def read(self) -> bytes:
         """The content of its file. Raises Problem where it is gone or another."""
+        return self._read("file", self.url, self.sha256)
+
+    def read_adapter(self) -> bytes:
+        """The content of its adapter; likewise."""
+        return self._read("adapter", self.adapter_url, self.adapter)
+
+    def _read(self, kind: str, url: str, sha256: str) -> bytes:
         try:
-            with fsspec.open(self.url, "rb") as file:
+            with fsspec.open(url, "rb") as file:
                 content = file.read()
         except OSError as e:
-            raise Problem(503, f"the file of voice '{self.name}' cannot be read") from e
-        if hashlib.sha256(content).hexdigest() != self.sha256:
-            raise Problem(503, f"the file of voice '{self.name}' is not the one that was added")
+            raise Problem(503, f"the {kind} of voice '{self.name}' cannot be read") from e
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise Problem(503, f"the {kind} of voice '{self.name}' is not the one that was added")
         return content
 
 
@@ -105,7 +118,9 @@ class Library:
     def all(self) -> list[VoiceRecord]:
         return [self.get(name) for name in self.names()]
 
-    def check_new(self, name: object, consent: object, language: str, notes: str, size: int) -> str:
+    def check_new(
+        self, name: object, consent: object, language: str, notes: str, size: int, adapter_size: int = 0
+    ) -> str:
         """The name of a voice that may be added. Raises Problem."""
         try:
             check_voice_name(name)
@@ -127,6 +142,9 @@ class Library:
             raise Problem(
                 400, f"audio_sample has {size:,} bytes; allowed: 1 to {MAX_BYTES:,}", param="audio_sample"
             )
+        if adapter_size > MAX_ADAPTER_BYTES:
+            message = f"adapter has {adapter_size:,} bytes; allowed: at most {MAX_ADAPTER_BYTES:,}"
+            raise Problem(400, message, param="adapter")
         names = self.names()
         if name in names:
             raise Problem(
@@ -137,11 +155,20 @@ class Library:
         return name
 
     def add(
-        self, name: str, content: bytes, consent: str, language: str, notes: str, report: dict[str, object]
+        self,
+        name: str,
+        content: bytes,
+        consent: str,
+        language: str,
+        notes: str,
+        report: dict[str, object],
+        adapter: bytes = b"",
     ) -> VoiceRecord:
         """Keep a voice that `check_new` allows. Raises Problem when it cannot be stored."""
-        digest = hashlib.sha256(content).hexdigest()
-        clip = f"{self.root}/{name}/clip-{digest[:16]}"
+        digest, adapter_digest = (
+            hashlib.sha256(data).hexdigest() if data else "" for data in (content, adapter)
+        )
+        clip, adapter_path = f"{self.root}/{name}/clip-{digest[:16]}", f"{self.root}/{name}/adapter"
         record = VoiceRecord(
             name=name,
             url=self.files.unstrip_protocol(clip),
@@ -151,10 +178,14 @@ class Library:
             notes=notes.strip(),
             created=int(time.time()),
             report=report,
+            adapter=adapter_digest,
+            adapter_url=self.files.unstrip_protocol(adapter_path) if adapter else "",
         )
         try:
             self.files.makedirs(f"{self.root}/{name}", exist_ok=True)
             self.files.pipe_file(clip, content)
+            if adapter:
+                self.files.pipe_file(adapter_path, adapter)
             self.files.pipe_file(self.place(name), json.dumps(dataclasses.asdict(record), indent=1).encode())
         except OSError as e:
             raise Problem(507, f"the voice cannot be stored: {e.strerror or 'the storage refuses it'}") from e
@@ -167,6 +198,17 @@ class Library:
 
     def place(self, name: str) -> str:
         return f"{self.root}/{name}/{RECORD}"
+
+
+def check_adapters(speaker: VoiceRecord | None, others: Iterable[VoiceRecord]) -> None:
+    """Raises Problem for a script of several voices one of which has another adapter: a request has one model."""
+    own = speaker.adapter if speaker else ""
+    for record in others:
+        if record.adapter not in ("", own):
+            raise Problem(
+                400, f"the voice '{record.name}' has an adapter of its own; give it as the request's voice",
+                param="input", code="invalid_value",
+            )  # fmt: skip
 
 
 def is_name(name: object) -> bool:

@@ -13,7 +13,7 @@ import torch
 from pipeline.convert import Source
 from pipeline.gpt.batch import BatchDecoder
 from pipeline.pieces import Pieces
-from pipeline.synthesize import Delivery, SegmentAudio, sampling_options
+from pipeline.synthesize import Delivery, SegmentAudio
 from pipeline.threads import compute_on
 from service.budget import SEGMENT
 from service.conversion import convert
@@ -104,8 +104,8 @@ def in_pieces(task: Task, voicing: Voicing) -> Iterator[list[Part]]:
     decoder = BatchDecoder(synthesizer.model.gpt)
     with watch.stage("gpt"):
         sequence = decoder.join(
-            synthesizer.prompt(task.text.token_ids, task.delivery),
-            sampling_options(options),
+            synthesizer.prompt(task.text, task.delivery),
+            synthesizer.sampling(options),
             torch.Generator().manual_seed(task.seed),
             lambda step: watch.progress("gpt", step, options.max_mel_tokens),
         )

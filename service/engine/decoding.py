@@ -11,7 +11,7 @@ from pipeline.gpt.batch import BatchDecoder
 from pipeline.gpt.decode import Sequence
 from pipeline.gpt.device_batch import DeviceBatch
 from pipeline.pieces import Pieces
-from pipeline.synthesize import Delivery, Draft, Synthesizer, sampling_options
+from pipeline.synthesize import Delivery, Draft, Synthesizer
 from pipeline.text.prepare import TextSegment
 from pipeline.threads import compute_on
 from service.budget import SEGMENT
@@ -44,14 +44,14 @@ class Decoding:
     def bytes(self, task: Task) -> int:
         """The most memory its sequence may come to need."""
         return self.decoder.bytes(
-            self.synthesizer.prompt_rows(task.text.token_ids), sampling_options(task.delivery.options)
+            self.synthesizer.prompt_rows(task.text), self.synthesizer.sampling(task.delivery.options)
         )
 
     def draft(self, text: TextSegment, delivery: Delivery, seed: int) -> Draft:
         """The codes of one segment, before the thread runs: so that what is made once, such as a GPU's graphs, is there."""
         generator = torch.Generator().manual_seed(seed)
-        prompt = self.synthesizer.prompt(text.token_ids, delivery)
-        sequence = self.decoder.join(prompt, sampling_options(delivery.options), generator)
+        prompt = self.synthesizer.prompt(text, delivery)
+        sequence = self.decoder.join(prompt, self.synthesizer.sampling(delivery.options), generator)
         while sequence.decoded is None and sequence.error is None:
             self.decoder.step()
         if sequence.error is not None:
@@ -109,7 +109,7 @@ class Decoding:
             return None
         task = work.waiting[0]
         needed = self.bytes(task)
-        room = self.decoder.room(sampling_options(task.delivery.options))
+        room = self.decoder.room(self.synthesizer.sampling(task.delivery.options))
         if not room or self.cache_bytes + needed > self.limits.cache_bytes:
             return None  # nor may a smaller one pass, or this one would never come
         work.waiting.popleft()
@@ -126,10 +126,10 @@ class Decoding:
             if not task.attempts:
                 watch.progress(SEGMENT, task.index, len(task.work.segments))
             with watch.stage("gpt"):
-                prompt = self.synthesizer.prompt(task.text.token_ids, task.delivery)
+                prompt = self.synthesizer.prompt(task.text, task.delivery)
                 sequence = self.decoder.join(
                     prompt,
-                    sampling_options(options),
+                    self.synthesizer.sampling(options),
                     generator,
                     lambda step: watch.progress("gpt", step, options.max_mel_tokens),
                 )
@@ -140,7 +140,7 @@ class Decoding:
             if task.work.chunks:
                 noise = torch.Generator().manual_seed(task.seed)
                 task.pieces = Pieces(self.synthesizer, task.delivery, noise, watch)
-            told = self.decoder.notes(sampling_options(options))
+            told = self.decoder.notes(self.synthesizer.sampling(options))
             task.notes += [note for note in told if note not in task.notes]
             self._here[sequence] = task, generator
 

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from pipeline.synthesize import Synthesizer
+from pipeline.timing import OnProgress, no_progress
 from service.engine.board import Board
 from service.engine.decoding import Decoding
 from service.engine.job import Job
@@ -22,7 +23,7 @@ from service.health import Health
 from service.prepared import Prepared
 from service.request import Request
 
-Prepare = Callable[[Request], Prepared]
+Prepare = Callable[[Request, OnProgress], Prepared]
 
 
 class EngineFull(Exception):
@@ -36,18 +37,20 @@ class Engine:
         self.voices = Voices(self.board, limits)
         self.decoding = Decoding(self.board, self.voices, limits)
         self._changed = self.board.changed
-        self._requests: deque[tuple[Job, Request]] = deque()
+        self._requests: deque[tuple[Job, Request, OnProgress]] = deque()
         self._threads: list[threading.Thread] = []
 
-    def submit(self, request: Request, stream: str = "segments") -> Job:
+    def submit(
+        self, request: Request, stream: str = "segments", on_progress: OnProgress = no_progress
+    ) -> Job:
         """Begin `request`; returns at once, from any thread. stream: "segments" gives each when it is done, the bytes of
         the whole file; "chunks" gives sound as early as can be, while a segment is still being made (one beam, no
-        second attempt). Raises EngineFull."""
+        second attempt). on_progress is called before every step, by whatever thread makes it. Raises EngineFull."""
         job = Job(self._job_changed, stream)
         with self._changed:
             if len(self._requests) >= self.limits.most_waiting:
                 raise EngineFull(f"{len(self._requests)} requests wait already; try again later")
-            self._requests.append((job, request))
+            self._requests.append((job, request, on_progress))
             self._start()
         return job
 
@@ -73,7 +76,7 @@ class Engine:
         """End every request, and the threads."""
         with self._changed:
             self.board.closed = True
-            jobs = [job for job, _ in self._requests] + list(self.board.works)
+            jobs = [job for job, _, _ in self._requests] + list(self.board.works)
             self._changed.notify_all()
         for job in jobs:
             job.cancel()
@@ -100,7 +103,7 @@ class Engine:
     def _job_changed(self, job: Job) -> None:
         if job.ended:
             with self._changed:
-                self._requests = deque(pair for pair in self._requests if pair[0] is not job)
+                self._requests = deque(asked for asked in self._requests if asked[0] is not job)
         self.board.wake(job)
         self.voices.reader_went_on(job)
 
@@ -111,9 +114,9 @@ class Engine:
                     self._changed.wait()
                 if self.board.closed:
                     return
-                job, request = self._requests.popleft()
+                job, request, on_progress = self._requests.popleft()
             with self.board.failing(job):
-                prepared = self.prepare(request)
+                prepared = self.prepare(request, on_progress)
                 if not job.ended:
                     self._begin(job, prepared)
 

@@ -71,7 +71,7 @@ def test_a_table_becomes_files_and_chapters_once(tmp_path):
         csv.writer(file).writerows([("Come in.", "rms", ""), ("Hi.", "nobody", ""), ("...", "rms", "")])
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.wav")}
     again = run(tmp_path, table)
-    assert again.returncode == 2 and "(1 now), 2 failed" in again.stderr, again.stderr
+    assert again.returncode == 2 and "(made now: 1), 2 failed" in again.stderr, again.stderr
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     errors = {line["index"]: line["error"] for line in manifest(tmp_path) if line["status"] == "failed"}
     assert "'nobody' does not exist" in errors[5] and "nothing to read aloud" in errors[6]

@@ -16,6 +16,7 @@ import soundfile
 from gateway.formats import RESPONSE_FORMATS
 from tests.conftest import ROOT
 from tests.gateway.conftest import QUEUE, QUICK, Served
+from tests.service.test_adapters import write_random
 
 CODECS = {"mp3": "mp3", "opus": "opus", "aac": "aac", "flac": "flac", "wav": "pcm_s16le"}
 TEXT = "Good morning. And good evening."
@@ -92,6 +93,80 @@ def test_several_voices_and_a_clip_of_ones_own(served):
     both = speak(served, input="Hello. [voice:rms] Hello.", quick_start_tokens=0).content
     alone = speak(served, quick_start_tokens=0).content
     assert both[: len(alone) // 2] == alone[: len(alone) // 2] and len(both) > 1.2 * len(alone)
+
+
+@pytest.fixture(scope="module")
+def adapters(service, tmp_path_factory):
+    """Two of them, for the model that is served."""
+    folder = tmp_path_factory.mktemp("adapters")
+    return [write_random(folder / str(seed), service.model, seed).read_bytes() for seed in (1, 2)]
+
+
+def uri(content: bytes) -> str:
+    return "data:application/octet-stream;base64," + base64.b64encode(content).decode()
+
+
+def test_an_adapter_comes_with_a_request_or_with_its_voice(served, adapters):
+    url, clip = f"{served.url}/v1/audio/voices", (ROOT / "examples/rms.flac").read_bytes()
+
+    def add(adapter: bytes, name: str):
+        files = {"audio_sample": clip, "adapter": adapter}
+        return requests.post(url, data={"name": name, "consent": "yes"}, files=files, timeout=120)
+
+    plain = speak(served, voice="rms").content
+    with_one = speak(served, voice="rms", adapter=uri(adapters[0])).content
+    assert with_one != plain
+    added = add(adapters[0], "trained")
+    assert (
+        added.status_code == 201 and len(added.json()["adapter"]) == 64 and "adapter_url" not in added.json()
+    )
+    assert speak(served, voice="trained").content == with_one
+    assert speak(served, voice="trained", adapter=uri(adapters[1])).content not in (with_one, plain)
+    assert speak(served, voice="rms").content == plain
+    told = error(speak(served, voice="rms", input="Hello. [voice:trained] Hello."))
+    assert told[:2] == (400, "input") and "has an adapter of its own" in told[2]
+    assert error(speak(served, voice="rms", adapter=uri(b"none")))[0] == 400
+    told = error(add(b"none", "broken"))
+    assert told[:2] == (400, "adapter") and requests.get(f"{url}/broken").status_code == 404
+    for body in ({"adapter": "/etc/passwd"}, {"source_audio": "/etc/passwd"}, {"adapter": 5}):
+        assert error(speak(served, **body))[1:] == (next(iter(body)), not_a_file(body))
+    assert requests.delete(f"{url}/trained").json()["deleted"]
+
+
+def not_a_file(body: dict) -> str:
+    return f"{next(iter(body))} is not a file; allowed: a data URI in base64, or an https URL"
+
+
+def test_speech_is_said_again_in_a_voice(served):
+    source = uri((ROOT / "examples/awb.flac").read_bytes())
+    answer = speak(served, input=None, source_audio=source, max_mel_tokens=None, num_beams=None)
+    seconds = soundfile.info(ROOT / "examples/awb.flac").duration
+    assert len(answer.content) / 2 / 22050 == pytest.approx(seconds, rel=0.15)
+    both = error(speak(served, source_audio=source, max_mel_tokens=None, num_beams=None))
+    assert both[0] == 400 and "text and source_audio are given" in both[2]
+
+
+def test_progress_is_told_beside_the_audio_where_it_is_asked_for(served):
+    asked = {"input": "Hello.\n\nGood day.", "stream_format": "sse", "progress": True, "receipt": True}
+    answer = speak(served, **asked)
+    told = [json.loads(line[6:]) for line in answer.text.splitlines() if line]
+    reports = [event for event in told if event["type"] == "speech.progress"]
+    stages = [event["stage"] for event in reports]
+    assert {"gpt", "s2mel"} <= set(stages) and stages.index("gpt") < stages.index("s2mel"), stages
+    assert reports[-1]["segments"] == reports[-1]["begun"] == 2
+    assert all(0 <= event["step"] <= event["of"] for event in reports)
+    sent = b"".join(base64.b64decode(event["audio"]) for event in told if "audio" in event)
+    with zipfile.ZipFile(io.BytesIO(sent)) as archive, archive.open("speech.wav") as file:
+        assert (
+            file.read()[-1000:] == speak(served, input=asked["input"], quick_start_tokens=0).content[-1000:]
+        )
+    assert told[-1]["type"] == "speech.audio.done"
+    streamed = speak(served, **asked | {"receipt": False}).text
+    assert "speech.progress" in streamed
+    assert "speech.progress" not in speak(served, **asked | {"progress": False}).text
+    assert error(speak(served, progress=True))[:2] == (400, "progress")
+    late = speak(served, **asked | {"voice": None, "speaker": uri(b"no audio")})
+    assert late.status_code == 400 or json.loads(late.text.splitlines()[-2][6:])["type"] == "error"
 
 
 @pytest.mark.parametrize(

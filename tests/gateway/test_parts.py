@@ -208,6 +208,10 @@ def test_a_name_is_the_hash_of_all_that_counts(tmp_path):
     assert len({name(), name(seed=1), name(text="Hello!"), name(voice="awb"), name(output_format="mp3")}) == 5
     same = reader(tmp_path).row(0, {"text": "Hello.", "speaker": "rms.flac"}).name
     assert same == name(), "a voice by another way is the same voice"
+    again = [{"voice": "rms", "source_audio": clip} for clip in ("awb.flac", "kal16.flac")]
+    rows = [reader(tmp_path).row(0, values) for values in again]
+    assert len({row.name for row in rows} | {name(), name(adapter="awb.flac"), name(adapter="rms.flac")}) == 5
+    assert rows[0].order.files == {"source_audio": (ROOT / "examples/awb.flac").read_bytes()}
 
 
 @pytest.mark.parametrize(
@@ -218,6 +222,8 @@ def test_a_name_is_the_hash_of_all_that_counts(tmp_path):
         ({"voice": "nobody"}, "does not exist"),
         ({"voice": None}, "give a voice of the library or a speaker file"),
         ({"speaker": "rms.flac"}, "one of them"),
+        ({"adapter": "none.zip"}, "adapter is 'none.zip'; there is no such file"),
+        ({"source_audio": "rms.flac"}, "text and source_audio are given"),
         ({"voice": None, "speaker": "none.wav"}, "no such file"),
         ({"speed": 9}, "speed is 9; allowed"),
         ({"speed": "fast"}, "speed is not a number"),

@@ -10,6 +10,13 @@ from tests.conftest import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SECONDS = 120_000
+# What the page says of how far it is.
+LISTEN = """window.told = []; new MutationObserver(() => {
+  const now = document.querySelector("#status")?.innerText;
+  if (now && now !== told.at(-1)) told.push(now);
+}).observe(document, {subtree: true, childList: true, characterData: true});"""
+INKED = """canvas => canvas.width && canvas.getContext("2d")
+  .getImageData(0, 0, canvas.width, canvas.height).data.some(value => value)"""
 
 
 def test_readings_and_reports_in_plain_words(tmp_path):
@@ -42,6 +49,7 @@ def test_it_speaks_what_is_typed(page_url, width, scheme):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         page.set_default_timeout(SECONDS)
+        page.add_init_script(LISTEN)
         hosts, errors = set(), []
         page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -56,10 +64,16 @@ def test_it_speaks_what_is_typed(page_url, width, scheme):
         page.locator("#speak").focus()
         page.keyboard.press("Enter")
         page.wait_for_function("document.querySelector('#status').innerText.includes('seed 7')")
-        page.wait_for_function("[...document.querySelectorAll('audio')].some(audio => audio.duration > 0.3)")
-        page.wait_for_function(
-            "document.querySelector('#take').querySelectorAll('canvas, [part=wrapper], #waveform').length > 0"
-        )
+        told = page.evaluate("window.told")
+        assert any(line.startswith("Choosing speech tokens") for line in told), told
+        assert any(line.startswith("Making the sound") for line in told), told
+        sound = page.locator("#take #waveform audio")  # in a shadow root, which locators look into
+        sound.wait_for(state="attached")
+        page.wait_for_function("audio => audio.duration > 0.3", arg=sound.element_handle())
+        drawn = page.locator("#take #waveform canvas").first.element_handle()
+        page.wait_for_function(INKED, arg=drawn)
+        page.locator("#take").get_by_label("Play", exact=True).click()
+        page.wait_for_function("audio => audio.currentTime > 0.1", arg=sound.element_handle())
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert hosts == {page_url.removeprefix("http://")} and not errors
         browser.close()
