@@ -15,6 +15,7 @@ COPY . .
 RUN python -m pipeline.vocoder.kernel   # the fused activation; where cog builds the image, setup() compiles it
 ENV INDEXTTS_MODEL=indextts2 \
     OMP_WAIT_POLICY=passive \
+    GOMP_SPINCOUNT=5000 \
     COG_PREDICT_TYPE_STUB=predict.py:Predictor \
     PYTHONUNBUFFERED=1
 EXPOSE 5000

@@ -36,7 +36,7 @@ class Inputs:
 
     text = Input(
         default=None,
-        description="What to say: Chinese, English or both. [pause:1.5s] waits; a blank line is a longer pause; [voice:NAME] changes the speaker.",
+        description="What to say: Chinese, English or both; with IndexTTS-2.5 also Japanese, Spanish or Arabic. [pause:1.5s] waits; a blank line is a longer pause; [voice:NAME] changes the speaker.",
     )
     speaker = Input(
         description="The voice: 5 to 15 s of clean speech (WAV, FLAC, MP3, OGG, M4A …), a voice file, or a ZIP file of several, each under its NAME."
@@ -76,8 +76,8 @@ class Inputs:
     )
     language = Input(
         default="auto",
-        choices=["auto", "zh", "en"],
-        description="How numbers, dates and abbreviations are read.",
+        choices=["auto", "zh", "en", "ja", "es", "ar"],
+        description="Language of the text: how numbers, dates and abbreviations are read, and spoken by IndexTTS-2.5. IndexTTS-2 has zh and en; auto: by the text.",
     )
     glossary = Input(default=None, description="Readings for terms, one term=reading a line.")
     speed = Input(default=1.0, ge=0.5, le=2.0, description="How fast to speak; the pitch stays.")
@@ -139,7 +139,7 @@ class Inputs:
         default=None,
         ge=50,
         le=1815,
-        description="Most codes per segment, 50 a second. Empty: the model's own, 1500 for IndexTTS2.",
+        description="Most codes per segment, 50 a second (25 with IndexTTS-2.5). Empty: the model's own, 1500 for IndexTTS2.",
     )
     diffusion_steps = Input(
         default=None,

@@ -2,9 +2,10 @@
 
 import os
 
-# Before PyTorch is loaded, and unless something else is asked for: threads that wait do not spin, which costs
+# Before PyTorch is loaded, and unless something else is asked for: threads that wait do not spin for long, which costs
 # many times what they compute where a machine does other things too (script/lib/threads.sh: the commands').
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if os.environ.setdefault("OMP_WAIT_POLICY", "passive") == "passive":
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 from service.api import Speech, TextToSpeech, load
 

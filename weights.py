@@ -21,7 +21,7 @@ from fetching.fetch import Fetch
 from fetching.files import directory_lock, is_writable
 from fetching.manifest import GROUPS, LOCK, MANIFEST, WeightsError
 from fetching.store import COMPLETE, Store
-from pipeline.checkpoints import CHECKPOINTS, Section
+from pipeline.checkpoints import CHECKPOINTS, CHECKPOINTS_2_5, Section
 
 __all__ = ["WeightsError", "ensure", "status"]
 
@@ -29,6 +29,11 @@ logger = logging.getLogger(__name__)
 
 # What is in each pickle, by the name that configs/weights.yaml has for it.
 RULES = {name: tuple(checkpoint.sections.values()) for name, checkpoint in CHECKPOINTS.items()}
+RULES |= {
+    f"{name}-2.5": tuple(checkpoint.sections.values())
+    for name, checkpoint in CHECKPOINTS_2_5.items()
+    if checkpoint != CHECKPOINTS[name]
+}
 RULES["denoiser"] = (Section(path=("model",), optional_path=True),)  # its file's own name is not fixed
 
 

@@ -1,4 +1,4 @@
-"""The precisions side by side: `script/bench [--model NAME] [--text] [--whole] [--gate FILE]`.
+"""The precisions side by side: `script/bench [--model NAME] [--stages …] [--text] [--whole] [--gate FILE]`.
 
 Stages are timed in turn in one process and compared as ratios with `plain`, float32 by PyTorch's own layers; a given
 number of codes is forced, so that every run does the same work whatever the weights. With one thread (OMP_NUM_THREADS=1)
@@ -22,17 +22,18 @@ from pathlib import Path
 
 import torch
 
-from checks.bench_stages import CONTENDERS, Seconds, chain, stages
+from checks.bench_models import comparison
+from checks.bench_stages import CONTENDERS, STAGES, Seconds, chain, stages
 from checks.bench_text import Row, rows
 from checks.bench_train import training_table
 from checks.bench_whole import cold_command, process_figures
 from pipeline.config import load_config
 from pipeline.deterministic import write_model
-from pipeline.precision import PRECISIONS
+from pipeline.precision import DEFAULT_PRECISION, PRECISIONS
 from service.catalog import Source, locate
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZES = {"mini": "mini", "full": "indextts2"}
+SIZES = {"mini": "mini", "full": "indextts2", "mini25": "mini25", "full25": "indextts2.5"}
 BEAMS = (1, 3)
 STEPS = (12, 25)
 TEXT_GROWTH = "text/growth"  # in a gate: at most so many times as long for five times the text
@@ -130,12 +131,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--size", choices=sorted(SIZES), default="mini", help="deterministic weights of this size"
     )
+    parser.add_argument(
+        "--against",
+        choices=sorted(SIZES),
+        help="only compare the GPT's time for a second of audio with that of this size",
+    )
     parser.add_argument("--model", help="measure this model (a name in configs/ or a directory) instead")
     parser.add_argument("--codes", type=int, default=100, help="codes forced per decode")
     parser.add_argument("--frames", type=int, default=172, help="mel frames made, behind 5 s of reference")
     parser.add_argument("--runs", type=int, default=3, help="the quickest of this many counts")
     parser.add_argument(
         "--steps", type=int, nargs="+", default=STEPS, help="Euler steps of the chain's figures"
+    )
+    parser.add_argument(
+        "--stages", choices=STAGES, nargs="+", default=STAGES, help="these alone; all of them make the chain"
     )
     parser.add_argument("--text", action="store_true", help="how long reading text takes as well")
     parser.add_argument("--whole", action="store_true", help="memory, first audio and a cold command as well")
@@ -150,13 +159,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.write:
-        write_model(options.write, load_config(SIZES[options.size]), ROOT / "models/mini/bpe.model")
+        config = load_config(SIZES[options.size])
+        vocabulary = ROOT / "models" / ("mini25" if config.layout == "2.5" else "mini") / config.vocabulary
+        write_model(options.write, config, vocabulary)
         return 0
     if min(options.codes, options.frames, options.runs, *options.steps) < 1:
         parser.error("--codes, --frames, --runs and --steps take numbers of 1 or more")
     gate = json.loads(options.gate.read_text()) if options.gate else {}
     about = machine()
     print("  ".join(f"{key}={value}" for key, value in about.items()), flush=True)
+    if options.against:
+        both = [load_config(SIZES[size]) for size in (options.size, options.against)]
+        for line in comparison(both, DEFAULT_PRECISION, BEAMS, options.codes, options.runs):
+            print(line, flush=True)
+        return 0
     found: dict[str, Seconds] = {}
     whole: dict[str, dict[str, float]] = {}
     with source_of(options.size, options.model) as source:
@@ -165,8 +181,10 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if not options.only_whole:
             codes = min(options.codes, source.config.gpt.max_mel_tokens)
-            found = stages(source.directory, source.config, BEAMS, codes, options.frames, options.runs)
-            for beams in [name for name in found if name.startswith("gpt")]:
+            forced = (codes, options.frames, options.runs)
+            found = stages(source.directory, source.config, BEAMS, *forced, options.stages)
+            whole_chain = set(options.stages) == set(STAGES)
+            for beams in [name for name in found if name.startswith("gpt") and whole_chain]:
                 for steps in options.steps:
                     name = f"all, {beams.removeprefix('gpt, ')}, {steps} steps"
                     found[name] = chain(found, source.config, beams, steps, options.frames)

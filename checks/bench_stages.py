@@ -1,7 +1,7 @@
 """Seconds of each stage in several precisions, in turn, so that what else the machine does falls on all of them alike.
 
-`plain` is float32 by PyTorch's own layers, the flow over all frames: what the others are compared with. A stage's modules
-are loaded in every precision at once, one stage after another.
+`plain` is float32 by PyTorch's own layers, the flow over all frames and with both rows of guidance in one batch: what the
+others are compared with. A stage's modules are loaded in every precision at once, one stage after another.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from checks.heads import ShiftedHead
+from pipeline.checkpoints import LAYOUTS
 from pipeline.config import ModelConfig
 from pipeline.gpt.decode import decode, prepare
 from pipeline.gpt.model import UnifiedVoice
@@ -29,6 +30,7 @@ from pipeline.s2mel.flow import solve
 
 PLAIN = "plain"
 CONTENDERS = (PLAIN, *PRECISIONS)
+STAGES = ("gpt", "flow", "vocoder")
 TEXT_TOKENS = 40
 REFERENCE_SECONDS = 5.0
 NEVER = -1e4  # shift of the stop token's logit
@@ -48,7 +50,7 @@ def load(
     """A module in every precision."""
     modules = {}
     for contender in contenders:
-        state = read_checkpoint(directory, checkpoint)[section]
+        state = read_checkpoint(directory, LAYOUTS[config.layout][checkpoint])[section]
         make = MODULES[checkpoint, section]
         module = load_module(lambda make=make: make(config), state)
         if contender != PLAIN:
@@ -89,9 +91,9 @@ def parts_in_turn(works: Mapping[str, Parts], runs: int) -> Seconds:
 def prompt_of(gpt: UnifiedVoice) -> Tensor:
     """A prompt [1, P, D] of noise, the same each time."""
     width, generator = gpt.config.model_dim, torch.Generator().manual_seed(0)
-    latents = torch.randn(1, gpt.config.speaker.perceiver_latents, width, generator=generator)
+    latents = torch.randn(1, gpt.config.speaker_rows, width, generator=generator)
     text = torch.arange(TEXT_TOKENS)[None] % gpt.config.number_text_tokens
-    return gpt.prompt_inputs(latents, torch.randn(1, width, generator=generator), text)
+    return gpt.prompt_inputs(latents, torch.randn(1, width, generator=generator), text, language=0)
 
 
 @torch.inference_mode()
@@ -158,7 +160,9 @@ def flow_seconds(directory: Path, config: ModelConfig, frames: int, runs: int) -
         name: partial(solve, module.estimator, *given, steps=1, cfg_rate=0.7)
         for name, module in modules.items()
     }
-    works[PLAIN] = partial(solve, WholeFlow(modules[PLAIN].estimator), *given, steps=1, cfg_rate=0.7)
+    works[PLAIN] = partial(
+        solve, WholeFlow(modules[PLAIN].estimator), *given, steps=1, cfg_rate=0.7, side_by_side=False
+    )
     seconds = in_turn(works, runs)
     return seconds | {"smallest": seconds["fast"]}
 
@@ -174,27 +178,41 @@ def vocoder_seconds(directory: Path, config: ModelConfig, frames: int, runs: int
 
 
 def stages(
-    directory: Path, config: ModelConfig, beams: tuple[int, ...], codes: int, frames: int, runs: int
+    directory: Path,
+    config: ModelConfig,
+    beams: tuple[int, ...],
+    codes: int,
+    frames: int,
+    runs: int,
+    which: Collection[str] = STAGES,
 ) -> dict[str, Seconds]:
-    """Seconds by stage: "gpt, N beams" a code, "flow" a step, "vocoder" a second of audio."""
+    """Seconds by stage: "gpt, N beams" a code, "flow" a step, "vocoder" a second of audio; `which`: of STAGES."""
     found = {}
-    models = load(directory, config, "gpt")
-    for gpt in models.values():
-        gpt.mel_head = ShiftedHead(gpt.mel_head, config.gpt.stop_mel_token, NEVER)
-    for count in beams:
-        found[f"gpt, {count} beam{'s'[: count > 1]}"] = gpt_seconds(models, count, codes, runs)
-    del models, gpt
-    gc.collect()
-    found["flow"] = flow_seconds(directory, config, frames, runs)
-    gc.collect()
-    found["vocoder"] = vocoder_seconds(directory, config, frames, runs)
+    if "gpt" in which:
+        models = load(directory, config, "gpt")
+        for gpt in models.values():
+            gpt.mel_head = ShiftedHead(gpt.mel_head, config.gpt.stop_mel_token, NEVER)
+        for count in beams:
+            found[f"gpt, {count} beam{'s'[: count > 1]}"] = gpt_seconds(models, count, codes, runs)
+        del models, gpt
+        gc.collect()
+    if "flow" in which:
+        found["flow"] = flow_seconds(directory, config, frames, runs)
+        gc.collect()
+    if "vocoder" in which:
+        found["vocoder"] = vocoder_seconds(directory, config, frames, runs)
     return found
+
+
+def code_rate(config: ModelConfig) -> float:
+    """Codes a second of audio."""
+    return config.audio.sample_rate / config.audio.hop_length / config.s2mel.regulator.frames_per_code
 
 
 def chain(found: Mapping[str, Seconds], config: ModelConfig, beams: str, steps: int, frames: int) -> Seconds:
     """Seconds of all three stages for a second of audio. The flow's share depends on the reference and the length."""
     audio = frames * config.audio.hop_length / config.audio.sample_rate
-    rate = config.audio.sample_rate / config.audio.hop_length / config.s2mel.regulator.frames_per_code
+    rate = code_rate(config)
     return {
         name: rate * found[beams][name] + steps * found["flow"][name] / audio + found["vocoder"][name]
         for name in CONTENDERS

@@ -29,6 +29,7 @@ from fetching.manifest import MANIFEST, ROOT, Entry
 from fetching.sources import MIRROR_VARIABLE
 from fetching.store import Store
 from fetching.verify import hash_file
+from pipeline.checkpoints import CHECKPOINTS
 from pipeline.loading import read_checkpoint
 
 MEGABYTE = 1_000_000
@@ -139,7 +140,7 @@ def measure_load(directory: Path, copy: Path, runs: int) -> dict[str, float]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def load() -> None:
-        for state in read_checkpoint(directory, "vocoder").values():
+        for state in read_checkpoint(directory, CHECKPOINTS["vocoder"]).values():
             for tensor in state.tensors.values():
                 tensor.to(device=device, dtype=torch.float32).flatten()[::PAGE_VALUES].sum().item()
 

@@ -30,7 +30,7 @@ MAX_CODES = 60  # of a model with made-up weights, which never stops by itself
 
 
 def figures(model: str) -> dict[str, float]:
-    """Of this process: loading, the first streamed segment and a whole sentence, warm; memory at its peak."""
+    """Of this process: loading, the first streamed segment and chunk and a whole sentence, warm; memory at its peak."""
     start = time.perf_counter()
     service, workspace = Service(Settings.read(model=model)), Workspace()
     service.warm_up()
@@ -48,6 +48,10 @@ def figures(model: str) -> dict[str, float]:
         for index, _ in enumerate(service.stream(request, workspace.renew())):
             if index == 0:
                 found["first audio s"] = time.perf_counter() - start
+        start = time.perf_counter()
+        for index, _ in enumerate(service.stream(request, workspace.renew(), "chunks")):
+            if index == 0:
+                found["first audio in chunks s"] = time.perf_counter() - start
         start = time.perf_counter()
         metrics = service.run(request, workspace.renew()).metrics
         found["sentence s"] = time.perf_counter() - start

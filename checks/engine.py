@@ -1,12 +1,14 @@
-"""What the engine brings on this machine: `python -m checks.engine [--model NAME] [--full]`.
+"""What the engine brings on this machine: `python -m checks.engine [--full [--model DIRECTORY]] [--first]`.
 
 A text of eight segments, spoken one by one and together in turn; codes a second of eight sequences against one, with
-`--full` at the published model's size and made-up weights. Wall time: means something on a quiet machine only.
+`--full` at the published model's size and made-up weights, as many codes as a sentence has. Wall time: means something
+on a quiet machine only.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import sys
 import time
@@ -49,17 +51,19 @@ OPTIONS = SamplingOptions(
     max_codes=40,
     mel_positions="trained",
 )
+CODES = 200  # of a sentence of four seconds
 
 
 @torch.inference_mode()
-def codes_per_second(gpt, count: int) -> tuple[float, float]:
-    """(one by one, together) of `count` sequences, prompts included, and whether their codes are the same."""
-    prompt = prompt_of(gpt)
+def codes_per_second(gpt, count: int, codes: int) -> tuple[float, float]:
+    """(one by one, together) of `count` sequences of so many codes, prompts included. Raises ArithmeticError where
+    their codes are not the same."""
+    prompt, options = prompt_of(gpt), dataclasses.replace(OPTIONS, max_codes=codes)
     start = time.perf_counter()
-    alone = [decode(gpt, prompt, OPTIONS, torch.Generator().manual_seed(seed)).codes for seed in range(count)]
+    alone = [decode(gpt, prompt, options, torch.Generator().manual_seed(seed)).codes for seed in range(count)]
     middle = time.perf_counter()
     batch = BatchDecoder(gpt)
-    sequences = [batch.join(prompt, OPTIONS, torch.Generator().manual_seed(seed)) for seed in range(count)]
+    sequences = [batch.join(prompt, options, torch.Generator().manual_seed(seed)) for seed in range(count)]
     while len(batch):
         batch.step()
     end = time.perf_counter()
@@ -70,14 +74,14 @@ def codes_per_second(gpt, count: int) -> tuple[float, float]:
     return total / (middle - start), total / (end - middle)
 
 
-def decoding(size: str | None, model: str | None, precision: str, count: int, runs: int) -> None:
-    with source_of(size, model) as source:
+def decoding(model: str | None, precision: str, count: int, codes: int, runs: int) -> None:
+    with source_of("full", model) as source:
         gpt = load(source.directory, source.config, "gpt", contenders=(precision,))[precision]
         gpt.mel_head = ShiftedHead(gpt.mel_head, source.config.gpt.stop_mel_token, NEVER)
-        found = [codes_per_second(gpt, count) for _ in range(runs)]
+        found = [codes_per_second(gpt, count, codes) for _ in range(runs)]
     alone, together = (max(column) for column in zip(*found, strict=True))
     print(
-        f"{source.config.name}, {precision}: {count} sequences one by one {alone:.1f} codes/s, together "
+        f"{source.config.name}, {precision}: {count} sequences of {codes} codes one by one {alone:.1f} codes/s, together "
         f"{together:.1f}: {together / alone:.2f} times; rows alike: {alike(gpt)}",
         flush=True,
     )
@@ -140,6 +144,8 @@ def first_audio(precision: str, runs: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="checks.engine", description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="codes a second at full size, nothing else")
+    parser.add_argument("--model", help="with --full: this directory in place of made-up weights")
+    parser.add_argument("--codes", type=int, default=CODES, help="with --full: of each sequence")
     parser.add_argument("--first", action="store_true", help="seconds to the first sound, nothing else")
     parser.add_argument("--precision", default="fast")
     parser.add_argument("--runs", type=int, default=2)
@@ -147,7 +153,7 @@ def main() -> int:
     if options.first:
         first_audio(options.precision, options.runs)
     elif options.full:
-        decoding("full", None, options.precision, 8, options.runs)
+        decoding(options.model, options.precision, 8, options.codes, options.runs)
     else:
         text(options.precision, options.runs)
     return 0

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import gpu
-from pipeline.checkpoints import CHECKPOINTS
+from pipeline.checkpoints import LAYOUTS
 from pipeline.config import ModelConfig
 from pipeline.deterministic import deterministic_state, published_shapes
 from pipeline.gpt.sampling import SamplingOptions
@@ -26,17 +26,18 @@ def golden_module(
     config: ModelConfig, precision: str, checkpoint: str, section: str = "", device: torch.device = CPU
 ) -> nn.Module:
     """A module with the golden values' weights, through the loader, in `precision`."""
-    make, rule = MODULES[checkpoint, section], CHECKPOINTS[checkpoint].sections[section]
+    make, rule = MODULES[checkpoint, section], LAYOUTS[config.layout][checkpoint].sections[section]
     with torch.device("meta"):
         shapes = {key: tuple(t.shape) for key, t in make(config).state_dict().items()}
     state = State(deterministic_state(published_shapes(shapes, rule.weight_norm)), checkpoint, rule, own=True)
-    module = load_module(lambda: make(config), state, device, module_dtype(checkpoint, device, precision))
+    dtype = module_dtype(config, checkpoint, device, precision)
+    module = load_module(lambda: make(config), state, device, dtype)
     return with_precision(module, checkpoint, device, precision)
 
 
-def module_dtype(checkpoint: str, device: torch.device, precision: str) -> torch.dtype:
+def module_dtype(config: ModelConfig, checkpoint: str, device: torch.device, precision: str) -> torch.dtype:
     """What `load_model` reads the weights of a checkpoint as."""
-    return gpu.load_dtype(precision, checkpoint) if device.type == "cuda" else torch.float32
+    return gpu.load_dtype(precision, checkpoint, config.gpt.half) if device.type == "cuda" else torch.float32
 
 
 def with_precision(module: nn.Module, checkpoint: str, device: torch.device, precision: str) -> nn.Module:

@@ -46,7 +46,7 @@ def random_module(
     """A module as `load_model` would make it, with random weights."""
     with torch.device("meta"), NoInitialValues():
         module = MODULES[checkpoint, section](config)
-    dtype = module_dtype(checkpoint, device, precision)
+    dtype = module_dtype(config, checkpoint, device, precision)
     filled = {}
     for key, blank in module.state_dict().items():
         if is_constant(key) or not blank.is_floating_point():
@@ -95,7 +95,7 @@ class Speaker:
 
         with torch.inference_mode():
             prompt = gpt.prompt_inputs(
-                noise(1, config.gpt.speaker.perceiver_latents, width).to(dtype),
+                noise(1, config.gpt.speaker_rows, width).to(dtype),
                 noise(1, width).to(dtype),
                 torch.arange(2, 2 + TEXT_TOKENS, device=device)[None],
             )

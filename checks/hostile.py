@@ -128,8 +128,9 @@ def files(schemas: dict, valid: dict[str, object], url: str) -> Iterator[Hostile
             yield Hostile("files", f"{name}: {value[:50]!r}", body_of(valid | {name: value}), REFUSED)
         for path in BAD_PATHS:
             yield Hostile("URLs", f"{name}: {path}", body_of(valid | {name: url + path}), REFUSED)
-        for path in GOOD_PATHS:
-            yield Hostile("URLs", f"{name}: {path[:50]}", body_of(valid | {name: url + path}), SPOKEN)
+        for path in GOOD_PATHS:  # they lead to audio: no adapter, and nothing to say beside a text
+            outcomes = REFUSED if name in ("adapter", "source_audio") else SPOKEN
+            yield Hostile("URLs", f"{name}: {path[:50]}", body_of(valid | {name: url + path}), outcomes)
 
 
 def bodies(valid: dict[str, object]) -> Iterator[Hostile]:

@@ -80,9 +80,8 @@ def draw_alignment(service: Service, text: str, reference: Path, path: Path) -> 
     gpt = service.model.gpt
     with torch.inference_mode():
         delivery = Delivery(voice, voice.emotion_vector, options)
-        decoded = service.synthesizer.codes(part.token_ids, delivery, torch.Generator().manual_seed(0))
-        ids = torch.tensor([part.token_ids], device=service.model.device)
-        prompt = gpt.prompt_inputs(voice.speaker_latents, voice.emotion_vector, ids)
+        decoded = service.synthesizer.codes(part, delivery, torch.Generator().manual_seed(0))
+        prompt = service.synthesizer.prompt(part, delivery)
     maps = attention_to_text(gpt, prompt, decoded.codes)
     sharpest = maps.amax(-1).mean(-1).argsort(descending=True)[:HEADS_SHOWN]
     figure, panels = pyplot.subplots(

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.checkpoints import Checkpoint, Section
-from pipeline.loading import check_keys, is_constant, read_file
+from pipeline.loading import check_keys, is_constant, read_checkpoint
 from pipeline.state_dict import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -168,7 +168,8 @@ def load_network(directory: Path, recipe: Recipe) -> nn.Module:
     name = (pointer.read_text(encoding="utf-8", errors="replace").splitlines() or [""])[0].strip()
     if not name or Path(name).name != name:
         raise CheckpointError(f"{POINTER} names '{name}', allowed is the name of a file beside it")
-    state = read_file(directory, Checkpoint(name, {"": Section(path=("model",), optional_path=True)}))[""]
+    published = Checkpoint(name, {"": Section(path=("model",), optional_path=True)})
+    state = read_checkpoint(directory, published)[""]
     network = MaskNetwork(recipe)  # not on meta: it computes constants and caches as it is made
     constants: dict[str, Tensor] = {}
     wanted: dict[str, Tensor] = {}

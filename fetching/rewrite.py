@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from pipeline.checkpoints import Section
-from pipeline.state_dict import CheckpointError, fold_weight_norm, listing, select_section, unpickle
+from pipeline.state_dict import CheckpointError, fold_weight_norm, left_out, listing, select_section, unpickle
 
 # The names safetensors has for dtypes.
 CODES = {
@@ -67,10 +67,7 @@ def rewrite(
             for key, tensor in fold_weight_norm(module).items():
                 file.seek(len(header) + offsets[key])
                 file.write(raw(cast(tensor, dtype, key)))
-    used = {section.path[0] for section in sections if section.path}
-    if not used or not isinstance(content, Mapping) or not used <= set(content):
-        return ""
-    return listing([str(key) for key in content if key not in used])
+    return listing(left_out(content, sections))
 
 
 def by_module(state: Mapping[str, Tensor], prefix: str) -> Iterator[dict[str, Tensor]]:

@@ -31,6 +31,7 @@ from finetune.trainable import Trained, save_memory
 from finetune.transcribe import transcribe_missing
 from finetune.unpack import unpack
 from pipeline.adapter import Adapter, adapted
+from pipeline.voice import is_coded
 from service.service import Service
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ class Work:
 def run(work: Work) -> Path:
     """The archive of a training. Raises ValueError, in one line, for what the caller can put right."""
     options, folder, service = work.options, work.folder, work.service
+    if not is_coded(service.model):
+        raise ValueError(f"{service.model.config.name} cannot be trained yet; allowed: indextts2 and tiny-en")
     with work.processes.first_alone():
         dataset, problems = obtain(work)
         clips, refusals = prepare(work, dataset)

@@ -85,20 +85,25 @@ class Adapter:
 
 def parts_of(model: Model) -> dict[str, nn.Module]:
     """The parts of a model that an adapter may change, by name."""
-    return {"gpt": model.gpt, "dit": model.dit, "latent_projection": model.latent_projection}
+    parts: dict[str, nn.Module] = {"gpt": model.gpt, "dit": model.dit}
+    if model.latent_projection is not None:
+        parts["latent_projection"] = model.latent_projection
+    return parts
 
 
 @functools.lru_cache(maxsize=4)
 def blank_parts(config: ModelConfig) -> dict[str, nn.Module]:
     """Those parts without values: what an adapter's tensors are held to, however the model's are packed."""
     with torch.device("meta"), NoInitialValues():
-        return {
+        parts: dict[str, nn.Module] = {
             "gpt": UnifiedVoice(config.gpt, config.semantic.hidden_size),
             "dit": DiT(config.s2mel.dit, config.s2mel.wavenet),
-            "latent_projection": make_latent_projection(
-                config.gpt.model_dim, config.s2mel.latent_widths, config.codec.hidden_size
-            ),
         }
+        if config.s2mel.latent_widths is not None:
+            parts["latent_projection"] = make_latent_projection(
+                config.gpt.model_dim, config.s2mel.latent_widths, config.codec.hidden_size
+            )
+    return parts
 
 
 def lora_layers(config: ModelConfig, parts: Iterable[str]) -> dict[str, tuple[int, int]]:

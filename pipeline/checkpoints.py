@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Checkpoint:
     file: str
     sections: Mapping[str, Section] = field(default_factory=lambda: {"": Section()})
 
+
+_WEIGHT_NORM_VQ = (r"quantizer\.quantizers\.0\.(in|out)_project\.weight$",)
 
 CHECKPOINTS: Mapping[str, Checkpoint] = {
     "gpt": Checkpoint(
@@ -74,12 +76,7 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
         },
     ),
     "codec": Checkpoint(
-        "semantic_codec/model.safetensors",
-        {
-            "": Section(
-                unused=(r"decoder\.",), weight_norm=(r"quantizer\.quantizers\.0\.(in|out)_project\.weight$",)
-            )
-        },
+        "semantic_codec/model.safetensors", {"": Section(unused=(r"decoder\.",), weight_norm=_WEIGHT_NORM_VQ)}
     ),
     "speaker": Checkpoint("campplus_cn_common.bin"),
     "vocoder": Checkpoint(
@@ -98,4 +95,14 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
         },
     ),
 }
+# What IndexTTS-2.5 publishes otherwise: a codec of its own, and no use for s2mel's latents.
+CHECKPOINTS_2_5: Mapping[str, Checkpoint] = {
+    **CHECKPOINTS,
+    "s2mel": replace(
+        CHECKPOINTS["s2mel"],
+        sections={key: CHECKPOINTS["s2mel"].sections[key] for key in ("cfm", "length_regulator")},
+    ),
+    "codec": Checkpoint("codec.pth", {"": Section(path=("model",), weight_norm=_WEIGHT_NORM_VQ)}),
+}
+LAYOUTS: Mapping[str, Mapping[str, Checkpoint]] = {"2.0": CHECKPOINTS, "2.5": CHECKPOINTS_2_5}
 BARE_TENSOR = "matrix"  # the key a file that is a single tensor (feat1.pt) gets

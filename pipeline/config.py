@@ -2,7 +2,8 @@
 
 Every size and every published constant lives here by name, so that the same classes serve the full
 model, the mini model of the golden values and any small model. `load_config` reads our own format
-(`configs/NAME.yaml`); `pipeline.published` puts the files of a published model directory on top.
+(`configs/NAME.yaml`, which may be what is different from a `base`); `pipeline.published` puts the files
+of a published model directory on top.
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.checkpoints import LAYOUTS
 from pipeline.strict import ConfigError, build, read_yaml
 
+HALVES = ("float16", "bfloat16")
+STRIDES = (1, 2)
+TEXTS = ("pieces", "phones")
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 DENOISERS = ("mossformer2", "deepfilternet3")  # that enhance/denoise.py loads
 
@@ -62,6 +67,10 @@ class SemanticConfig:
 
 @dataclass(frozen=True)
 class CodecConfig:
+    """`stride`: semantic frames a code stands for. Above 1 a strided convolution stands before the encoder, and the
+    decoder with an upsampling behind it makes features of codes again: those are what s2mel reads."""
+
+    stride: int
     codebook_size: int
     hidden_size: int
     codebook_dim: int
@@ -115,6 +124,9 @@ class AlignmentConfig:
 
 @dataclass(frozen=True)
 class GPTConfig:
+    """`speaker`: conformer and perceiver over the reference's features; None: one row, projected from its style.
+    `language_rows` of the embedding added to the text; 0: there is none. `half`: the type that halves it on a GPU."""
+
     model_dim: int
     layers: int
     heads: int
@@ -126,9 +138,16 @@ class GPTConfig:
     stop_mel_token: int
     start_text_token: int
     stop_text_token: int
-    speaker: ConformerConfig
+    language_rows: int
+    half: str
+    speaker: ConformerConfig | None
     emotion: ConformerConfig
     alignment: AlignmentConfig | None  # None: not known
+
+    @property
+    def speaker_rows(self) -> int:
+        """Rows of the prompt that say whose voice it is."""
+        return 1 if self.speaker is None else self.speaker.perceiver_latents
 
 
 @dataclass(frozen=True)
@@ -173,10 +192,10 @@ class WaveNetConfig:
 
 @dataclass(frozen=True)
 class S2MelConfig:
-    """`latent_widths` are the outputs of gpt_layer's linears before the last (codec hidden) one; `prompt_seconds`: how
-    much of the reference the flow continues, from its beginning (null: all of it)."""
+    """`latent_widths` are the outputs of gpt_layer's linears before the last (codec hidden) one; None: the GPT's latents
+    are not used. `prompt_seconds`: how much of the reference the flow continues, from its beginning (None: all of it)."""
 
-    latent_widths: tuple[int, ...]
+    latent_widths: tuple[int, ...] | None
     prompt_seconds: float | None
     regulator: RegulatorConfig
     dit: DiTConfig
@@ -230,8 +249,10 @@ class ModelConfig:
     name: str
     description: str
     weights: str  # "files": a published directory; "deterministic": made from key names (plumbing)
-    languages: tuple[str, ...]  # that it speaks, of zh and en
-    text: str  # what its tokens are: "pieces" of a SentencePiece model or "phones"
+    layout: str  # of LAYOUTS: which files there are, and what is in them
+    vocabulary: str | None  # the file of its tokens: SentencePiece (.model) or byte-level BPE (.tiktoken)
+    languages: tuple[str, ...]  # that it speaks, of zh, en, ja, es and ar
+    text: str  # what its tokens are: "pieces" of the vocabulary or "phones", which need none
     audio: AudioConfig
     reference: ReferenceConfig
     semantic: SemanticConfig
@@ -268,7 +289,10 @@ def check_consistent(config: ModelConfig) -> None:
             config.gpt.start_mel_token + 2,
             config.gpt.number_mel_codes,
         ),
-        "gpt.model_dim = gpt.speaker.perceiver_dim": (config.gpt.model_dim, config.gpt.speaker.perceiver_dim),
+        "gpt.model_dim = gpt.speaker.perceiver_dim": (
+            config.gpt.model_dim,
+            config.gpt.speaker.perceiver_dim if config.gpt.speaker else config.gpt.model_dim,
+        ),
         "emotion.names = emotion.rows = emotion.bias in length": (
             len(config.emotion.names),
             len(config.emotion.rows),
@@ -302,19 +326,22 @@ def check_consistent(config: ModelConfig) -> None:
             f"model configuration '{config.name}': gpt.alignment is {alignment}; allowed: a layer below "
             f"{gpt.layers}, one or more heads below {gpt.heads}, back and ahead 0 or more"
         )
-    if config.text not in ("pieces", "phones"):
+    for name, value, allowed in (
+        ("weights", config.weights, ("files", "deterministic")),
+        ("layout", config.layout, tuple(LAYOUTS)),
+        ("text", config.text, TEXTS),
+        ("reference.denoiser", config.reference.denoiser, DENOISERS),
+        ("gpt.half", config.gpt.half, HALVES),
+        ("codec.stride", config.codec.stride, STRIDES),
+    ):
+        if value not in allowed:
+            raise ConfigError(
+                f"model configuration '{config.name}': {name} is '{value}'; allowed: {', '.join(map(str, allowed))}"
+            )
+    if (config.vocabulary is None) != (config.text == "phones"):
         raise ConfigError(
-            f"model configuration '{config.name}': text is '{config.text}'; allowed: pieces, phones"
-        )
-    if config.reference.denoiser not in DENOISERS:
-        raise ConfigError(
-            f"model configuration '{config.name}': reference.denoiser is '{config.reference.denoiser}'; "
-            f"allowed: {', '.join(DENOISERS)}"
-        )
-    if config.weights not in ("files", "deterministic"):
-        raise ConfigError(
-            f"model configuration '{config.name}': weights is '{config.weights}'; "
-            "allowed: files, deterministic"
+            f"model configuration '{config.name}': vocabulary is {config.vocabulary}; "
+            "allowed: null where text is phones, else a file"
         )
 
 
@@ -332,6 +359,22 @@ def config_names() -> list[str]:
 
 def load_config(name: str) -> ModelConfig:
     """The configuration `configs/NAME.yaml`."""
+    return build(ModelConfig, config_values(name), f"configs/{name}.yaml")
+
+
+def config_values(name: str) -> dict:
+    """What `configs/NAME.yaml` holds, over what the file that it names as `base` does."""
     if name not in config_names():
         raise ConfigError(f"unknown model '{name}'; known: {', '.join(config_names())}")
-    return build(ModelConfig, read_yaml(CONFIGS / f"{name}.yaml"), f"configs/{name}.yaml")
+    values = read_yaml(CONFIGS / f"{name}.yaml")
+    base = values.pop("base", None) if isinstance(values, dict) else None
+    return values if base is None else overlaid(config_values(base), values)
+
+
+def overlaid(base: dict, values: dict) -> dict:
+    """`base` with `values` put over it, mapping by mapping."""
+    merged = dict(base)
+    for key, value in values.items():
+        below = merged.get(key)
+        merged[key] = overlaid(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged

@@ -22,7 +22,7 @@ from pipeline.model import Model, dtype_of
 from pipeline.s2mel.flow import draw_noise, solve
 from pipeline.timing import Watch
 from pipeline.vocoder.bigvgan import FILTER_TAPS, KERNEL
-from pipeline.voice import Voice
+from pipeline.voice import Voice, prompt_frames
 
 MIN_SECONDS = 0.3  # shorter is no word
 HEARD_CONTEXT_SECONDS = 1.0  # on each side of what is heard at once
@@ -74,18 +74,18 @@ def make_source(model: Model, samples: Tensor, rate: int, speed: float = 1.0) ->
 def hear(model: Model, wave: Tensor) -> Tensor:
     """Codes [1, n] of a wave [1, T] of any length at the semantic encoder's rate; what is longer than a reference may
     be is heard in stretches, each with what lies around it."""
-    semantic, limits = model.semantic, model.config.reference
+    semantic, limits, stride = model.semantic, model.config.reference, model.codec.stride
     stretch, context = (
-        int(seconds * limits.sample_rate) // semantic.samples_per_code
+        int(seconds * limits.sample_rate) // (semantic.samples_per_code * stride)
         for seconds in (limits.max_seconds, HEARD_CONTEXT_SECONDS)
     )
-    total = semantic.codes_of(wave.shape[-1])
+    total = math.ceil(semantic.codes_of(wave.shape[-1]) / stride)
     if total <= stretch:
         return model.codec.encode(semantic(wave.to(model.device)))
     found = []
     for start in range(0, total, stretch):
         first, end = max(0, start - context), min(total, start + stretch)
-        heard = wave[:, slice(*semantic.samples_of(first, min(total, end + context)))]
+        heard = wave[:, slice(*semantic.samples_of(first * stride, min(total, end + context) * stride))]
         codes = model.codec.encode(semantic(heard.to(model.device)))
         found.append(codes[:, start - first : end - first])
     return torch.cat(found, dim=1)
@@ -146,14 +146,15 @@ def span_mel(
 ) -> Tensor:
     """Mel [1, C, last − first] of a span, on the CPU; noise [1, C, last − first]."""
     codes = source.codes[:, span.start : span.end]
-    condition = model.regulator(model.codec.vq2emb(codes), span.last - span.first)
-    reference, dtype = voice.reference_mel, model.dit.dtype
+    condition = model.regulator(model.codec.decode(codes), span.last - span.first)
+    shown, dtype = prompt_frames(model.config, voice), model.dit.dtype
+    reference = voice.reference_mel[..., :shown]
     start = torch.cat([torch.zeros_like(reference, device="cpu"), noise], dim=-1)
     mel = solve(
         model.dit,
         start.to(model.device, dtype),
         reference.to(dtype),
-        torch.cat([voice.prompt_condition, condition], dim=1).to(dtype),
+        torch.cat([voice.prompt_condition[:, :shown], condition], dim=1).to(dtype),
         voice.style.to(dtype),
         options.diffusion_steps,
         options.cfg_rate,

@@ -20,7 +20,7 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline.checkpoints import BARE_TENSOR, CHECKPOINTS
+from pipeline.checkpoints import BARE_TENSOR, LAYOUTS, Section
 from pipeline.config import ModelConfig
 from pipeline.loading import NoInitialValues, is_constant
 from pipeline.published import SEMANTIC, VOCODER, to_published
@@ -89,13 +89,15 @@ def section_states(config: ModelConfig) -> dict[str, dict[str, dict[str, Tensor]
     from pipeline.model import MODULES  # the writer needs the modules' shapes; nothing else here does
 
     states: dict[str, dict[str, dict[str, Tensor]]] = {}
-    for (checkpoint, section), make in MODULES.items():
-        with torch.device("meta"), NoInitialValues():
-            shapes = {key: tuple(t.shape) for key, t in make(config).state_dict().items()}
-        weight_norm = CHECKPOINTS[checkpoint].sections[section].weight_norm
-        states.setdefault(checkpoint, {})[section] = deterministic_state(
-            published_shapes(shapes, weight_norm)
-        )
+    for checkpoint, rule in LAYOUTS[config.layout].items():
+        for section, part in rule.sections.items():
+            if (checkpoint, section) in MODULES:
+                with torch.device("meta"), NoInitialValues():
+                    module = MODULES[checkpoint, section](config)
+                shapes = {key: tuple(t.shape) for key, t in module.state_dict().items()}
+                states.setdefault(checkpoint, {})[section] = deterministic_state(
+                    published_shapes(shapes, part.weight_norm)
+                )
     return states
 
 
@@ -112,30 +114,37 @@ def tables(config: ModelConfig) -> dict[str, dict[str, Tensor]]:
     }
 
 
-def write_model(directory: Path, config: ModelConfig, bpe_model: Path) -> Path:
-    """A model directory in the published layout: same files, same nesting, weight norm not folded."""
-    states = section_states(config)
-    contents = {
-        "gpt": {"model": states["gpt"][""]},
-        "s2mel": {"net": states["s2mel"]},
-        "speaker": states["speaker"][""],
-        "vocoder": {"generator": states["vocoder"][""]},
-    }
-    for name, table in tables(config).items():
-        contents[name] = table.get(BARE_TENSOR, table)
-    for name, content in contents.items():
-        path = directory / CHECKPOINTS[name].file
+def write_model(directory: Path, config: ModelConfig, vocabulary: Path | None) -> Path:
+    """A model directory in the published layout: same files, same nesting, weight norm not folded. `vocabulary`: the
+    file to copy, None for a model that has none."""
+    states, checkpoints = section_states(config), LAYOUTS[config.layout]
+    for name, checkpoint in checkpoints.items():
+        path = directory / checkpoint.file
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(content, path)
-    for name in ("semantic", "codec"):
-        path = directory / CHECKPOINTS[name].file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(states[name][""], path)
+        if name not in states:
+            table = tables(config)[name]
+            torch.save(table.get(BARE_TENSOR, table), path)
+        elif path.suffix == ".safetensors":
+            save_file(states[name][""], path)
+        else:
+            torch.save(_nested(states[name], checkpoint.sections), path)
     (directory / "config.yaml").write_text(yaml.safe_dump(to_published(config), sort_keys=False))
     semantic = {theirs: getattr(config.semantic, ours) for ours, theirs in SEMANTIC.items()}
     semantic["num_hidden_layers"] = config.semantic.hidden_layer
     (directory / "w2v-bert-2.0/config.json").write_text(json.dumps(semantic))
     vocoder = {theirs: getattr(config.vocoder, ours) for ours, theirs in VOCODER.items()}
     (directory / "bigvgan/config.json").write_text(json.dumps(vocoder))
-    shutil.copyfile(bpe_model, directory / "bpe.model")
+    if config.vocabulary is not None and vocabulary is not None:
+        shutil.copyfile(vocabulary, directory / config.vocabulary)
     return directory
+
+
+def _nested(states: Mapping[str, Mapping[str, Tensor]], sections: Mapping[str, Section]) -> dict:
+    """The state dicts of a checkpoint where its sections say that they are."""
+    content: dict = {}
+    for name, state in states.items():
+        into = content
+        for key in sections[name].path:
+            into = into.setdefault(key, {})
+        into.update(state)
+    return content

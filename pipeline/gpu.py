@@ -3,8 +3,8 @@
 | | GPT and its conditioners | w2v-bert | flow | vocoder | other float32 products |
 |---|---|---|---|---|---|
 | exact | float32 | float32 | float32 | float32 | float32, no TF32 |
-| fast | float16 | float16 | bfloat16 products, float32 state | TF32 products | TF32 |
-| smallest | int8 weights of the blocks, float16 | float16 | as fast | TF32 products | TF32 |
+| fast | the model's half (`gpt.half`) | float16 | bfloat16 products, float32 state | TF32 products | TF32 |
+| smallest | int8 weights of the blocks, the model's half | float16 | as fast | TF32 products | TF32 |
 
 The semantic codec, whose codes are choices, is in float32 throughout. None of this has run on a GPU: `script/gpu-check`
 tells what a machine shows.
@@ -27,12 +27,11 @@ from pipeline.vocoder.fused import fuse
 
 logger = logging.getLogger(__name__)
 
-HALF = ("gpt", "semantic")  # checkpoints that are loaded in float16 but for `exact`
 
-
-def load_dtype(precision: str, checkpoint: str) -> torch.dtype:
-    """The type that a checkpoint's tensors are loaded in."""
-    return torch.float16 if checkpoint in HALF and precision != "exact" else torch.float32
+def load_dtype(precision: str, checkpoint: str, half: str) -> torch.dtype:
+    """The type that a checkpoint's tensors are loaded in; `half`: the GPT's own (`gpt.half`)."""
+    halves = {"gpt": getattr(torch, half), "semantic": torch.float16}
+    return torch.float32 if precision == "exact" else halves.get(checkpoint, torch.float32)
 
 
 def allow_tf32(allowed: bool) -> None:

@@ -21,10 +21,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from pipeline.checkpoints import CHECKPOINTS, Checkpoint, Section
+from pipeline.checkpoints import Checkpoint, Section
 from pipeline.state_dict import (
     CheckpointError,
     fold_weight_norm,
+    left_out,
     listing,
     select_section,
     strip_prefix,
@@ -47,9 +48,9 @@ def converted_path(path: Path) -> Path:
     return path.with_suffix(".safetensors")
 
 
-def checkpoint_path(directory: Path, name: str) -> Path:
-    """The file that is read for checkpoint `name`: the converted one where there is one."""
-    path = directory / CHECKPOINTS[name].file
+def checkpoint_path(directory: Path, checkpoint: Checkpoint) -> Path:
+    """The file that is read for `checkpoint`: the converted one where there is one."""
+    path = directory / checkpoint.file
     return converted_path(path) if converted_path(path).is_file() else path
 
 
@@ -68,28 +69,18 @@ class State:
     own: bool  # written by this project: extra keys are an error
 
 
-def read_checkpoint(directory: Path, name: str) -> dict[str, State]:
-    """Every section of checkpoint `name` (a key of CHECKPOINTS) in a model directory, on the CPU.
+def read_checkpoint(directory: Path, checkpoint: Checkpoint) -> dict[str, State]:
+    """Every section of a checkpoint in a model directory, on the CPU.
 
     Raises CheckpointError when the file is absent or unreadable or lacks a section."""
-    return read_file(directory, CHECKPOINTS[name])
-
-
-def read_file(directory: Path, checkpoint: Checkpoint) -> dict[str, State]:
-    """`read_checkpoint` of one that is not in the table."""
     path = directory / checkpoint.file
     if converted_path(path).is_file():
         return _read_safetensors(converted_path(path), checkpoint)
     if not path.is_file():
         raise CheckpointError(f"missing file {checkpoint.file} in {directory}")
     content = unpickle(path)
-    used = {section.path[0] for section in checkpoint.sections.values() if section.path}
-    if used and isinstance(content, Mapping) and used <= set(content) and len(content) > len(used):
-        logger.info(
-            "%s: entries not used: %s",
-            checkpoint.file,
-            listing([str(key) for key in content if key not in used]),
-        )
+    if unused := left_out(content, checkpoint.sections.values()):
+        logger.info("%s: entries not used: %s", checkpoint.file, listing(unused))
     return {
         name: State(select_section(content, section, checkpoint.file), checkpoint.file, section, own=False)
         for name, section in checkpoint.sections.items()

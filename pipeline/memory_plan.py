@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from pipeline import gpu
+from pipeline.checkpoints import LAYOUTS
 from pipeline.config import ModelConfig
 from pipeline.gpt.device import DeviceDecoder, longest_prompt
 from pipeline.loading import NoInitialValues
@@ -50,10 +51,12 @@ def module_bytes(module: nn.Module) -> int:
 def weight_bytes(config: ModelConfig, precision: str) -> int:
     """Of all modules as `pipeline.gpu` keeps them."""
     total = 0
-    for (checkpoint, _), make in MODULES.items():
+    for (checkpoint, section), make in MODULES.items():
+        if section not in LAYOUTS[config.layout][checkpoint].sections:
+            continue
         with torch.device("meta"), NoInitialValues():
             module = make(config)
-        module.to(gpu.load_dtype(precision, checkpoint))
+        module.to(gpu.load_dtype(precision, checkpoint, config.gpt.half))
         if checkpoint != "vocoder":  # whose precision changes no tensor
             gpu.apply_precision(precision, module)
         total += module_bytes(module)
@@ -64,7 +67,7 @@ def weight_bytes(config: ModelConfig, precision: str) -> int:
 
 def sequence_bytes(config: ModelConfig, precision: str, beams: int, max_codes: int) -> int:
     """Cache, history and tables of one sequence of the device's decoder with room for the longest prompt."""
-    dtype = gpu.load_dtype(precision, "gpt")
+    dtype = gpu.load_dtype(precision, "gpt", config.gpt.half)
     return DeviceDecoder.bytes(config.gpt, 1, beams, max_codes, longest_prompt(config.gpt), dtype)
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import gpu
-from pipeline.checkpoints import BARE_TENSOR, CHECKPOINTS
+from pipeline.checkpoints import BARE_TENSOR, LAYOUTS
 from pipeline.conditioning.codec import SemanticCodec
 from pipeline.conditioning.semantic import SemanticEncoder
 from pipeline.conditioning.speaker import CAMPPlus
@@ -32,12 +32,12 @@ from pipeline.vocoder.bigvgan import BigVGAN
 
 logger = logging.getLogger(__name__)
 
-# (checkpoint, section) -> how its module is made
+# (checkpoint, section) -> how its module is made, where the model's layout has that section
 MODULES: Mapping[tuple[str, str], Callable[[ModelConfig], nn.Module]] = {
     ("semantic", ""): lambda c: W2VBert(c.semantic),
     ("codec", ""): lambda c: SemanticCodec(c.codec),
     ("speaker", ""): lambda c: CAMPPlus(c.speaker),
-    ("gpt", ""): lambda c: UnifiedVoice(c.gpt, c.semantic.hidden_size),
+    ("gpt", ""): lambda c: UnifiedVoice(c.gpt, c.semantic.hidden_size, style_size=c.speaker.style_dim),
     ("s2mel", "gpt_layer"): lambda c: make_latent_projection(
         c.gpt.model_dim, c.s2mel.latent_widths, c.codec.hidden_size
     ),
@@ -68,7 +68,7 @@ class Model:
     codec: SemanticCodec
     speaker: CAMPPlus
     gpt: UnifiedVoice
-    latent_projection: nn.Sequential
+    latent_projection: nn.Sequential | None  # None: s2mel does not read the GPT's latents
     regulator: LengthRegulator
     dit: DiT
     vocoder: BigVGAN
@@ -94,10 +94,12 @@ def load_model(
     is none."""
     check_precision(precision)
     device = torch.device(device)
+    device = torch.device(device)
     if device.type == "cuda":
         gpu.allow_tf32(precision != "exact")
-    files = {name: checkpoint_path(directory, name) for name in CHECKPOINTS}
-    absent = [CHECKPOINTS[name].file for name, path in files.items() if not path.is_file()]
+    checkpoints = LAYOUTS[config.layout]
+    files = {name: checkpoint_path(directory, checkpoint) for name, checkpoint in checkpoints.items()}
+    absent = [checkpoints[name].file for name, path in files.items() if not path.is_file()]
     if absent:
         raise CheckpointError(f"model directory {directory} lacks {', '.join(absent)}")
     read_ahead(list(files.values()))
@@ -107,11 +109,12 @@ def load_model(
     loads = []
     for name, path in files.items():
         start = time.perf_counter()
-        for section, state in read_checkpoint(directory, name).items():
+        for section, state in read_checkpoint(directory, checkpoints[name]).items():
             update_digest(digest, state)
             if (name, section) in MODULES:
                 make = MODULES[name, section]
-                dtype = torch.float32 if device.type == "cpu" else gpu.load_dtype(precision, name)
+                half = gpu.load_dtype(precision, name, config.gpt.half)
+                dtype = torch.float32 if device.type == "cpu" else half
                 module = modules[name, section] = load_module(lambda: make(config), state, device, dtype)
                 if device.type == "cpu" and packed:
                     apply_precision(precision, name, module, mapped=is_mapped(path))
@@ -136,7 +139,7 @@ def load_model(
         codec=modules["codec", ""],
         speaker=modules["speaker", ""],
         gpt=modules["gpt", ""],
-        latent_projection=modules["s2mel", "gpt_layer"],
+        latent_projection=modules.get(("s2mel", "gpt_layer")),
         regulator=modules["s2mel", "length_regulator"],
         dit=modules["s2mel", "cfm"].estimator,
         vocoder=modules["vocoder", ""],
@@ -169,7 +172,8 @@ def check_tables(tensors: Mapping[str, Mapping[str, Tensor]], config: ModelConfi
         tensor = tensors[name].get(key)
         if tensor is None or tuple(tensor.shape) != shape:
             found = "missing" if tensor is None else list(tensor.shape)
-            raise CheckpointError(f"{CHECKPOINTS[name].file}: {key} is {found}, expected {list(shape)}")
+            file = LAYOUTS[config.layout][name].file
+            raise CheckpointError(f"{file}: {key} is {found}, expected {list(shape)}")
 
 
 def update_digest(digest, state: State) -> None:

@@ -20,6 +20,8 @@ from pipeline.s2mel.flow import draw_noise, solve
 from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.timing import Watch
 
+# Codes of a model that makes CODE_RATE a second; one that makes fewer needs fewer for as much speech.
+CODE_RATE = 50
 FIRST_CODES = 25  # half a second of speech
 MOST_CODES = 100  # a piece has twice the codes of the one before, up to this
 HELD_CODES = 5  # at the end of a piece: they are what follows for those before them
@@ -38,13 +40,22 @@ class Pieces:
     generator: torch.Generator  # draws the flow's noise
     watch: Watch
     codes: int = 0  # spoken or held
-    size: int = FIRST_CODES
+    size: int = field(init=False)
     mel: Tensor | None = None  # [1, C, F] so far
     noise: Tensor | None = None  # [1, C, F] of those frames and of the held ones
     spoken: int = 0  # frames whose samples are out
     tail: Tensor = field(
         default_factory=lambda: torch.zeros(0)
     )  # [T] of the frames that come next, as they were
+
+    def __post_init__(self) -> None:
+        self.size = self.fewer(FIRST_CODES)
+
+    def fewer(self, codes: int) -> int:
+        """How many of the model's codes last as long as `codes` at CODE_RATE."""
+        config = self.synthesizer.model.config
+        rate = config.audio.sample_rate / config.audio.hop_length / config.s2mel.regulator.frames_per_code
+        return max(1, round(codes * rate / CODE_RATE))
 
     @property
     def hop(self) -> int:
@@ -58,10 +69,10 @@ class Pieces:
     def speak(self, decoded: Decoded, last: bool) -> Tensor:
         """The samples [T] that follow, of all codes there are; last: no more come."""
         self.codes = len(decoded.codes)
-        self.size = min(2 * self.size, MOST_CODES)
+        self.size = min(2 * self.size, self.fewer(MOST_CODES))
         speed = self.delivery.options.speed
         there = self.synthesizer.frames(decoded, speed)
-        held = 0 if last else HELD_CODES
+        held = 0 if last else self.fewer(HELD_CODES)
         sure = there if last else int(there * max(0, self.codes - held) / max(1, self.codes))
         with self.watch.stage("s2mel"):
             self.extend(decoded, there, sure)

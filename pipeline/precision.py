@@ -81,12 +81,27 @@ def apply_precision(precision: str, checkpoint: str, module: nn.Module, mapped: 
             logger.warning("flow: float32; not bfloat16: %s", reason)
 
 
+class Pointwise(nn.Module):
+    """A packed layer where a convolution of one tap was: [B, K, T] -> [B, N, T]."""
+
+    def __init__(self, packed: PackedLinear):
+        super().__init__()
+        self.packed = packed
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.packed(x.transpose(1, 2)).transpose(1, 2)
+
+
 def linears(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
-    """(parent, name, layer) of every linear layer under `module`."""
+    """(parent, name, layer) of every linear layer under `module`, convolutions over time of one tap among them."""
     for parent in list(module.modules()):
         for name, layer in list(parent.named_children()):
-            if isinstance(layer, (nn.Linear, Conv1D)):
+            if isinstance(layer, (nn.Linear, Conv1D)) or is_pointwise(layer):
                 yield parent, name, layer
+
+
+def is_pointwise(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv1d) and (layer.kernel_size, layer.stride, layer.groups) == ((1,), (1,), 1)
 
 
 def pack(
@@ -114,14 +129,14 @@ def pack(
         except ValueError as e:
             logger.warning("%s: a layer stays float32: %s", what, e)
             continue
-        setattr(parent, name, packed)
+        setattr(parent, name, Pointwise(packed) if is_pointwise(layer) else packed)
         if mapped:
             release(layer.weight)
 
 
 def matrix(layer: nn.Module) -> Tensor:
     """The weight [N, K] of a linear layer."""
-    return layer.weight.t() if isinstance(layer, Conv1D) else layer.weight
+    return layer.weight.t() if isinstance(layer, Conv1D) else layer.weight.flatten(1)
 
 
 @torch.inference_mode()

@@ -1,12 +1,12 @@
 """The configuration of a published model directory.
 
 Sizes come from the files the publishers ship (`config.yaml`, `bigvgan/config.json`,
-`w2v-bert-2.0/config.json`); what those do not say stays as in `configs/indextts2.yaml`.
+`w2v-bert-2.0/config.json`); what those do not say stays as in `configs/indextts2.yaml`, or in
+`configs/indextts2.5.yaml` where the vocabulary is that model's: published files may give another's `version`.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 from pathlib import Path
@@ -16,7 +16,7 @@ from pipeline.strict import ConfigError, build, read_yaml, to_dict
 
 logger = logging.getLogger(__name__)
 
-BASE = "indextts2"
+BASES = ("indextts2", "indextts2.5")
 
 # our section -> {our key: published key}, for the three published files
 GPT = {
@@ -83,7 +83,7 @@ NULLS = ("None", "null", "none")  # how the published YAML spells no upper frequ
 
 def published_config(directory: Path) -> ModelConfig:
     """ModelConfig of `directory`. Raises ConfigError naming the file and the key that is missing."""
-    values = copy.deepcopy(to_dict(load_config(BASE)))
+    values = to_dict(base_of(directory))
     values.update(name=directory.name, description=f"model directory {directory.name}", weights="files")
     main = apply_main_config(values, read_yaml(directory / "config.yaml"), "config.yaml")
     for section, table, file in (
@@ -92,8 +92,16 @@ def published_config(directory: Path) -> ModelConfig:
     ):
         if (directory / file).is_file():
             _take(main[section], _read_json(directory / file, file), table, file)
-    main["semantic"]["hidden_layer"] = min(main["semantic"]["hidden_layer"], _layers(directory))
+    layers = _layers(directory)
+    if layers is not None:
+        main["semantic"]["hidden_layer"] = min(main["semantic"]["hidden_layer"], layers)
     return build(ModelConfig, main, str(directory.name))
+
+
+def base_of(directory: Path) -> ModelConfig:
+    """The configuration of the published model that `directory` is in the layout of: the first whose vocabulary it has."""
+    bases = [load_config(name) for name in BASES]
+    return next((b for b in bases if b.vocabulary and (directory / b.vocabulary).is_file()), bases[0])
 
 
 def apply_main_config(values: dict, published: dict, file: str) -> dict:
@@ -103,8 +111,10 @@ def apply_main_config(values: dict, published: dict, file: str) -> dict:
     gpt = _section(published, "gpt", file)
     _take(values["gpt"], gpt, GPT, f"{file}: gpt")
     for ours, theirs in (("speaker", "condition_module"), ("emotion", "emo_condition_module")):
-        _take(values["gpt"][ours], _section(gpt, theirs, file), CONFORMER, f"{file}: gpt.{theirs}")
-    values["gpt"]["speaker"]["perceiver_dim"] = values["gpt"]["model_dim"]
+        if values["gpt"][ours] is not None:
+            _take(values["gpt"][ours], _section(gpt, theirs, file), CONFORMER, f"{file}: gpt.{theirs}")
+    if values["gpt"]["speaker"] is not None:
+        values["gpt"]["speaker"]["perceiver_dim"] = values["gpt"]["model_dim"]
     _take(values["codec"], _section(published, "semantic_codec", file), CODEC, f"{file}: semantic_codec")
     values["semantic"]["hidden_size"] = values["codec"]["hidden_size"]
     s2mel = _section(published, "s2mel", file)
@@ -136,8 +146,9 @@ def to_published(config: ModelConfig) -> dict:
     return {
         "gpt": give(gpt, GPT)
         | {
-            "condition_module": give(gpt["speaker"], CONFORMER),
-            "emo_condition_module": give(gpt["emotion"], CONFORMER),
+            theirs: give(gpt[ours], CONFORMER)
+            for ours, theirs in (("speaker", "condition_module"), ("emotion", "emo_condition_module"))
+            if gpt[ours] is not None
         },
         "semantic_codec": give(values["codec"], CODEC),
         "s2mel": {
@@ -147,14 +158,14 @@ def to_published(config: ModelConfig) -> dict:
             "wavenet": give(s2mel["wavenet"], WAVENET),
         },
         "emo_num": values["emotion"]["rows"],
-        "version": 2.0,
+        "version": float(config.layout),
     }
 
 
-def _layers(directory: Path) -> int:
+def _layers(directory: Path) -> int | None:
     path = directory / "w2v-bert-2.0/config.json"
     layers = _read_json(path, path.name).get("num_hidden_layers") if path.is_file() else None
-    return layers if isinstance(layers, int) else load_config(BASE).semantic.hidden_layer
+    return layers if isinstance(layers, int) else None
 
 
 def _read_json(path: Path, file: str) -> dict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -58,6 +58,21 @@ def select_section(content: object, section: Section, source: str) -> dict[str, 
     if strays:
         raise CheckpointError(f"{source}: not tensors: {listing(strays)}")
     return strip_prefix(content)
+
+
+def left_out(content: object, sections: Iterable[Section]) -> list[str]:
+    """The entries of a published pickle, by their dotted names, that lie beside those that `sections` read."""
+    paths = [section.path for section in sections]
+    found = []
+    for depth in range(max(map(len, paths), default=0)):
+        for parent in dict.fromkeys(path[:depth] for path in paths if len(path) > depth):
+            entry = content
+            for key in parent:
+                entry = entry.get(key) if isinstance(entry, Mapping) else None
+            used = {path[depth] for path in paths if path[:depth] == parent and len(path) > depth}
+            if isinstance(entry, Mapping) and used <= set(entry):
+                found += [".".join((*parent, str(key))) for key in entry if key not in used]
+    return found
 
 
 def unpickle(path: Path) -> object:

@@ -12,17 +12,18 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pipeline.config import ModelConfig, SynthesisConfig
+from pipeline.config import SynthesisConfig
 from pipeline.gpt.decode import Decoded, decode
 from pipeline.gpt.device import DeviceDecoders
 from pipeline.gpt.sampling import SamplingOptions
 from pipeline.model import Model, dtype_of
 from pipeline.s2mel.flow import draw_noise, solve
 from pipeline.s2mel.player import FlowPlayer
+from pipeline.s2mel.regulator import target_frames
 from pipeline.s2mel.together import FlowRow, batches, padded, solve_together
 from pipeline.text.prepare import TextSegment
 from pipeline.timing import OnProgress, Watch, no_progress
-from pipeline.voice import Voice
+from pipeline.voice import Voice, prompt_frames
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class SegmentAudio:
     seed: int
 
 
-def sampling_options(options: SynthesisConfig) -> SamplingOptions:
-    """temperature 0 means no sampling: the most likely code, or plain beam search."""
+def sampling_options(options: SynthesisConfig, trained_latents: bool = True) -> SamplingOptions:
+    """temperature 0 means no sampling: the most likely code, or plain beam search. `trained_latents`: as there."""
     sample = options.temperature > 0
     return SamplingOptions(
         do_sample=sample,
@@ -71,15 +72,8 @@ def sampling_options(options: SynthesisConfig) -> SamplingOptions:
         length_penalty=options.length_penalty,
         max_codes=options.max_mel_tokens,
         mel_positions=options.mel_positions,
+        trained_latents=trained_latents,
     )
-
-
-def prompt_frames(config: ModelConfig, voice: Voice) -> int:
-    """How many frames of the voice's mel the flow continues."""
-    frames, seconds = voice.reference_mel.shape[-1], config.s2mel.prompt_seconds
-    if seconds is None:
-        return frames
-    return min(frames, round(seconds * config.audio.sample_rate / config.audio.hop_length))
 
 
 class Synthesizer:
@@ -110,7 +104,7 @@ class Synthesizer:
         """The part of `segment` that says what is spoken."""
         generator = torch.Generator().manual_seed(seed)
         with watch.stage("gpt"):
-            decoded = self.codes(text.token_ids, delivery, generator, watch.progress)
+            decoded = self.codes(text, delivery, generator, watch.progress)
         return Draft(decoded, generator, seed)
 
     @torch.inference_mode()
@@ -125,26 +119,28 @@ class Synthesizer:
         return SegmentAudio(wave, len(draft.decoded.codes), draft.decoded.stopped, draft.seed)
 
     def frames(self, decoded: Decoded, speed: float) -> int:
-        """Mel frames of a segment's codes: round-down(frames_per_code · n / speed), so that speed changes the length
-        and not the pitch."""
-        return int(self.model.config.s2mel.regulator.frames_per_code * len(decoded.codes) / speed)
+        """Mel frames of a segment's codes: speed changes the length and not the pitch."""
+        return target_frames(len(decoded.codes), self.model.config.s2mel.regulator, 1 / speed)
 
     @torch.inference_mode()
-    def prompt(self, text_ids: list[int], delivery: Delivery) -> Tensor:
+    def prompt(self, text: TextSegment, delivery: Delivery) -> Tensor:
         """What the GPT goes on from [1, P, D]."""
         gpt, dtype = self.model.gpt, dtype_of(self.model.gpt)
-        ids = torch.tensor([text_ids], device=self.model.device)
-        return gpt.prompt_inputs(
-            delivery.voice.speaker_latents.to(dtype), delivery.emotion_vector.to(dtype), ids
-        )
+        ids = torch.tensor([text.token_ids], device=self.model.device)
+        latents, emotion = delivery.voice.speaker_latents, delivery.emotion_vector
+        return gpt.prompt_inputs(latents.to(dtype), emotion.to(dtype), ids, text.language_row)
 
-    def prompt_rows(self, text_ids: list[int]) -> int:
+    def prompt_rows(self, text: TextSegment) -> int:
         """P of `prompt`."""
-        return self.model.gpt.text_rows(0).start + len(text_ids) + 1
+        return self.model.gpt.text_rows(0).start + len(text.token_ids) + 1
+
+    def sampling(self, options: SynthesisConfig) -> SamplingOptions:
+        """How the GPT's codes are searched."""
+        return sampling_options(options, trained_latents=self.model.latent_projection is not None)
 
     def codes(
         self,
-        text_ids: list[int],
+        text: TextSegment,
         delivery: Delivery,
         generator: torch.Generator,
         on_progress: OnProgress = no_progress,
@@ -152,8 +148,8 @@ class Synthesizer:
         """Mel codes [n] and latents [n, D] of one segment."""
         options = delivery.options
         return self.decode(
-            self.prompt(text_ids, delivery),
-            sampling_options(options),
+            self.prompt(text, delivery),
+            self.sampling(options),
             generator,
             lambda step: on_progress("gpt", step, options.max_mel_tokens),
         )
@@ -186,8 +182,10 @@ class Synthesizer:
     def condition(self, decoded: Decoded, frames: int) -> Tensor:
         """What the flow is to say [1, frames, content_dim]."""
         model = self.model
-        latents = model.latent_projection(decoded.latents[None].to(dtype_of(model.latent_projection)))
-        return model.regulator(model.codec.vq2emb(decoded.codes[None]) + latents, frames)
+        content = model.codec.decode(decoded.codes[None])
+        if (projection := model.latent_projection) is not None:
+            content = content + projection(decoded.latents[None].to(dtype_of(projection)))
+        return model.regulator(content, frames)
 
     def flow_row(
         self, decoded: Decoded, delivery: Delivery, generator: torch.Generator, frames: int

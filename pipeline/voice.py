@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pipeline.audio import kaldi_fbank, log_mel, resample
+from pipeline.config import ModelConfig
 from pipeline.model import Model, dtype_of
 
 logger = logging.getLogger(__name__)
@@ -22,13 +23,13 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Voice:
     """speaker_latents [1, L, D]; style [1, S]; reference_mel [1, C, R]; prompt_codes [1, T50], the
-    clip's semantic codes; prompt_condition [1, R, content_dim], made of them; emotion_vector [1, D],
-    the clip's own; seconds of reference used."""
+    clip's semantic codes, where the condition is made of those; prompt_condition [1, R, content_dim], else made of the
+    clip's features; emotion_vector [1, D], the clip's own; seconds of reference used."""
 
     speaker_latents: Tensor
     style: Tensor
     reference_mel: Tensor
-    prompt_codes: Tensor
+    prompt_codes: Tensor | None
     prompt_condition: Tensor
     emotion_vector: Tensor
     seconds: float
@@ -78,23 +79,31 @@ def make_voice(model: Model, samples: Tensor, rate: int) -> Voice:
     features = model.semantic(wave_16k)
     gpt_features = features.to(dtype_of(model.gpt))
     mel = log_mel(resample(samples, rate, config.audio.sample_rate).to(device), config.audio)
-    codes = model.codec.encode(features)
-    bank = kaldi_fbank(wave_16k, config.speaker.sample_rate, config.speaker.mel_bins)
+    style = model.speaker(kaldi_fbank(wave_16k, config.speaker.sample_rate, config.speaker.mel_bins))
+    codes = model.codec.encode(features) if is_coded(model) else None
+    content = features if codes is None else model.codec.decode(codes)
     return Voice(
-        speaker_latents=model.gpt.speaker_latents(gpt_features),
-        style=model.speaker(bank),
+        speaker_latents=model.gpt.speaker_latents(gpt_features, style.to(gpt_features.dtype)),
+        style=style,
         reference_mel=mel,
         prompt_codes=codes,
-        prompt_condition=prompt_condition(model, codes, mel.shape[-1]),
+        prompt_condition=model.regulator(content, mel.shape[-1]),
         emotion_vector=model.gpt.emotion_vector(gpt_features),
         seconds=samples.shape[-1] / rate,
     )
 
 
-@torch.inference_mode()
-def prompt_condition(model: Model, codes: Tensor, frames: int) -> Tensor:
-    """The reference's part of the flow's condition [1, frames, content_dim], from its codes [1, T50]."""
-    return model.regulator(model.codec.vq2emb(codes), frames)
+def prompt_frames(config: ModelConfig, voice: Voice) -> int:
+    """How many frames of the voice's mel the flow continues."""
+    frames, seconds = voice.reference_mel.shape[-1], config.s2mel.prompt_seconds
+    if seconds is None:
+        return frames
+    return min(frames, round(seconds * config.audio.sample_rate / config.audio.hop_length))
+
+
+def is_coded(model: Model) -> bool:
+    """Whether the reference's part of the flow's condition is made of its codes, one a frame, or of its features."""
+    return model.codec.stride == 1
 
 
 @torch.inference_mode()

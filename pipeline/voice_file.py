@@ -1,7 +1,7 @@
 """Voices on disk: `*.voice.safetensors`, everything but the reference audio itself.
 
-The prompt condition is not stored but made again from the reference's semantic codes, which are a few
-hundred integers; so a file is well under a megabyte. Floats are stored in float32 and read in the precision
+Where the prompt condition is made of the reference's semantic codes, which are a few hundred integers, those are stored
+and it is made again; so a file is well under a megabyte. Where it is made of features it is stored, up to 3 MB. Floats are stored in float32 and read in the precision
 the model computes them in, so that a file speaks with the same bytes as its audio in every precision.
 """
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pipeline.files import write_whole
 from pipeline.model import Model, dtype_of
-from pipeline.voice import Voice, prompt_condition
+from pipeline.voice import Voice, is_coded
 
 FORMAT, FORMAT_VERSION = "indextts2-cog voice", "1"
 SUFFIX = ".voice.safetensors"
@@ -85,7 +85,8 @@ def write_voice(path: Path, voice: Voice, model: Model, source_sha256: str, opti
 
 
 def stored(voice: Voice) -> dict[str, Tensor]:
-    return {key: value for key, value in voice.tensors().items() if key != "prompt_condition"}
+    made_again = "prompt_condition" if voice.prompt_codes is not None else None
+    return {key: value for key, value in voice.tensors().items() if key != made_again}
 
 
 def read_info(path: Path) -> VoiceInfo:
@@ -115,8 +116,12 @@ def read_voice(path: Path, model: Model) -> Voice:
         "prompt_codes": torch.long,
     }
     tensors = {key: value.to(model.device, dtypes.get(key, value.dtype)) for key, value in tensors.items()}
-    condition = prompt_condition(model, tensors["prompt_codes"], tensors["reference_mel"].shape[-1])
-    return Voice(prompt_condition=condition, seconds=info.seconds, **tensors)
+    codes = tensors.pop("prompt_codes", None)
+    if codes is not None:
+        with torch.inference_mode():
+            frames = tensors["reference_mel"].shape[-1]
+            tensors["prompt_condition"] = model.regulator(model.codec.decode(codes), frames)
+    return Voice(prompt_codes=codes, seconds=info.seconds, **tensors)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -173,12 +178,18 @@ def _check_tensors(tensors: dict[str, Tensor], info: VoiceInfo, model: Model) ->
         )
     frames = int(info.seconds * config.audio.sample_rate) // config.audio.hop_length
     codes = int(info.seconds * SEMANTIC_FRAME_RATE / config.semantic.stride)
+    mel = tensors.get("reference_mel")
+    own_frames = mel.shape[-1] if mel is not None and mel.dim() else frames
     shapes = {
-        "speaker_latents": (1, config.gpt.speaker.perceiver_latents, config.gpt.model_dim),
+        "speaker_latents": (1, config.gpt.speaker_rows, config.gpt.model_dim),
         "style": (1, config.speaker.style_dim),
         "emotion_vector": (1, config.gpt.model_dim),
         "reference_mel": (1, config.audio.n_mels, frames),
-        "prompt_codes": (1, codes),
+        **(
+            {"prompt_codes": (1, codes)}
+            if is_coded(model)
+            else {"prompt_condition": (1, own_frames, config.s2mel.dit.content_dim)}
+        ),
     }
     slack = {"reference_mel": 1, "prompt_codes": CODE_SLACK}
     for what, keys in (("lacks", set(shapes) - set(tensors)), ("has an unknown", set(tensors) - set(shapes))):

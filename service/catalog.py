@@ -41,9 +41,8 @@ def locate(model: str, features: Sequence[str] = ()) -> Iterator[Source]:
         config = load_config(model)
         if config.weights == "deterministic":
             with tempfile.TemporaryDirectory(prefix="indextts-model-") as folder:
-                yield Source(
-                    config, write_model(Path(folder), config, embedded_directory(model) / "bpe.model")
-                )
+                vocabulary = embedded_directory(model) / config.vocabulary if config.vocabulary else None
+                yield Source(config, write_model(Path(folder), config, vocabulary))
         else:
             embedded = embedded_directory(model)
             yield Source(

@@ -19,6 +19,7 @@ from enhance.denoise import Denoiser
 from enhance.report import ReferenceReport, judge
 from enhance.trim import trim_silence
 from enhance.window import choose_window
+from pipeline.memory import trim
 from pipeline.model import Model
 from pipeline.timing import OnProgress, no_progress
 from pipeline.voice import Voice, make_emotion, make_voice
@@ -78,7 +79,9 @@ class References:
             samples, report = self.clean(audio, options, on_progress)
             for warning in report.warnings:
                 logger.debug("reference: %s", warning)
-            return Reference(make_voice(self.model, samples, audio.sample_rate), report, source)
+            voice = make_voice(self.model, samples, audio.sample_rate)
+            trim()  # what that took is not taken again before the next one
+            return Reference(voice, report, source)
 
         return self.cache.get(self.key("speaker", source, options), make)
 

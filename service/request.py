@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pipeline.config import SynthesisConfig
 from pipeline.text.glossary import Glossary
+from pipeline.text.languages import SPOKEN
 from service.audio_output.encode import FORMATS, SAMPLE_RATES, check_output
 from service.audio_output.loudness import MAX_TARGET, MIN_TARGET
 from service.fields import checked_values, choice, number, switch, words
@@ -59,7 +60,7 @@ class Request:
     denoise: bool = switch(False)
     trim: bool = switch(True)
     reference_window: str = choice(("best", "first"), default="best")
-    language: str = choice(("auto", "zh", "en"), default="auto")
+    language: str = choice(("auto", *SPOKEN), default="auto")
     glossary: str | None = words()
     speed: float | None = number(float, 0.5, 2.0)
     duration: float | None = number(float, MIN_DURATION, MAX_DURATION)

@@ -21,15 +21,19 @@ from pipeline.conditioning.emotion_text import EmotionReader
 from pipeline.config import SynthesisConfig
 from pipeline.convert import Source
 from pipeline.deterministic import tone
+from pipeline.memory import trim
 from pipeline.model import load_model
 from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.text.glossary import Glossary
 from pipeline.text.markup import Pause
-from pipeline.text.normalize import TextNormalizer
+from pipeline.text.multilingual import MultilingualTokenizer
+from pipeline.text.normalize import WITH_GRAMMAR, TextNormalizer
 from pipeline.text.prepare import TextSegment
 from pipeline.text.script import prepare_script
+from pipeline.text.tagged import analyser
 from pipeline.text.tokenizers import PHONES, make_tokenizer
 from pipeline.text.turns import as_markup
+from pipeline.threads import compute_on
 from pipeline.timing import OnProgress, Stopwatch, Watch, both, no_progress
 from service.adapters import Adapters
 from service.budget import Budget
@@ -46,7 +50,7 @@ from service.reference import Reference, References
 from service.request import Request
 from service.result import Result, write_result
 from service.settings import Settings
-from service.threads import compute_on, set_threads
+from service.threads import set_threads
 
 logger = logging.getLogger(__name__)
 
@@ -74,14 +78,15 @@ class Service:
             self.model = load_model(
                 source.directory, source.config, device, self.settings.precision, packed=packed
             )
-            self.tokenizer = make_tokenizer(source.config.text, source.directory)
+            self.tokenizer = make_tokenizer(source.config, source.directory)
+            if "ja" in source.config.languages:
+                analyser()  # now, lest it be missing at the first request
             glossary = source.directory / "glossary.yaml"
             self.glossary = Glossary.from_file(glossary) if glossary.is_file() else Glossary()
             name = source.config.reference.denoiser
             denoiser = load_denoiser(name, source.directory, device) if "denoise" in features else None
             has_reader = "emotion_text" in features and EmotionReader.available(source.directory)
             reader = EmotionReader(source.directory, source.config.emotion, device) if has_reader else None
-        self.check_vocabulary()
         self.synthesizer = Synthesizer(self.model)
         self.references = References(self.model, denoiser)
         self.adapters = Adapters(self.model)
@@ -105,17 +110,10 @@ class Service:
             self.setup["setup.seconds"],
         )
 
-    def check_vocabulary(self) -> None:
-        pieces, room = self.tokenizer.vocabulary_size, self.model.config.gpt.number_text_tokens
-        if pieces > room:
-            raise ValueError(
-                f"the text has {pieces} different tokens; the GPT has text embeddings for {room}"
-            )
-
     def warm_up(self) -> None:
         """One short request through everything that is loaded, which leaves nothing behind: so that the first
         request pays for no first use, and imports nothing."""
-        TextNormalizer().warm_up()
+        self.normalizer().warm_up()
         with tempfile.TemporaryDirectory(prefix="indextts-") as folder:
             path = Path(folder) / "warm-up.wav"
             write_wav(path, tone("warm-up", WARM_UP_SECONDS, WARM_UP_RATE)[0], WARM_UP_RATE)
@@ -136,6 +134,7 @@ class Service:
             draft = self.engine.decoding.draft(prepared.script[0], prepared.delivery, 0)
             self.synthesizer.render(draft, prepared.delivery, prepared.watch)
         self.references.cache.clear()
+        trim()
 
     def healthy(self) -> bool:
         """Whether the last synthesis worked and the device answers."""
@@ -206,11 +205,6 @@ class Service:
             quick_start_tokens=request.quick_start_tokens,
         )
 
-    def normalizer(self, terms: Glossary | None = None) -> TextNormalizer:
-        """What reads a text as this model takes it; terms: readings beside the model's own."""
-        glossary = self.glossary.merged(terms) if terms is not None else self.glossary
-        return TextNormalizer(glossary, phones=self.model.config.text == PHONES)
-
     def played(
         self, request: Request, role: Role, options: SynthesisConfig, watch: Watch
     ) -> tuple[Reference, Delivery]:
@@ -222,6 +216,18 @@ class Service:
         with watch.stage("emotion"):
             vector = self.emotions.vector(emotion_of(request, emotion), reference.voice, watch.progress)
         return reference, Delivery(reference.voice, vector, options)
+
+    def normalizer(self, terms: Glossary | None = None) -> TextNormalizer:
+        """What reads a text as this model takes it; terms: readings beside the model's own."""
+        config = self.model.config
+        # a model of one language may be sent another's letters, and reads them as the grammar of both would
+        languages = config.languages if len(config.languages) > 1 else WITH_GRAMMAR
+        return TextNormalizer(
+            self.glossary.merged(terms) if terms is not None else self.glossary,
+            languages,
+            phones=config.text == PHONES,
+            annotated=isinstance(self.tokenizer, MultilingualTokenizer),
+        )
 
     def language(self, asked: str) -> str:
         """How to read a text: as asked, if the model speaks that; its only language where it has one."""

@@ -67,6 +67,7 @@ def notes_of(text: TextSegment, finished: Finished) -> list[str]:
     notes = []
     if text.unknown:
         notes.append(f"{text.unknown} of its tokens are not in the model's vocabulary")
+    notes += text.notes
     if text.lost:
         signs = " ".join(dict.fromkeys(text.lost))
         notes.append(f"nothing is read for {signs[:MAX_SHOWN_SIGNS]}")

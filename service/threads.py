@@ -39,9 +39,3 @@ def set_threads(asked: int = 0) -> int:
         )
         torch.set_num_threads(threads)
     return threads
-
-
-def compute_on(count: int) -> None:
-    """Let this thread, and no other, compute on `count` threads from now on."""
-    torch.get_num_threads()  # or its first operation takes over what any thread set last (PyTorch initializes it then)
-    torch.set_num_threads(count)

@@ -21,6 +21,7 @@ hypothesis.settings.load_profile("patient")
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
+VOCABULARY_25 = ROOT / "models" / "mini25" / load_config("mini25").vocabulary
 MODELS = ("mini", "tiny-en")  # that ship with this repository
 
 
@@ -33,8 +34,19 @@ def mini_directory(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def mini_directory_25(tmp_path_factory) -> Path:
+    """The same of IndexTTS-2.5."""
+    return write_model(tmp_path_factory.mktemp("model") / "mini25", load_config("mini25"), VOCABULARY_25)
+
+
+@pytest.fixture(scope="session")
 def mini_model(mini_directory) -> Model:
     return load_model(mini_directory, load_config("mini"), precision="exact")
+
+
+@pytest.fixture(scope="session")
+def mini_model_25(mini_directory_25) -> Model:
+    return load_model(mini_directory_25, load_config("mini25"), precision="exact")
 
 
 @pytest.fixture

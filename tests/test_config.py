@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from pipeline.checkpoints import CHECKPOINTS
+from pipeline.checkpoints import LAYOUTS
 from pipeline.config import ModelConfig, config_names, load_config
 from pipeline.deterministic import published_shapes, values
 from pipeline.loading import is_constant
@@ -86,10 +86,13 @@ def test_a_published_directory_gives_the_configuration_it_was_written_from(mini_
         assert ours[section] == theirs[section]
 
 
-def test_the_published_full_configuration_is_ours():
-    published = yaml.safe_load((GOLDEN / "full_config.yaml").read_text())
-    base = to_dict(load_config("indextts2"))
-    assert apply_main_config(to_dict(load_config("indextts2")), published, "full_config.yaml") == base
+@pytest.mark.parametrize(
+    "name, file", [("indextts2", "full_config.yaml"), ("indextts2.5", "full25_config.yaml")]
+)
+def test_the_published_full_configuration_is_ours(name, file):
+    published = yaml.safe_load((GOLDEN / file).read_text())
+    base = to_dict(load_config(name))
+    assert apply_main_config(to_dict(load_config(name)), published, file) == base
 
 
 def test_a_published_configuration_without_a_section_is_an_error(tmp_path):
@@ -112,18 +115,27 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_the_full_model_has_the_published_keys_and_shapes(file):
+FILES_2_5 = {"gpt.pth": ("gpt", ""), "codec.pth:model": ("codec", "")}
+TENSORS = {("indextts2.5", "gpt.pth"): 456, ("indextts2.5", "codec.pth:model"): 243}
+
+
+@pytest.mark.parametrize(
+    "name, manifest, file, part",
+    [
+        *(("indextts2", "manifest.json", file, part) for file, part in FILES.items()),
+        *(("indextts2.5", "manifest25.json", file, part) for file, part in FILES_2_5.items()),
+    ],
+)
+def test_the_full_model_has_the_published_keys_and_shapes(name, manifest, file, part):
     """Every tensor of the published files is wanted, a constant, or known to be unused; and no other is."""
-    manifest = {
-        key: tuple(shape)
-        for key, (_, shape) in json.loads((GOLDEN / "manifest.json").read_text())[file].items()
-        if not is_constant(key)
-    }
-    checkpoint, section = FILES[file]
-    rule = CHECKPOINTS[checkpoint].sections[section]
+    published = json.loads((GOLDEN / manifest).read_text())[file]
+    assert len(published) == TENSORS.get((name, file), len(published))
+    manifest = {key: tuple(shape) for key, (_, shape) in published.items() if not is_constant(key)}
+    checkpoint, section = part
+    config = load_config(name)
+    rule = LAYOUTS[config.layout][checkpoint].sections[section]
     with torch.device("meta"):
-        module = MODULES[checkpoint, section](load_config("indextts2"))
+        module = MODULES[checkpoint, section](config)
     ours = published_shapes({key: tuple(t.shape) for key, t in module.state_dict().items()}, rule.weight_norm)
     assert ours == {key: shape for key, shape in manifest.items() if key in ours}
     unknown = [key for key in set(manifest) - set(ours) if not any(re.match(p, key) for p in rule.unused)]

@@ -30,6 +30,20 @@ def say_again(model, source, voice, options, seed=0):
     return list(convert.speak_source(model, source, voice, options, seed, watch))
 
 
+@pytest.mark.parametrize("seconds", [0.3, 1.5, 33.3])
+def test_indextts25_says_again_in_codes_of_two_frames(mini_model_25, seconds):
+    model = mini_model_25
+    voice = make_voice(model, tone("voice", 1.2, RATE), RATE)
+    options = dataclasses.replace(model.config.synthesis, diffusion_steps=1)
+    limits = model.config.reference
+    wave = tone("source", seconds, limits.sample_rate)
+    source = convert.make_source(model, wave, limits.sample_rate)
+    assert source.codes.shape[-1] == -(-model.semantic.codes_of(wave.shape[-1]) // 2)
+    samples = torch.cat(say_again(model, source, voice, options))
+    assert abs(len(samples) - seconds * model.config.audio.sample_rate) <= model.config.audio.hop_length
+    assert samples.isfinite().all() and samples.abs().max() > 0
+
+
 @given(st.integers(1, 40_000), st.floats(0.5, 4.0), st.integers(2, 600), st.floats(0.0, 0.5))
 def test_spans_cover_everything_and_overlap(codes, per_code, window, share):
     overlap = int(share * window)

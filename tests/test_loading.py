@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from pipeline.checkpoints import Section
+from pipeline.checkpoints import CHECKPOINTS, Section
 from pipeline.config import load_config
 from pipeline.loading import OWN_FILE, State, load_module, read_checkpoint
 from pipeline.model import load_model
@@ -63,7 +63,7 @@ def test_extra_keys_of_a_published_file_are_a_warning(directory, caplog):
 
 
 def test_extra_keys_of_our_own_file_are_an_error(directory):
-    state = read_checkpoint(directory, "gpt")[""].tensors
+    state = read_checkpoint(directory, CHECKPOINTS["gpt"])[""].tensors
     save_file({**state, "surprise": torch.zeros(1)}, directory / "gpt.safetensors", metadata=OWN_FILE)
     with pytest.raises(CheckpointError, match="gpt.safetensors: unexpected: surprise"):
         load_model(directory, load_config("mini"), precision="exact")
@@ -113,7 +113,7 @@ def test_missing_files_are_listed_at_once(directory):
 
 
 def test_converted_files_are_preferred_and_equal(directory, mini_model):
-    states = read_checkpoint(directory, "s2mel")
+    states = read_checkpoint(directory, CHECKPOINTS["s2mel"])
     flat = {
         state.section.prefix + key: value.clone()
         for state in states.values()
@@ -144,7 +144,7 @@ def test_a_pickle_that_wants_more_than_tensors_is_refused_by_name(tmp_path, writ
 def test_files_that_are_no_checkpoint(tmp_path, content):
     (tmp_path / "gpt.pth").write_bytes(content)
     with pytest.raises(CheckpointError, match="gpt.pth"):
-        read_checkpoint(tmp_path, "gpt")
+        read_checkpoint(tmp_path, CHECKPOINTS["gpt"])
 
 
 def test_truncated_safetensors_are_refused(directory):

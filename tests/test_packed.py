@@ -70,6 +70,19 @@ def test_weights_may_be_stored_either_way_round(generator):
     assert relative(rows_of(module[0])(x), module[0](x)) == 0
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+@torch.inference_mode()
+def test_a_convolution_of_one_tap_is_packed_and_others_are_not(kernel, generator):
+    module = nn.Sequential(
+        nn.Conv1d(48, 96, 1, bias=False), nn.Conv1d(96, 96, 3, groups=96), nn.Conv1d(96, 48, 1, stride=1)
+    )
+    x = torch.randn(2, 48, 9, generator=generator)
+    wanted = module(x)
+    pack(module, (kernel,), "layers", mapped=False)
+    assert [isinstance(layer, nn.Conv1d) for layer in module] == [False, True, False]
+    assert module(x).shape == wanted.shape and relative(module(x), wanted) < 2 * kernel.tolerance
+
+
 def test_what_was_packed_is_freed(mini_directory):
     fast = load_model(mini_directory, load_config("mini"), precision="fast")
     left = {name for name, _ in fast.gpt.named_parameters() if ".c_attn." in name or ".c_fc." in name}

@@ -1,20 +1,21 @@
 """Golden values of the published computation, at mini size here and at full size by `-m full`."""
 
-from pathlib import Path
-
 import pytest
 
 from checks.parity import main, run
 from tests.conftest import GOLDEN, ROOT
 
-FULL = ROOT.parent / "shared" / "golden" / "full_public.npz"  # not shipped: 1 MB, and two minutes to use
+SHARED = ROOT.parent / "shared"
+# not shipped: 1 MB each, and minutes to use
+FULL = {"full": SHARED / "golden" / "full_public.npz", "full25": SHARED / "golden25" / "full25_public.npz"}
 
 
-def test_every_mini_array_is_within_its_limit():
+@pytest.mark.parametrize("size, arrays", [("mini", 32), ("mini25", 60)])
+def test_every_mini_array_is_within_its_limit(size, arrays):
     lines = []
-    good = run(GOLDEN / "mini_public.npz", "public", "mini", lines.append)
+    good = run(GOLDEN / f"{size}_public.npz", "public", None, lines.append)
     assert good, "\n".join(map(str, lines))
-    assert len(lines) >= 32
+    assert len(lines) >= arrays
 
 
 def test_another_tag_is_not_mistaken_for_this_one(capsys):
@@ -24,8 +25,10 @@ def test_another_tag_is_not_mistaken_for_this_one(capsys):
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif(not FULL.is_file(), reason="full-size golden values are not beside the repository")
-def test_every_full_array_is_within_its_limit():
+@pytest.mark.parametrize("size", FULL)
+def test_every_full_array_is_within_its_limit(size):
+    if not FULL[size].is_file():
+        pytest.skip("full-size golden values are not beside the repository")
     lines = []
-    good = run(Path(FULL), "public", "full", lines.append)
+    good = run(FULL[size], "public", None, lines.append)
     assert good, "\n".join(map(str, lines))

@@ -13,7 +13,7 @@ from pipeline.pieces import FIRST_CODES, HELD_CODES, VOCODER_RIGHT, Pieces
 from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.text.markup import Pause
 from pipeline.text.prepare import TextSegment
-from pipeline.timing import Stopwatch, Watch
+from pipeline.timing import Stopwatch, Watch, no_progress
 from pipeline.voice import make_voice
 from service.prepared import Piece
 from service.speak import Spoken
@@ -32,8 +32,8 @@ def delivery(mini_model):
     return Delivery(voice, voice.emotion_vector, options)
 
 
-def watch(model) -> Watch:
-    return Watch(Stopwatch(model.device))
+def watch(model, progress=no_progress) -> Watch:
+    return Watch(Stopwatch(model.device), progress)
 
 
 def decoded_of(model, count: int) -> Decoded:
@@ -78,11 +78,10 @@ def spoken(mini_model, delivery, monkeypatch):
     gpt = mini_model.gpt
     monkeypatch.setattr(gpt, "mel_head", ShiftedHead(gpt.mel_head, gpt.config.stop_mel_token, -100.0))
 
-    def speak(seed=0, script=SCRIPT):
+    def speak(seed=0, script=SCRIPT, progress=no_progress):
+        prepared = prepared_of(mini_model, script, delivery, watch(mini_model, progress), seed)
         with engine_of(mini_model) as engine:
-            return list(
-                engine.speak(prepared_of(mini_model, script, delivery, watch(mini_model), seed), "chunks")
-            )
+            return list(engine.speak(prepared, "chunks"))
 
     return speak
 
@@ -99,6 +98,15 @@ def test_pieces_of_a_script_come_in_order_and_fit(spoken):
     assert samples == parts[-1].chunk.end == 2 * int(1.72 * 90) * 256 + round(0.1 * 22050)
     assert [part.spoken.codes for part in parts if isinstance(part.spoken, Spoken)] == [90, 90]
     assert "length limit" in parts[-1].spoken.warnings[0]
+
+
+def test_no_code_is_made_while_the_first_sound_is(spoken):
+    stages = []
+    spoken(script=TEXTS[:1], progress=lambda stage, step, of: stages.append(stage))
+    flow = stages.index("s2mel")
+    vocoder = stages.index("vocoder")
+    assert stages[:flow].count("gpt") > FIRST_CODES and "gpt" not in stages[flow:vocoder]
+    assert stages[vocoder:].count("gpt") > 90 - 2 * FIRST_CODES  # and then they are
 
 
 def test_a_segment_begins_and_ends_at_zero_and_nowhere_else(spoken):

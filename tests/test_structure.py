@@ -163,6 +163,17 @@ def test_the_streaming_image_differs_in_its_predictor_alone(cog_build):
     assert stream == {key: value for key, value in cog_build.items() if key != "predict"}
 
 
+def test_the_image_of_indextts25_has_its_packages_and_is_else_the_same(cog_build):
+    newer = yaml.safe_load((ROOT / "cog.2.5.yaml").read_text())
+    listed = [line for line in (ROOT / "requirements-2.5.txt").read_text().splitlines() if line[0] != "#"]
+    assert newer["build"].pop("run") == [*cog_build["build"]["run"], f"pip install {' '.join(listed)}"]
+    assert newer["build"] == {key: value for key, value in cog_build["build"].items() if key != "run"}
+    assert newer["environment"][0] == cog_build["environment"][0] + ".5" == "INDEXTTS_MODEL=indextts2.5"
+    assert (
+        newer["environment"][1:] == cog_build["environment"][1:] and newer["predict"] == cog_build["predict"]
+    )
+
+
 def test_the_training_image_differs_in_its_trainer_and_in_what_draws(cog_build):
     train = yaml.safe_load((ROOT / "cog.train.yaml").read_text())
     assert train.pop("train") == "train.py:Trainer"

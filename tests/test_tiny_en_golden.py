@@ -45,7 +45,7 @@ def numbers() -> dict[str, np.ndarray]:
     delivery = Delivery(voice, voice.emotion_vector, options)
     synthesizer, generator = Synthesizer(model), torch.Generator().manual_seed(0)
     with torch.inference_mode():
-        decoded = synthesizer.codes(text.token_ids, delivery, generator)
+        decoded = synthesizer.codes(text, delivery, generator)
         mel = synthesizer.mel(decoded, delivery, generator)
         wave = synthesizer.wave(mel)
     found = {

@@ -178,8 +178,13 @@ def train_speaker(work: Workspace) -> None:
     if loop.finished(work.run("speaker"), run):
         return
     banks = work.cache("fbank").load(planned=SPEAKER_CLIPS)
+    everyone = [voice for plan in (SPEECH, FAST_SPEECH) for voice in plan.speakers(plan.seed)]
     stage = speaker.SpeakerStage(
-        work.config.speaker, options, {i: banks[i] for i in work.seen(banks)}, work.speakers(banks)
+        work.config.speaker,
+        options,
+        {i: banks[i] for i in work.seen(banks)},
+        work.speakers(banks),
+        {voice.name: voice.traits for voice in everyone},
     )
     encoder = speaker.load_encoder(work.config.speaker, loop.train(stage, run, work.run("speaker")))
     for name, some in (("trained", work.seen(banks)), ("unseen", work.unseen(banks))):

@@ -1,6 +1,8 @@
-"""Trains the style encoder (CAMPPlus): which speaker a crop of filter bank is from, with an additive margin.
+"""Trains the style encoder (CAMPPlus): which speaker a crop of filter bank is from, with an additive margin, and the
+traits that the speaker was made with. Of hundreds of voices a class alone is heard too seldom to be learned in a
+thousand steps; a voice's traits are told by every crop.
 
-Axes: B batch, T frames at 100 Hz, M mel bins, N speakers.
+Axes: B batch, T frames at 100 Hz, M mel bins, N speakers, R traits.
 """
 
 import dataclasses
@@ -22,13 +24,14 @@ from training.features import Arrays
 @dataclasses.dataclass(frozen=True)
 class SpeakerOptions:
     """The `stage` section of a speaker training configuration. Frames are at 100 Hz; `scale` and `margin` are those of
-    the cosine softmax."""
+    the cosine softmax; `traits_weight` is that of the squared error of the traits, each of which varies by 1."""
 
     batch: int
     crop_frames: tuple[int, int]
     scale: float
     margin: float
     noise: float
+    traits_weight: float
     seed: int
 
 
@@ -40,19 +43,22 @@ def fbank_arrays(config: SpeakerConfig, clip: Clip) -> Arrays:
 
 
 class SpeakerClassifier(nn.Module):
-    """The style encoder with a cosine classifier, which only training has."""
+    """The style encoder with a cosine classifier and a reader of traits, which only training has."""
 
-    def __init__(self, config: SpeakerConfig, speakers: int):
+    def __init__(self, config: SpeakerConfig, speakers: int, traits: int):
         super().__init__()
         self.encoder = CAMPPlus(config)
         self.classes = nn.Parameter(torch.randn(speakers, config.style_dim))
+        self.traits = nn.Linear(config.style_dim, traits)
 
-    def forward(self, bank: Tensor) -> Tensor:  # [B, T, M] -> cosines [B, N]
-        return F.normalize(self.encoder(bank).float(), dim=-1) @ F.normalize(self.classes, dim=-1).T
+    def forward(self, bank: Tensor) -> tuple[Tensor, Tensor]:  # [B, T, M] -> cosines [B, N], traits [B, R]
+        style = F.normalize(self.encoder(bank).float(), dim=-1)
+        return style @ F.normalize(self.classes, dim=-1).T, self.traits(style * style.shape[-1] ** 0.5)
 
 
 class SpeakerStage:
-    """Additive-margin softmax over speakers; every batch has its crops from clips drawn evenly over speakers."""
+    """Additive-margin softmax over speakers and regression of their traits; every batch has its crops from clips drawn
+    evenly over speakers. traits_of: [R] numbers by speaker."""
 
     def __init__(
         self,
@@ -60,6 +66,7 @@ class SpeakerStage:
         options: SpeakerOptions,
         clips: Mapping[int, Arrays],
         speaker_of: Mapping[int, str],
+        traits_of: Mapping[str, Sequence[float]],
     ):
         self.options = options
         long_enough = [
@@ -74,8 +81,11 @@ class SpeakerStage:
             [clips[index]["fbank"] for index in long_enough if speaker_of[index] == name]
             for name in self.names
         ]
+        traits = np.array([traits_of[name] for name in self.names], np.float32)
+        spread = traits.std(0)
+        self.traits = ((traits - traits.mean(0)) / np.where(spread > 0, spread, 1)).astype(np.float32)
         torch.manual_seed(options.seed)
-        self.module = SpeakerClassifier(config, len(self.names))
+        self.module = SpeakerClassifier(config, len(self.names), traits.shape[1])
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
         options = self.options
@@ -89,10 +99,14 @@ class SpeakerStage:
         bank = place(np.stack(crops)).float()
         bank = bank - bank.mean(1, keepdim=True) + options.noise * torch.randn_like(bank)
         wanted = place(speakers)
-        cosines = self.module(bank)
+        cosines, traits = self.module(bank)
         margins = options.margin * F.one_hot(wanted, cosines.shape[1])
+        classes = F.cross_entropy(options.scale * (cosines - margins), wanted)
+        missed = F.mse_loss(traits, place(self.traits[speakers]))
         return {
-            "loss": F.cross_entropy(options.scale * (cosines - margins), wanted),
+            "loss": classes + options.traits_weight * missed,
+            "classes": classes,
+            "traits": missed,
             "accuracy": (cosines.argmax(-1) == wanted).float().mean(),
         }
 

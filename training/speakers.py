@@ -63,6 +63,19 @@ class Speaker:
         """Whether this is a teacher's voice as it comes."""
         return len(self.timbre) == 1 and self.formant == self.pitch == self.rate == 1.0
 
+    @property
+    def traits(self) -> tuple[float, ...]:
+        """What this voice was made of, as numbers: logarithms of its pitch, formants and rate, whether the timbre is a
+        man's, and the share of each voice of ENGLISH."""
+        shares = dict(self.timbre)
+        return (
+            math.log(self.formant * self.pitch),
+            math.log(self.formant),
+            math.log(self.rate),
+            float(self.timbre[0][0][1] == "m"),
+            *(shares.get(voice, 0.0) for voice in ENGLISH),
+        )
+
 
 def pure_speaker(voice: str) -> Speaker:
     """A teacher's voice as it comes."""

@@ -1,7 +1,8 @@
 """Semantic codec (RepCodec of MaskGCT): semantic features <-> codes.
 
-Axes: B batch, T frames at 50 Hz, D feature width (1024), C Vocos width (384), E codebook width (8).
-IndexTTS2 never runs the decoder, so there is none here.
+Axes: B batch, T frames at 50 Hz, n codes, D feature width (1024), C Vocos width (384), E codebook width (8).
+With a stride of 1 (IndexTTS-2) a code is a frame and only its embedding is used, so there is no decoder. With 2
+(IndexTTS-2.5) a code is two frames, and the features are made of the codes again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from pipeline.config import CodecConfig
 
 KERNEL = 7
+STRIDE_KERNEL = 3  # of the convolutions that change the rate
 NORM_EPS = 1e-6
 
 
@@ -75,21 +77,45 @@ class ResidualVQ(nn.Module):
         self.quantizers = nn.ModuleList([FactorizedVQ(config)])
 
 
+def vocos(config: CodecConfig) -> nn.Sequential:
+    """[B, D, T] -> [B, T, D]"""
+    return nn.Sequential(VocosBackbone(config), nn.Linear(config.vocos_dim, config.hidden_size))
+
+
 class SemanticCodec(nn.Module):
     def __init__(self, config: CodecConfig):
         super().__init__()
-        self.encoder = nn.Sequential(VocosBackbone(config), nn.Linear(config.vocos_dim, config.hidden_size))
+        self.stride = config.stride
+        self.encoder = vocos(config)
         self.quantizer = ResidualVQ(config)
+        if self.stride > 1:
+            width, padding = config.hidden_size, STRIDE_KERNEL // 2
+            self.down = nn.Conv1d(width, width, STRIDE_KERNEL, stride=self.stride, padding=padding)
+            self.decoder = vocos(config)
+            self.up = nn.Conv1d(width, width, STRIDE_KERNEL, padding=padding)
 
     def quantize(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalized semantic features [B, T, D] -> codes [B, T] and their embedding [B, T, D]."""
+        """Normalized semantic features [B, T, D] -> codes [B, n] and their embedding [B, n, D]."""
         codes = self.encode(features)
         return codes, self.vq2emb(codes)
 
     def encode(self, features: Tensor) -> Tensor:
-        """Normalized semantic features [B, T, D] -> codes [B, T]."""
-        return self.quantizer.quantizers[0].nearest(self.encoder(features.transpose(1, 2)))
+        """Normalized semantic features [B, T, D] -> codes [B, n], n = T / stride rounded up."""
+        return self.quantizer.quantizers[0].nearest(self.encoded(features))
+
+    def encoded(self, features: Tensor) -> Tensor:
+        """What the quantizer sees of features [B, T, D]: [B, n, D]."""
+        x = features.transpose(1, 2)
+        return self.encoder(F.gelu(self.down(x)) if self.stride > 1 else x)
 
     def vq2emb(self, codes: Tensor) -> Tensor:
-        """Codes [B, T] -> embedding [B, T, D]."""
+        """Codes [B, n] -> embedding [B, n, D]."""
         return self.quantizer.quantizers[0].embed(codes)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """What s2mel reads of codes [B, n]: their embedding [B, n, D], or with a stride features [B, n · stride, D]."""
+        embedding = self.vq2emb(codes)
+        if self.stride == 1:
+            return embedding
+        features = self.decoder(embedding.transpose(1, 2)).transpose(1, 2)
+        return self.up(features.repeat_interleave(self.stride, dim=-1)).transpose(1, 2)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.conditioning.emotion import weights_from_answer
+from pipeline.conditioning.emotion import ANSWER_KEYS, weights_from_answer
 from pipeline.config import EmotionConfig
 
 logger = logging.getLogger(__name__)
@@ -18,6 +18,23 @@ SYSTEM_MESSAGE = "文本情感分类"
 MAX_ANSWER_TOKENS = 256
 MAX_CHARACTERS = 1000
 SCORE = re.compile(r"[\"']?([\u4e00-\u9fff]+)[\"']?\s*[:：]\s*(\d+(?:\.\d+)?)")
+
+
+LABELS = {label: key for key, name in ANSWER_KEYS.items() for label in (key, name)}
+LABELLED = re.compile(r"[\"']?([\w\u4e00-\u9fff]+)[\"']?\s*[:：]\s*[\"']?(" + "|".join(LABELS) + r")\b")
+LABEL = re.compile(r"\W*(" + "|".join(LABELS) + r")\W*")
+
+
+def read_scores(answer: str) -> dict[str, float]:
+    """The scores of an answer by its keys. A label in a score's place, or alone, stands for 1 of that emotion and for
+    none of the one that it is the value of."""
+    scores = {key: float(score) for key, score in SCORE.findall(answer)}
+    for key, label in LABELLED.findall(answer):
+        if key in LABELS:
+            scores[LABELS[key]] = 0.0
+        scores[LABELS[label]] = 1.0
+    alone = LABEL.fullmatch(answer)
+    return scores if alone is None else {LABELS[alone[1]]: 1.0}
 
 
 class EmotionReader:
@@ -67,7 +84,7 @@ class EmotionReader:
         text = text.strip()
         if not 0 < len(text) <= MAX_CHARACTERS:
             raise ValueError(f"emotion_text has {len(text)} characters; allowed: 1 to {MAX_CHARACTERS}")
-        scores = {key: float(score) for key, score in SCORE.findall(self.answer(text))}
+        scores = read_scores(self.answer(text))
         if not scores:
             logger.warning("the emotion model gave no scores; the emotion is taken as calm")
         return weights_from_answer(scores, text, self.config)

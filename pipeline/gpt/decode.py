@@ -38,7 +38,8 @@ class NonFiniteError(ArithmeticError):
 
 @dataclass(frozen=True)
 class Decoded:
-    """codes [n] int64; latents [n, D], the hidden states that chose them (after both final norms);
+    """codes [n] int64; latents [n, D], the hidden states that chose them (after both final norms), at the positions
+    decoded with or, where they are wanted at trained ones, at those;
     stopped: the model ended by itself rather than at the limit."""
 
     codes: Tensor
@@ -290,7 +291,7 @@ class Sequence:
 
     def second_pass(self, decoded: Decoded) -> Decoded:
         """Latents of trained positions, where the codes were decoded with others."""
-        if self.options.mel_positions == "trained" or not len(decoded.codes):
+        if not self.options.second_pass or not len(decoded.codes):
             return decoded
         latents = latent_pass(self.state.model, self.prompt, decoded.codes)
         return Decoded(decoded.codes, latents, decoded.stopped)
@@ -310,8 +311,8 @@ def decode(
     options: SamplingOptions,
     generator: torch.Generator,
     on_step: OnStep = lambda step: None,
+    trained_latents: bool = True,
 ) -> Decoded:
-    """Codes and latents for one prompt [1, P, D]. `on_step` is called before every step and may raise."""
     sequence = Sequence(model, prompt, options, generator, on_step)
     while (move := sequence.choose()) is not None:
         advance(sequence.state, *move)

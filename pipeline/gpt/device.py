@@ -198,7 +198,7 @@ class DeviceDecoder:
         latents = state.hidden[group, :length][
             steps, torch.tensor(sources, dtype=torch.long, device=self.device)
         ]
-        if place.options.mel_positions != "trained" and len(codes):
+        if place.options.second_pass and len(codes):
             latents = latent_pass(self.model, place.prompt, codes)
         return Decoded(codes, latents, stopped)
 
@@ -215,7 +215,7 @@ class DeviceDecoder:
         length = int(state.finished_step[group, 0]) + 1 if done else int(state.count[group])
         codes = state.tokens[group, :length, 0].clone()
         latents = state.hidden[group, :length, 0].clone()
-        if place.options.mel_positions != "trained" and len(codes):
+        if place.options.second_pass and len(codes):
             latents = latent_pass(self.model, place.prompt, codes)
         return Decoded(codes, latents, False)
 
@@ -300,4 +300,4 @@ class DeviceDecoders:
 
 def longest_prompt(config: GPTConfig) -> int:
     """Rows of the longest prompt there can be."""
-    return config.speaker.perceiver_latents + DURATION_SLOTS + config.max_text_tokens + 2
+    return config.speaker_rows + DURATION_SLOTS + config.max_text_tokens + 2

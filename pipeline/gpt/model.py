@@ -18,7 +18,7 @@ from pipeline.gpt.monotonic import ReadingPlaces
 
 NORM_EPS = 1e-5
 MLP_RATIO = 4
-DURATION_SLOTS = 2  # rows of speed_emb; the prompt holds row 1, then row 0
+DURATION_SLOTS = 2  # rows of the prompt after the speaker: of speed_emb row 1, then row 0; without it, zeros
 
 
 @dataclass(frozen=True)
@@ -143,14 +143,29 @@ class LearnedPositions(nn.Module):
 class UnifiedVoice(nn.Module):
     """Embeddings, conditioners, transformer and mel head, under the published names.
 
-    `text_head` is used by training only and therefore built on request."""
+    `text_head` is used by training only and therefore built on request. `style_size` is needed where the style is what
+    the GPT knows of the speaker."""
 
-    def __init__(self, config: GPTConfig, feature_size: int, with_text_head: bool = False):
+    def __init__(
+        self,
+        config: GPTConfig,
+        feature_size: int,
+        with_text_head: bool = False,
+        style_size: int | None = None,
+    ):
         super().__init__()
         width = config.model_dim
         self.config = config
-        self.conditioning_encoder = Conformer(config.speaker, feature_size)
-        self.perceiver_encoder = PerceiverResampler(config.speaker)
+        if config.speaker is None:
+            if style_size is None:
+                raise ValueError("the GPT knows a speaker by its style, so style_size is needed")
+            self.spk_emb_proj = nn.Linear(style_size, width)
+        else:
+            self.conditioning_encoder = Conformer(config.speaker, feature_size)
+            self.perceiver_encoder = PerceiverResampler(config.speaker)
+            self.speed_emb = nn.Embedding(DURATION_SLOTS, width)
+        if config.language_rows:
+            self.lang_embedding = nn.Embedding(config.language_rows, width)
         self.emo_conditioning_encoder = Conformer(config.emotion, feature_size)
         self.emo_perceiver_encoder = PerceiverResampler(config.emotion)
         self.emovec_layer = nn.Linear(config.emotion.perceiver_dim, width)
@@ -159,15 +174,17 @@ class UnifiedVoice(nn.Module):
         self.mel_embedding = nn.Embedding(config.number_mel_codes, width)
         self.text_pos_embedding = LearnedPositions(config.max_text_tokens + 2, width)
         self.mel_pos_embedding = LearnedPositions(config.max_mel_tokens + 3, width)
-        self.speed_emb = nn.Embedding(DURATION_SLOTS, width)
         self.gpt = Transformer(config)
         self.final_norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.mel_head = nn.Linear(width, config.number_mel_codes)
         if with_text_head:
             self.text_head = nn.Linear(width, config.number_text_tokens + 1)
 
-    def speaker_latents(self, features: Tensor) -> Tensor:
-        """Semantic features [B, T, feature_size] -> speaker latents [B, L, D]."""
+    def speaker_latents(self, features: Tensor, style: Tensor | None = None) -> Tensor:
+        """Speaker latents [B, L, D], of semantic features [B, T, feature_size] or, where the GPT has no conditioner
+        for those, of the style [B, style_size]."""
+        if self.config.speaker is None:
+            return self.spk_emb_proj(style)[:, None]
         return self.perceiver_encoder(self.conditioning_encoder(features))
 
     def emotion_vector(self, features: Tensor) -> Tensor:
@@ -175,10 +192,11 @@ class UnifiedVoice(nn.Module):
         latents = self.emo_perceiver_encoder(self.emo_conditioning_encoder(features))
         return self.emo_layer(self.emovec_layer(latents[:, 0]))
 
-    def text_inputs(self, text_ids: Tensor) -> Tensor:
-        """Token ids [B, T] without start and stop -> embeddings of (start, ids…, stop) [B, T+2, D].
+    def text_inputs(self, text_ids: Tensor, language: int | None = None) -> Tensor:
+        """Token ids [B, T] without start and stop -> embeddings of (start, ids…, stop) [B, T+2, D]. `language` is the
+        row of the language embedding; needed where there is one.
 
-        Raises ValueError when the text does not fit the learned positions."""
+        Raises ValueError when the text does not fit the learned positions, and for a language without a row."""
         if text_ids.shape[1] > self.config.max_text_tokens:
             raise ValueError(
                 f"a text segment has {text_ids.shape[1]} tokens; "
@@ -189,20 +207,33 @@ class UnifiedVoice(nn.Module):
             (0, 1),
             value=self.config.stop_text_token,
         )
-        return self.text_embedding(ids) + self.text_pos_embedding(
-            torch.arange(ids.shape[1], device=ids.device)
-        )
+        positions = self.text_pos_embedding(torch.arange(ids.shape[1], device=ids.device))
+        inputs = self.text_embedding(ids) + positions
+        rows = self.config.language_rows
+        if not rows:
+            return inputs
+        if language is None or not 0 <= language < rows:
+            raise ValueError(f"the language is {language}; the model has rows 0 to {rows - 1}")
+        return inputs + self.lang_embedding.weight[language]
 
-    def prompt_inputs(self, speaker_latents: Tensor, emotion_vector: Tensor, text_ids: Tensor) -> Tensor:
-        """[speaker latents + emotion vector ; speed 1, speed 0 ; text] -> [B, P, D]."""
-        batch = text_ids.shape[0]
-        conditioning = (speaker_latents + emotion_vector[:, None]).expand(batch, -1, -1)
-        speed = self.speed_emb.weight.flip(0)[None].expand(batch, -1, -1)
-        return torch.cat([conditioning, speed, self.text_inputs(text_ids)], dim=1)
+    def conditioning(self, speaker_latents: Tensor, emotion_vector: Tensor) -> Tensor:
+        """[speaker latents [B, L, D] + emotion vector [B, D] ; speed 1, speed 0, or zeros] -> [B, L + 2, D]."""
+        speaker = speaker_latents + emotion_vector[:, None]
+        if self.config.speaker is None:
+            return F.pad(speaker, (0, 0, 0, DURATION_SLOTS))
+        speed = self.speed_emb.weight.flip(0)[None].expand(speaker.shape[0], -1, -1)
+        return torch.cat([speaker, speed], dim=1)
+
+    def prompt_inputs(
+        self, speaker_latents: Tensor, emotion_vector: Tensor, text_ids: Tensor, language: int | None = None
+    ) -> Tensor:
+        """[conditioning ; text] -> [B, P, D]; see `text_inputs` for `language`."""
+        conditioning = self.conditioning(speaker_latents, emotion_vector).expand(text_ids.shape[0], -1, -1)
+        return torch.cat([conditioning, self.text_inputs(text_ids, language)], dim=1)
 
     def text_rows(self, prompt_rows: int) -> range:
         """Where in a prompt of so many rows the text's tokens lie, without start and stop."""
-        return range(self.config.speaker.perceiver_latents + DURATION_SLOTS + 1, prompt_rows - 1)
+        return range(self.config.speaker_rows + DURATION_SLOTS + 1, prompt_rows - 1)
 
     def mel_inputs(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Mel tokens and their positions, of one shape [...], -> embeddings [..., D]."""

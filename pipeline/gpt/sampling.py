@@ -13,7 +13,8 @@ PROMPT_TOKEN = 1  # what `generate` sees at every prompt position, so the penalt
 @dataclass(frozen=True)
 class SamplingOptions:
     """How codes are searched. num_beams 1: greedy (do_sample False) or sampling; above: beam or
-    beam-sample. top_k 0 and top_p 1 switch their filters off."""
+    beam-sample. top_k 0 and top_p 1 switch their filters off. trained_latents: what reads the latents wants them at
+    trained positions, which may take a second pass."""
 
     do_sample: bool
     temperature: float
@@ -24,6 +25,12 @@ class SamplingOptions:
     length_penalty: float
     max_codes: int
     mel_positions: str  # "trained": code k at position k+1; "published": at k+2
+    trained_latents: bool = True
+
+    @property
+    def second_pass(self) -> bool:
+        """Whether latents are to be had at other positions than those that are decoded with."""
+        return self.trained_latents and self.mel_positions != "trained"
 
     def __post_init__(self):
         limits = {

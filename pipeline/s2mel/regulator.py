@@ -1,4 +1,7 @@
-"""From codes and GPT latents to the flow's condition. Axes: B batch, T codes, F mel frames, C channels."""
+"""From codes, and GPT latents where they are read, to the flow's condition.
+
+Axes: B batch, T codes, F mel frames, C channels.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,11 @@ def make_latent_projection(model_dim: int, widths: tuple[int, ...], outputs: int
     """gpt_layer: linears without activations, GPT latents [B, T, model_dim] -> [B, T, outputs]."""
     sizes = (model_dim, *widths, outputs)
     return nn.Sequential(*(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:])))
+
+
+def target_frames(codes: int, config: RegulatorConfig, duration_factor: float) -> int:
+    """Mel frames of so many codes: rounded down, as published. `duration_factor` stretches them, and not the pitch."""
+    return int(codes * config.frames_per_code * duration_factor)
 
 
 class LengthRegulator(nn.Module):

@@ -1,4 +1,5 @@
-"""Pronunciations written into a text: `<word|W ER1 D>`, in the phones of the CMU dictionary with stress digits.
+"""Pronunciations written into a text for a model that reads phones: `<word|W ER1 D>`, in the phones of the CMU
+dictionary with stress digits.
 
 Syllables may be set apart by ` . `. Source of the notation: IndexTTS-2.5.
 """

@@ -11,6 +11,7 @@ _SPACE_CATEGORIES = frozenset({"Zs", "Zl", "Zp"})
 _SPACE_CONTROLS = frozenset("\t\n\v\f\r\x85")
 # Combining marks that no precomposed letter took up: variation selectors, keycaps, "zalgo".
 _MARK_CATEGORIES = frozenset({"Mn", "Me"})
+_VOWEL_MARKS = frozenset(map(chr, (*range(0x64B, 0x656), 0x670)))  # of Arabic: how a word is said
 # Emoji, dingbats, modifiers; and those among them that a grammar reads, which go only after reading.
 _SYMBOL_CATEGORIES = frozenset({"So", "Sk"})
 _ASCII = frozenset("+<=>|~$")
@@ -65,6 +66,7 @@ _BEFORE = {
     ord("＼"): " ",
     **{ord(c): str(i) for i, c in enumerate("₀₁₂₃₄₅₆₇₈₉")},
     ord("№"): "No. ",
+    **dict(zip(map(ord, "٫٬٪"), ".,%", strict=True)),  # of Arabic numbers
     ord("￥"): "¥",
     ord("￡"): "£",
 }
@@ -118,7 +120,11 @@ def cleaned(text: str) -> Aligned:
         aligned = aligned.translated(table)
     if not unicodedata.is_normalized("NFC", aligned.text):
         aligned = aligned.sub(_CLUSTER, lambda match: unicodedata.normalize("NFC", match[0]))
-    marks = {ord(c): "" for c in set(aligned.text) if unicodedata.category(c) in _MARK_CATEGORIES}
+    marks = {
+        ord(c): ""
+        for c in set(aligned.text)
+        if unicodedata.category(c) in _MARK_CATEGORIES and c not in _VOWEL_MARKS
+    }
     return aligned.translated(marks) if marks else aligned
 
 

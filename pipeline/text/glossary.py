@@ -8,7 +8,7 @@ import yaml
 
 from pipeline.text.characters import clean, map_before
 
-LANGUAGES = ("zh", "en")
+LANGUAGES = ("zh", "en", "ja", "es", "ar")
 MAX_TERMS = 1000
 MAX_TERM_CHARACTERS = 100
 MAX_READING_CHARACTERS = 200
@@ -33,7 +33,7 @@ class Glossary:
             unknown = sorted(set(by_language) - set(LANGUAGES))
             if unknown or not by_language:
                 raise ValueError(
-                    f"glossary term {term!r} has readings for {unknown or 'no language'}; allowed: zh, en"
+                    f"glossary term {term!r} has readings for {unknown or 'no language'}; allowed: {', '.join(LANGUAGES)}"
                 )
             self._terms[checked.casefold()] = checked
             self._readings.setdefault(checked.casefold(), {}).update(
@@ -48,7 +48,7 @@ class Glossary:
 
     @classmethod
     def parse(cls, lines: str | Iterable[str]) -> "Glossary":
-        """A glossary from "term=reading" lines; the reading serves both languages. Skips blank lines."""
+        """A glossary from "term=reading" lines; the reading serves every language. Skips blank lines."""
         if isinstance(lines, str):
             lines = lines.splitlines()
         readings: dict[str, dict[str, str]] = {}

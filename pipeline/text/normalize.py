@@ -4,15 +4,18 @@ import functools
 import logging
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.text.aligned import Aligned
 from pipeline.text.annotations import find_annotations, mark_annotations
 from pipeline.text.characters import IDEOGRAPHS, cleaned, has_ideograph, mapped_after, mapped_before
-from pipeline.text.glossary import LANGUAGES, Glossary
+from pipeline.text.glossary import Glossary
+from pipeline.text.languages import detect
 from pipeline.text.pinyin import has_pinyin, pinyin_forms, spell_pinyin
 from pipeline.text.plain import strip_markup
+from pipeline.text.pronunciations import KIND, Note, beside_pronunciations, find_pronunciations
 from pipeline.text.written.addresses import is_email
 from pipeline.text.written.rule import CLAIMED, Form, find_forms, masked
 from pipeline.text.written.rules import RANGED, RULES, TO
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WITH_GRAMMAR = ("zh", "en")  # languages that wetext has grammars of
+_SPACED = ("en", "es", "ar")  # that write spaces between words
 _LATIN_LETTER = re.compile(r"[A-Za-zÀ-ÖØ-öø-ɏ]")
 # What no kind has claimed and is neither a letter nor a mark goes to the grammar, with the word it stands in.
 _UNCLAIMED = re.compile(r"[^\W_A-Za-zÀ-ɏ]*[^\w\s.,!?'…:;()，；。！？、·~*|_/+=<>^\"\\#%&@-][^\W_A-Za-zÀ-ɏ]*")
@@ -48,6 +53,7 @@ class Reading:
     forms: tuple[Form, ...]
     language: str
     lost: tuple[tuple[int, str], ...] = ()  # place in the written text, sign
+    notes: tuple[Note, ...] = ()  # in the written text's places
 
     @property
     def spoken(self) -> str:
@@ -78,15 +84,25 @@ def _is_formula(text: str) -> bool:
 class TextNormalizer:
     """Makes text speakable: written forms by their kinds, with an optional glossary that overrules them all."""
 
-    def __init__(self, glossary: Glossary | None = None, phones: bool = False) -> None:
-        """`phones`: pronunciations written into the text or the glossary (`annotations`) are taken as such."""
+    def __init__(
+        self,
+        glossary: Glossary | None = None,
+        languages: Sequence[str] = WITH_GRAMMAR,
+        *,
+        phones: bool = False,
+        annotated: bool = False,
+    ) -> None:
+        """`languages`: those that are spoken. Pronunciations written into the text or the glossary are taken as such by
+        `phones` as a model that reads phones wants them (`annotations`), by `annotated` as one with special tokens
+        does, which are read as well (`pronunciations`)."""
         self.glossary = glossary or Glossary()
-        self.phones = phones
+        self.languages, self.phones, self.annotated = tuple(languages), phones, annotated
 
     def warm_up(self) -> None:
         """Load the grammars and number words now (about 0.6 s); otherwise the first text that needs them does."""
-        for language in LANGUAGES:
-            _grammar(language)
+        for language in self.languages:
+            if language in WITH_GRAMMAR:
+                _grammar(language)
             self.normalize("5 ∮", language)
 
     def normalize(self, text: str, language: str = "auto") -> str:
@@ -94,53 +110,80 @@ class TextNormalizer:
         return self.read(text, language).spoken
 
     def language(self, text: str) -> str:
-        """`detect_language`, of `text` without its markup."""
-        return detect_language(mapped_before(strip_markup(cleaned(text))).text)
+        """The language of `text` without its markup."""
+        return self._detected(mapped_before(strip_markup(cleaned(text))).text)
+
+    def _detected(self, plain: str) -> str:
+        if len(self.languages) == 1:
+            return self.languages[0]
+        if set(self.languages) == set(WITH_GRAMMAR):
+            return detect_language(plain)
+        return detect(beside_pronunciations(plain) if self.annotated else plain, self.languages)
 
     def read(self, text: str, language: str = "auto") -> Reading:
         """`text` as it is to be spoken, aligned to the text as written.
 
-        `language` is "zh", "en" or "auto" (`detect_language`). Takes time linear in the text.
+        `language` is one of those that are spoken, or "auto". Takes time linear in the text.
         Raises ValueError if `text` is not a string or `language` is unknown.
         """
         if not isinstance(text, str):
             raise ValueError(f"the text is of type {type(text).__name__}; it must be a string")
-        if language not in ("auto", *LANGUAGES):
-            raise ValueError(f"language is {language!r}; allowed: auto, zh, en")
+        if language not in ("auto", *self.languages):
+            raise ValueError(f"language is {language!r}; allowed: auto, {', '.join(self.languages)}")
         plain = mapped_before(strip_markup(cleaned(text)))
         if language == "auto":
-            language = detect_language(plain.text)
-        forms = self._forms(plain.text, language)
-        spoken, protected = _compose(plain, forms, language)
-        after = _after(spoken, protected, language)
+            language = self._detected(plain.text)
+        pronounced, notes = self._written_pronunciations(plain.text)
+        grammar = self._grammar(plain.text, language)
+        forms = self._forms(plain.text, grammar, pronounced)
+        spoken, protected = _compose(plain, forms, grammar)
+        after = _after(spoken, protected, grammar)
         lost = _lost(text, plain, forms)
         places = [
             Form(*plain.written(form.start, form.end), form.kind, form.spoken)
             for form in forms
             if form.kind != "to"
         ]
-        return Reading(text, after, tuple(places), language, lost)
+        told = tuple(Note(plain.written(note.place, note.place + 1)[0], note.text) for note in notes)
+        return Reading(text, after, tuple(places), language, lost, told)
 
-    def _forms(self, text: str, language: str) -> list[Form]:
-        forms = self._readings(text, language)
+    def _grammar(self, plain: str, language: str) -> str:
+        """By which language's rules a text is read; with language tags one can be asked for that the text is not in."""
+        if self.annotated and language == "zh" and "en" in self.languages:
+            beside = beside_pronunciations(plain)
+            return "en" if _LATIN_LETTER.search(beside) and not has_ideograph(beside) else language
+        return language
+
+    def _written_pronunciations(self, text: str) -> tuple[list[Form], list[Note]]:
+        """What the writer says is to be read, and notes on what of it cannot be."""
+        if self.annotated:
+            return find_pronunciations(text)
+        annotated = find_annotations(text) if self.phones else []
+        return [Form(start, end, GIVEN, spoken) for start, end, spoken in annotated], []
+
+    def _glossary_forms(self, text: str, language: str) -> list[Form]:
+        return [
+            Form(start, end, GIVEN, mark_annotations(reading) if self.phones else spell_pinyin(reading))
+            for start, end, reading in self.glossary.find(text, language)
+            if CLAIMED not in text[start:end]
+        ]
+
+    def _forms(self, text: str, language: str, pronounced: list[Form]) -> list[Form]:
+        text = masked(text, pronounced)
+        forms = pronounced + self._glossary_forms(text, language)
+        forms.sort(key=lambda form: form.start)
         text = masked(text, forms)
         if language == "zh":
-            found = [Form(start, end, "pinyin", spelled) for start, end, spelled in pinyin_forms(text)]
+            found = [
+                Form(start, end, "pinyin", text[start:end] if self.annotated else spelled)
+                for start, end, spelled in pinyin_forms(text)
+            ]
             forms, text = forms + found, masked(text, found)
         found = find_forms(text, RULES[language])
         text = masked(text, found)
         unclaimed = _unclaimed(text, language)
         forms = sorted([*forms, *found, *unclaimed], key=lambda form: form.start)
         return _with_ranges(text, forms, language)
-
-    def _readings(self, text: str, language: str) -> list[Form]:
-        """What the writer says is to be read: annotations where the model reads phones, then the glossary."""
-        annotated = find_annotations(text) if self.phones else []
-        forms = [Form(start, end, GIVEN, spoken) for start, end, spoken in annotated]
-        for start, end, reading in self.glossary.find(masked(text, forms), language):
-            spoken = mark_annotations(reading) if self.phones else spell_pinyin(reading)
-            forms.append(Form(start, end, GIVEN, spoken))
-        return sorted(forms, key=lambda form: form.start)
 
 
 def _with_ranges(text: str, forms: list[Form], language: str) -> list[Form]:
@@ -173,7 +216,7 @@ def _compose(plain: Aligned, forms: list[Form], language: str) -> tuple[Aligned,
         if not adjacent and _run_on(spoken[-1:], following, language):
             spoken += " "
         edits.append((form.start, form.end, spoken))
-        if form.kind == GIVEN:
+        if form.kind in (GIVEN, KIND) and spoken:
             protected.append((form.start + shift, form.start + shift + len(spoken)))
         shift += len(spoken) - (form.end - form.start)
     return plain.edited(edits), protected
@@ -183,9 +226,9 @@ def _run_on(left: str, right: str, language: str) -> bool:
     """Whether two words would become one."""
     if not (left.isalnum() and right.isalnum()):
         return False
-    if language == "en":
+    if language in _SPACED:
         return True
-    # between Chinese there are no spaces; a digit of a glossary reading stays as it is
+    # between Chinese or Japanese there are no spaces; a digit of a glossary reading stays as it is
     return bool(_LATIN_LETTER.match(left) and _LATIN_LETTER.match(right))
 
 
@@ -227,6 +270,8 @@ def _unclaimed(text: str, language: str) -> list[Form]:
     """The grammar's readings of words with signs that no kind knows."""
     forms = []
     asked: set[str] = set()
+    if language not in WITH_GRAMMAR:
+        return []
     for match in _UNCLAIMED.finditer(text):
         word = match[0]
         if CLAIMED in word or len(word) > _LONGEST_UNCLAIMED or re.fullmatch(f"[{IDEOGRAPHS}]*", word):

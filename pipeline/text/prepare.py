@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 from pipeline.text.annotations import without_annotations
 from pipeline.text.characters import is_speakable
-from pipeline.text.normalize import TextNormalizer
+from pipeline.text.multilingual import MultilingualTokenizer, language_row, prefix
+from pipeline.text.normalize import Reading, TextNormalizer
 from pipeline.text.plain import shown
+from pipeline.text.pronunciations import without_pronunciations
 from pipeline.text.split import split_segments
+from pipeline.text.tagged import prepared, tagged_parts
 from pipeline.text.tokenize import TextTokenizer
 
 log = logging.getLogger(__name__)
@@ -26,8 +29,9 @@ class TextSegment:
     """A part of a text to speak.
 
     text: as it is spoken, of the normalized text (case and spaces as there); unknown: how many of its tokens to be
-    read the model does not know; written: as it was written, without markup; lost: signs that nothing reads; voice,
-    emotion: what the markup before it asks for, None for the request's own; pieces: what the model is given.
+    read the model does not know; written: as it was written, without markup; lost: signs that nothing reads;
+    language_row: its language's, where the model has such rows; voice, emotion: what the markup before it asks for, None
+    for the request's own; notes: what could not be read as asked; pieces: what the model is given.
     """
 
     text: str
@@ -35,15 +39,17 @@ class TextSegment:
     unknown: int = 0
     written: str = ""
     lost: tuple[str, ...] = ()
+    language_row: int | None = None
     voice: str | None = None
     emotion: str | None = None
+    notes: tuple[str, ...] = ()
     pieces: str = ""
 
 
 def prepare_text(
     text: str,
     normalizer: TextNormalizer,
-    tokenizer: TextTokenizer,
+    tokenizer: TextTokenizer | MultilingualTokenizer,
     *,
     language: str = "auto",
     max_segment_tokens: int = MAX_SEGMENT_TOKENS,
@@ -65,6 +71,8 @@ def prepare_text(
             " give at least one word or number"
         )
 
+    if isinstance(tokenizer, MultilingualTokenizer):
+        return _tagged_segments(text, reading, tokenizer, max_segment_tokens, quick_start_tokens)
     pieces = tokenizer.pieces(normalized)
     _check_known(pieces, tokenizer)
     parts = split_segments(pieces, max_segment_tokens, quick_start_tokens)
@@ -92,6 +100,35 @@ def prepare_text(
             unknown=segments[-1].unknown + unknown,
             lost=segments[-1].lost + tuple(sign for _, sign in lost),
         )
+    return segments
+
+
+def _tagged_segments(
+    text: str, reading: Reading, tokenizer: MultilingualTokenizer, max_tokens: int, quick_start_tokens: int
+) -> list[TextSegment]:
+    """The segments of a reading for a model that knows every character."""
+    spoken = prepared(reading.aligned, reading.language)
+    segments: list[TextSegment] = []
+    lost, notes, told = list(reading.lost), list(reading.notes), 0
+    parts = tagged_parts(spoken.text, tokenizer, reading.language, max_tokens, quick_start_tokens)
+    parts = [part for part in parts if is_speakable(part.text)]
+    for part in parts:
+        last = len(text) if part is parts[-1] else max(spoken.written(part.start, part.end)[1], told)
+        signs = tuple(sign for place, sign in lost if place < last)
+        here = tuple(note.text for note in notes if note.place < last)
+        lost, notes = lost[len(signs) :], notes[len(here) :]
+        segments.append(
+            TextSegment(
+                part.text.strip(),
+                part.token_ids,
+                written=shown(without_pronunciations(text[told:last])),
+                lost=signs,
+                language_row=language_row(reading.language),
+                notes=here,
+                pieces=prefix(reading.language) + part.text,
+            )
+        )
+        told = last
     return segments
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 
 from pipeline.text.markup import Paragraph, Pause, Speech, Turn, join_pauses, split_markup
+from pipeline.text.multilingual import MultilingualTokenizer
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.prepare import (
     MAX_CHARACTERS,
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 def prepare_script(
     text: str,
     normalizer: TextNormalizer,
-    tokenizer: TextTokenizer,
+    tokenizer: TextTokenizer | MultilingualTokenizer,
     *,
     language: str = "auto",
     max_segment_tokens: int = MAX_SEGMENT_TOKENS,

@@ -25,7 +25,10 @@ from pipeline.text import (
     parse_markup,
     prepare_script,
 )
+from pipeline.text.languages import SPOKEN
 from pipeline.text.markup import Speech
+from pipeline.text.multilingual import MultilingualTokenizer, is_multilingual
+from pipeline.text.normalize import WITH_GRAMMAR
 from pipeline.text.prepare import MAX_SEGMENT_TOKENS
 
 DEFAULT_TOKENIZER = ROOT / "models" / "tiny-en" / "bpe.model"
@@ -33,7 +36,10 @@ DEFAULT_TOKENIZER = ROOT / "models" / "tiny-en" / "bpe.model"
 
 def read(options: argparse.Namespace) -> None:
     text = sys.stdin.read() if options.text == "-" else options.text
-    normalizer = TextNormalizer(Glossary.parse(options.glossary))
+    many = is_multilingual(options.tokenizer)
+    tokenizer = MultilingualTokenizer(options.tokenizer) if many else Tokenizer(options.tokenizer)
+    languages = SPOKEN if many else WITH_GRAMMAR
+    normalizer = TextNormalizer(Glossary.parse(options.glossary), languages, annotated=many)
     speeches = [part.text for part in parse_markup(text) if isinstance(part, Speech)]
     language = options.language if options.language != "auto" else normalizer.language("\n".join(speeches))
     print(f"language: {language}")
@@ -43,16 +49,14 @@ def read(options: argparse.Namespace) -> None:
             written = " ".join(speech[form.start : form.end].split())
             print(f"  {written!r:<24} {form.kind:<14} {form.spoken.strip()!r}")
         print(f"  = {reading.spoken}")
+        for note in reading.notes:
+            print(f"  note: {note.text}")
         if reading.lost:
             print(f"  not read: {' '.join(dict.fromkeys(sign for _, sign in reading.lost))}")
     print("segments:")
     try:
         script = prepare_script(
-            text,
-            normalizer,
-            Tokenizer(options.tokenizer),
-            language=options.language,
-            max_segment_tokens=options.segment_tokens,
+            text, normalizer, tokenizer, language=options.language, max_segment_tokens=options.segment_tokens
         )
     except UnspeakableError as error:
         print(f"  none: {error}")
@@ -67,13 +71,16 @@ def read(options: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="script/read", description="How a text is read, and why.")
     parser.add_argument("text", help="the text, or - for standard input")
-    parser.add_argument("--language", default="auto", choices=("auto", "zh", "en"))
+    parser.add_argument("--language", default="auto", choices=("auto", *SPOKEN))
     parser.add_argument(
         "--glossary", action="append", default=[], metavar="TERM=READING", help="may be repeated"
     )
     parser.add_argument("--segment-tokens", type=int, default=MAX_SEGMENT_TOKENS)
     parser.add_argument(
-        "--tokenizer", type=Path, default=DEFAULT_TOKENIZER, help="a bpe.model (default: the small voice's)"
+        "--tokenizer",
+        type=Path,
+        default=DEFAULT_TOKENIZER,
+        help="a bpe.model (default: the small voice's), or a .tiktoken: the text is read for that model",
     )
     options = parser.parse_args(arguments)
     try:

@@ -13,7 +13,8 @@ import torch
 from pipeline.convert import Source
 from pipeline.gpt.batch import BatchDecoder
 from pipeline.pieces import Pieces
-from pipeline.synthesize import Delivery, SegmentAudio, sampling_options
+from pipeline.synthesize import Delivery, SegmentAudio
+from pipeline.threads import compute_on
 from service.budget import SEGMENT
 from service.conversion import convert
 from service.engine.tasks import Drafted, Task, Work
@@ -21,7 +22,6 @@ from service.engine.voicing import Voicing
 from service.fit import speak_in
 from service.prepared import Part
 from service.speak import TOO_LITTLE_MEMORY, Spoken, free_memory, with_less_memory
-from service.threads import compute_on
 
 
 def parts_alone(work: Work, tasks: Sequence[Task], voicing: Voicing) -> Iterator[list[Part]]:
@@ -104,8 +104,8 @@ def in_pieces(task: Task, voicing: Voicing) -> Iterator[list[Part]]:
     decoder = BatchDecoder(synthesizer.model.gpt)
     with watch.stage("gpt"):
         sequence = decoder.join(
-            synthesizer.prompt(task.text.token_ids, task.delivery),
-            sampling_options(options),
+            synthesizer.prompt(task.text, task.delivery),
+            synthesizer.sampling(options),
             torch.Generator().manual_seed(task.seed),
             lambda step: watch.progress("gpt", step, options.max_mel_tokens),
         )

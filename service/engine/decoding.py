@@ -11,14 +11,14 @@ from pipeline.gpt.batch import BatchDecoder
 from pipeline.gpt.decode import Sequence
 from pipeline.gpt.device_batch import DeviceBatch
 from pipeline.pieces import Pieces
-from pipeline.synthesize import Delivery, Draft, Synthesizer, sampling_options
+from pipeline.synthesize import Delivery, Draft, Synthesizer
 from pipeline.text.prepare import TextSegment
+from pipeline.threads import compute_on
 from service.budget import SEGMENT
 from service.engine.board import Board
 from service.engine.limits import Limits
 from service.engine.tasks import Drafted, Task, next_work
 from service.engine.voices import Voices
-from service.threads import compute_on
 
 logger = logging.getLogger(__name__)
 
@@ -44,14 +44,14 @@ class Decoding:
     def bytes(self, task: Task) -> int:
         """The most memory its sequence may come to need."""
         return self.decoder.bytes(
-            self.synthesizer.prompt_rows(task.text.token_ids), sampling_options(task.delivery.options)
+            self.synthesizer.prompt_rows(task.text), self.synthesizer.sampling(task.delivery.options)
         )
 
     def draft(self, text: TextSegment, delivery: Delivery, seed: int) -> Draft:
         """The codes of one segment, before the thread runs: so that what is made once, such as a GPU's graphs, is there."""
         generator = torch.Generator().manual_seed(seed)
-        prompt = self.synthesizer.prompt(text.token_ids, delivery)
-        sequence = self.decoder.join(prompt, sampling_options(delivery.options), generator)
+        prompt = self.synthesizer.prompt(text, delivery)
+        sequence = self.decoder.join(prompt, self.synthesizer.sampling(delivery.options), generator)
         while sequence.decoded is None and sequence.error is None:
             self.decoder.step()
         if sequence.error is not None:
@@ -81,7 +81,7 @@ class Decoding:
                         self._left(sequence)
                 task = self._next_task()
                 if task is None:
-                    if len(self.decoder) or self.board.closed:
+                    if self.board.closed or (len(self.decoder) and not self._awaited()):
                         return
                     self.board.changed.wait(IDLE_SECONDS)
                     stalled = [work for work in self.board.works.values() if work.job.unread]
@@ -92,6 +92,14 @@ class Decoding:
                     with self.board.failing(work.job):
                         work.prepared.watch.progress("stream", 0, 1)
 
+    def _awaited(self) -> bool:
+        """Under the lock: whether all that is decoded has a first sound in the making, which the cores are left to. A step
+        takes one of them from it, and what follows is not missed yet. A GPU has room for both."""
+        return self.synthesizer.model.device.type == "cpu" and all(
+            task.busy and task.pieces is not None and not task.pieces.spoken
+            for task, _ in self._here.values()
+        )
+
     def _next_task(self) -> Task | None:
         """Under the lock: the segment to begin now, with its memory taken."""
         if len(self.decoder) >= self.limits.segment_batch:
@@ -101,7 +109,7 @@ class Decoding:
             return None
         task = work.waiting[0]
         needed = self.bytes(task)
-        room = self.decoder.room(sampling_options(task.delivery.options))
+        room = self.decoder.room(self.synthesizer.sampling(task.delivery.options))
         if not room or self.cache_bytes + needed > self.limits.cache_bytes:
             return None  # nor may a smaller one pass, or this one would never come
         work.waiting.popleft()
@@ -118,10 +126,10 @@ class Decoding:
             if not task.attempts:
                 watch.progress(SEGMENT, task.index, len(task.work.segments))
             with watch.stage("gpt"):
-                prompt = self.synthesizer.prompt(task.text.token_ids, task.delivery)
+                prompt = self.synthesizer.prompt(task.text, task.delivery)
                 sequence = self.decoder.join(
                     prompt,
-                    sampling_options(options),
+                    self.synthesizer.sampling(options),
                     generator,
                     lambda step: watch.progress("gpt", step, options.max_mel_tokens),
                 )
@@ -132,7 +140,7 @@ class Decoding:
             if task.work.chunks:
                 noise = torch.Generator().manual_seed(task.seed)
                 task.pieces = Pieces(self.synthesizer, task.delivery, noise, watch)
-            told = self.decoder.notes(sampling_options(options))
+            told = self.decoder.notes(self.synthesizer.sampling(options))
             task.notes += [note for note in told if note not in task.notes]
             self._here[sequence] = task, generator
 

@@ -114,6 +114,7 @@ class Voices:
                     newest, task.newest = task.newest, None
                     if newest is None or task.work.job.ended:
                         task.busy = False
+                        self.board.changed.notify_all()
                         return
                 made = self.voicing.speak(task, *newest)
                 with self.board.changed:

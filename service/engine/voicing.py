@@ -13,12 +13,12 @@ from torch import Tensor
 
 from pipeline.gpt.decode import Decoded
 from pipeline.synthesize import SegmentAudio, Synthesizer
+from pipeline.threads import compute_on
 from service.engine.tasks import Drafted, Task
 from service.finish.checks import check_segment, length_problems
 from service.finish.segment import Finished, finish_segment
 from service.finish.shape import PEAK_CEILING, fade_ends
 from service.speak import ATTEMPTS, Spoken, limits_of, notes_of, told
-from service.threads import compute_on
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from pipeline.conditioning.emotion_text import FOLDER, SYSTEM_MESSAGE, EmotionReader
+from pipeline.conditioning.emotion_text import FOLDER, SYSTEM_MESSAGE, EmotionReader, read_scores
 from pipeline.config import load_config
 
 CONFIG = load_config("indextts2").emotion
@@ -83,6 +83,23 @@ def named(weights):
 def test_scores_are_read_as_weights(reader):
     assert named(reader.weights("we won")) == {"happy": 0.9, "calm": 0.1}
     assert named(reader.weights(" he left ")) == {"sad": 0.7}
+
+
+@pytest.mark.parametrize(
+    "answer, scores",
+    [
+        ('{"高兴": 0.9, "自然": 0.1}', {"高兴": 0.9, "自然": 0.1}),
+        ('"愤怒"', {"愤怒": 1.0}),
+        ("sad", {"悲伤": 1.0}),
+        ('{"emotion_label": "happy"}', {"高兴": 1.0}),
+        ('{"情感": "恐惧"}', {"恐惧": 1.0}),
+        ('{"高兴": "悲伤"}', {"高兴": 0.0, "悲伤": 1.0}),
+        ('{"高兴": "happy"}', {"高兴": 1.0}),
+        ("I cannot say", {}),
+    ],
+)
+def test_a_label_stands_for_all_of_its_emotion(answer, scores):
+    assert read_scores(answer) == scores
 
 
 def test_an_answer_without_scores_is_calm_and_a_warning_without_the_text(reader, caplog):

@@ -12,7 +12,16 @@ from pipeline.config import load_config
 from pipeline.deterministic import tone
 from pipeline.model import load_model
 from pipeline.voice import make_voice
-from pipeline.voice_file import FORMAT, VoiceFileError, is_voice_file, read_info, read_voice, write_voice
+from pipeline.voice_file import (
+    FORMAT,
+    MAX_BYTES,
+    MAX_HEADER_BYTES,
+    VoiceFileError,
+    is_voice_file,
+    read_info,
+    read_voice,
+    write_voice,
+)
 
 RATE = 22050
 
@@ -181,3 +190,37 @@ def test_large_files_and_links_are_not_opened(mini_model, path, tmp_path):
         file.truncate(5_000_000)
     with pytest.raises(ValueError, match="5,000,000 bytes; allowed: at most 4,000,000"):
         read_voice(path, mini_model)
+
+
+def test_a_voice_made_of_features_keeps_its_condition_and_belongs_to_its_model(
+    mini_directory_25, mini_model, path, tmp_path
+):
+    """IndexTTS-2.5 has no codes of a reference: what the flow reads of it is in the file."""
+    model = load_model(mini_directory_25, load_config("mini25"), precision="exact")
+    made = make_voice(model, tone("file", 15.0, RATE), RATE)
+    assert made.prompt_codes is None and made.speaker_latents.shape[1] == 1
+    write_voice(tmp_path / "v", made, model, "", "")
+    again = read_voice(tmp_path / "v", model)
+    assert again.prompt_codes is None
+    for name, tensor in made.tensors().items():
+        assert torch.equal(getattr(again, name), tensor), name
+    with pytest.raises(VoiceFileError, match=r"made with model 'mini25' .*; this is 'mini'"):
+        read_voice(tmp_path / "v", mini_model)
+    with pytest.raises(VoiceFileError, match=r"made with model 'mini' .*; this is 'mini25'"):
+        read_voice(path, model)
+    rewrite(
+        tmp_path / "v", lambda t, m: t.update(prompt_condition=t["prompt_condition"][:, :-1].contiguous())
+    )
+    with pytest.raises(VoiceFileError, match=r"prompt_condition is \[1, \d+, 32\]; expected \[1, \d+, 32\]"):
+        read_voice(tmp_path / "v", model)
+    rewrite(tmp_path / "v", lambda t, m: t.pop("prompt_condition"))
+    with pytest.raises(VoiceFileError, match="the voice file lacks prompt_condition"):
+        read_voice(tmp_path / "v", model)
+
+
+def test_the_largest_file_of_the_published_models_is_allowed():
+    for name in ("indextts2", "indextts2.5"):
+        config = load_config(name)
+        frames = int(config.reference.max_seconds * config.audio.sample_rate) // config.audio.hop_length
+        floats = frames * (config.audio.n_mels + config.s2mel.dit.content_dim) + 40 * config.gpt.model_dim
+        assert 4 * floats + MAX_HEADER_BYTES < MAX_BYTES

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from pipeline.s2mel.dit import Static
 from pipeline.s2mel.flow import draw_noise, solve, swayed
+from pipeline.threads import computing_on
 
 
 class KnownVelocity:
@@ -14,13 +16,11 @@ class KnownVelocity:
 
     def prepare(self, prompt, condition, style, needed):
         self.static = prompt, condition, style
-        return self.static
+        return Static(merged=condition, table=torch.zeros(0))
 
     def velocity(self, x, t, static):
         self.batches.append(x.shape[0])
-        v = torch.zeros_like(x)
-        v[:1] = self.rate * x[:1]
-        return v
+        return self.rate * x * static.merged[:, :1, :1]
 
 
 def inputs(reference=3, target=5):
@@ -33,13 +33,48 @@ def inputs(reference=3, target=5):
     )
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("steps, cfg", [(1, 0.7), (4, 0.7), (10, 0.0)])
-def test_euler_steps_and_guidance(steps, cfg):
+def test_euler_steps_and_guidance(steps, cfg, threads):
     given, dit = inputs(), KnownVelocity(-0.5)
-    mel = solve(dit, steps=steps, cfg_rate=cfg, **given)
+    with computing_on(threads):
+        mel = solve(dit, steps=steps, cfg_rate=cfg, **given)
+        assert torch.get_num_threads() == threads
     expected = given["noise"][..., 3:] * (1 - 0.5 * (1 + cfg) / steps) ** steps
     torch.testing.assert_close(mel, expected)
-    assert dit.batches == [2 if cfg else 1] * steps
+    rows = ([1, 1] if threads > 1 else [2]) if cfg else [1]
+    assert dit.batches == rows * steps
+
+
+@torch.inference_mode()
+def test_rows_of_guidance_side_by_side_are_those_of_one_batch(mini_model, generator):
+    config = mini_model.config.s2mel.dit
+    given = inputs(30, 40) | dict(
+        condition=torch.randn(1, 70, config.content_dim, generator=generator),
+        style=torch.randn(1, config.style_dim, generator=generator),
+    )
+    made = {}
+    for threads, side_by_side in ((2, True), (2, False), (1, True)):
+        with computing_on(threads):
+            made[threads, side_by_side] = solve(
+                mini_model.dit, **given, steps=3, cfg_rate=0.7, side_by_side=side_by_side
+            )
+    torch.testing.assert_close(made[2, True], made[2, False], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(made[2, True], made[1, True], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_fails_in_a_row_is_told_and_leaves_the_threads_as_they_were(threads):
+    class Broken(KnownVelocity):
+        def velocity(self, x, t, static):
+            if not static.merged.any(dim=(1, 2)).all():  # the null row is there
+                raise RuntimeError("no such row")
+            return super().velocity(x, t, static)
+
+    with computing_on(threads):
+        with pytest.raises(RuntimeError, match="no such row"):
+            solve(Broken(0.5), steps=2, cfg_rate=0.7, **inputs())
+        assert torch.get_num_threads() == threads
 
 
 class Recorder(KnownVelocity):

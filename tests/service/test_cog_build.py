@@ -10,6 +10,7 @@ from tests.conftest import ROOT
 
 SCHEMAS = {
     "cog.yaml": ".cog/openapi_schema.json",
+    "cog.2.5.yaml": ".cog/openapi_schema.json",
     "cog.concurrent.yaml": ".cog/openapi_schema.json",
     "cog.stream.yaml": ".cog/stream/.cog/openapi_schema.json",
     "cog.train.yaml": ".cog/train/.cog/openapi_schema.json",

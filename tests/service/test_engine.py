@@ -95,7 +95,7 @@ def test_a_devices_decoder_in_too_little_memory_speaks_the_same_and_tells(mini_m
         assert any("2 segments at once instead of 3" in line for line in part.spoken.warnings)
         generator = torch.Generator().manual_seed(part.spoken.seed)
         prompt, options = (
-            synthesizer.prompt(text.token_ids, prepared.delivery),
+            synthesizer.prompt(text, prepared.delivery),
             sampling_options(prepared.delivery.options),
         )
         draft = Draft(decoders.decode(prompt, options, generator), generator, part.spoken.seed)
@@ -217,7 +217,7 @@ def test_too_many_requests_are_refused_and_the_rest_is_answered(mini_model, prep
     """A thousand at once."""
     gate, answered, refused = threading.Event(), [], 0
 
-    def slow(request):
+    def slow(request, on_progress):
         gate.wait(PATIENCE)
         return prepare([TEXTS[request % 3]], request)
 

@@ -53,6 +53,7 @@ def receipt(**changes) -> Receipt:
         "model": "mini",
         "fingerprint": "abc",
         "precision": "fast",
+        "adapter": "",
         "text": "Hello. 你好",
         "timings": {"gpt": 1.23456789},
         "segments": (segment(0, 1 / 3, warnings=("it is silent",)), segment(0.5, 1.0, "你好", 1)),
@@ -70,6 +71,7 @@ def test_json_holds_every_field():
         "model": "mini",
         "fingerprint": "abc",
         "precision": "fast",
+        "adapter": "",
         "text": "Hello. 你好",
         "segments": [
             {

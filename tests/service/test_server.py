@@ -89,6 +89,7 @@ def test_metrics_tell_stages_and_speed(server):
     prediction = server.predict(text=TEXT, speaker=SPEAKER, **QUICK)
     metrics = prediction["metrics"]
     assert set(metrics["timing"]) == {
+        "adapter",
         "text",
         "voice",
         "emotion",

@@ -29,6 +29,9 @@ def test_no_network_and_no_weights(tmp_path):
     )
 
 
-@pytest.mark.parametrize("model, message", [("nope", "allowed: indextts2, mini"), ("tests", "config.yaml")])
+@pytest.mark.parametrize(
+    "model, message",
+    [("nope", "allowed: indextts2, indextts2.5, mini, mini25, tiny-en"), ("tests", "config.yaml")],
+)
 def test_a_model_that_is_none(tmp_path, model, message):
     assert message in refusal(tmp_path, INDEXTTS_MODEL=model)

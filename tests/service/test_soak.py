@@ -17,4 +17,4 @@ def test_a_short_soak_and_the_overhead(server, capsys, monkeypatch):
     assert "wrong" not in told and "growth after the first 4: " in told, told
     soak.overhead(server, 1)
     told = capsys.readouterr().out
-    assert told.startswith("emotion 0.0000") and " s of audio: model " in told, told
+    assert told.startswith("adapter 0.0000") and " s of audio: model " in told, told

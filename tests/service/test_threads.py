@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from pipeline.strict import ConfigError
+from pipeline.threads import compute_on
 from service.settings import Settings
-from service.threads import compute_on, quota, set_threads
+from service.threads import quota, set_threads
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def work(tmp_path, small_config, rng) -> Workspace:
     modules = {
         "semantic": semantic.PhoneRecognizer(config.semantic, 0.0),
         "codec": codec.CodecTrainer(config.codec, 0),
-        "speaker": speaker.SpeakerClassifier(config.speaker, 3),
+        "speaker": speaker.SpeakerClassifier(config.speaker, 3, 3),
         "s2mel": initialize(s2mel.S2Mel(config), 0),
         "gpt": initialize(UnifiedVoice(config.gpt, config.semantic.hidden_size, with_text_head=True), 0),
         "vocoder": discriminators.Adversaries(fuse(BigVGAN(config.vocoder))),

@@ -133,10 +133,11 @@ def test_information_of_perfect_and_of_useless_codes():
 
 def test_style_encoder_tells_speakers_apart(small_config, clips, speaker_of, tmp_path):
     options = speaker.SpeakerOptions(
-        batch=8, crop_frames=(60, 100), scale=10.0, margin=0.1, noise=0.1, seed=0
+        batch=8, crop_frames=(60, 100), scale=10.0, margin=0.1, noise=0.1, traits_weight=1.0, seed=0
     )
+    known = {name: (float(place), 7.0) for place, name in enumerate(sorted(set(speaker_of.values())))}
     first, last, state = losses_of(
-        speaker.SpeakerStage(small_config.speaker, options, clips, speaker_of), tmp_path
+        speaker.SpeakerStage(small_config.speaker, options, clips, speaker_of, known), tmp_path
     )
     assert last < 0.8 * first
     encoder = speaker.load_encoder(small_config.speaker, state)

@@ -17,7 +17,8 @@ from torch.nn.utils.parametrizations import weight_norm
 from fetching.convert import Rewriter, copy_path
 from fetching.manifest import GROUPS, Entry, load_manifest
 from fetching.verify import hash_file, safetensors_defect
-from pipeline.checkpoints import CHECKPOINTS
+from pipeline.checkpoints import CHECKPOINTS, LAYOUTS
+from pipeline.config import load_config
 from pipeline.loading import converted_path, read_checkpoint
 from pipeline.state_dict import fold_weight_norm
 from tests.weights.conftest import Project
@@ -121,7 +122,7 @@ def read_all(directory: Path) -> dict[str, dict[str, torch.Tensor]]:
     return {
         f"{name}.{section}": fold_weight_norm(state.tensors)
         for name in PICKLES
-        for section, state in read_checkpoint(directory, name).items()
+        for section, state in read_checkpoint(directory, CHECKPOINTS[name]).items()
     }
 
 
@@ -193,7 +194,9 @@ def test_value_beyond_float16_is_refused_by_name(rewriter, tmp_path):
 
 
 def test_entries_that_are_not_read_are_reported(rewriter, copied):
-    assert rewrite(rewriter, copied.directory / "s2mel.pth", "s2mel")["unused"] == "optimizer, epoch"
+    assert rewrite(rewriter, copied.directory / "s2mel.pth", "s2mel")["unused"] == (
+        "optimizer, epoch, net.vocal_tract"
+    )
 
 
 def test_denoiser_is_read_from_under_its_key(rewriter, tmp_path):
@@ -330,16 +333,19 @@ def test_memory_stays_near_the_size_of_the_file(tmp_path):
 # --- the real manifest ------------------------------------------------------------------------
 
 
-def test_every_published_pickle_is_converted_as_the_loader_reads_it():
-    entries = load_manifest().entries("indextts2", GROUPS)
-    rules = {entry.path: entry.rule for entry in entries if entry.rule}
+@pytest.mark.parametrize("model", ["indextts2", "indextts2.5"])
+def test_every_published_pickle_is_converted_as_the_loader_reads_it(model):
+    entries = load_manifest().entries(model, GROUPS)
+    rules = {entry.path: RULES[entry.rule] for entry in entries if entry.rule}
+    checkpoints = LAYOUTS[load_config(model).layout].values()
     pickled = {
-        checkpoint.file: name
-        for name, checkpoint in CHECKPOINTS.items()
+        checkpoint.file: tuple(checkpoint.sections.values())
+        for checkpoint in checkpoints
         if not checkpoint.file.endswith(".safetensors")
     }
     assert rules == pickled
-    assert {checkpoint.file for checkpoint in CHECKPOINTS.values()} <= {entry.path for entry in entries}
+    paths = {entry.path for entry in entries}
+    assert {checkpoint.file for checkpoint in checkpoints} | {load_config(model).vocabulary} <= paths
     for entry in entries:
         if entry.rule:
             assert Path(copy_path(entry)) == converted_path(Path(entry.path))

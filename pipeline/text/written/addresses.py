@@ -64,18 +64,25 @@ def _speller(signs: dict[str, str], cardinal: Callable[[str], str], spell: Calla
     return read
 
 
+def address_rules(
+    signs: dict[str, str], cardinal: Callable[[str], str], spell: Callable[[str], str]
+) -> tuple[Rule, ...]:
+    """Addresses said in a language that has these words for their signs and numbers."""
+    return _rules(_speller(signs, cardinal, spell))
+
+
 def _rules(read: Callable[[re.Match[str]], str]) -> tuple[Rule, ...]:
     return tuple(rule(kind, pattern, read, re.IGNORECASE) for kind, pattern in _PATTERNS.items())
 
 
 ENGLISH = (
-    *_rules(_speller(_SIGNS_EN, english.cardinal, english.spell)),
+    *address_rules(_SIGNS_EN, english.cardinal, english.spell),
     rule("hashtag", r"(?<![A-Za-z0-9&])#(?=[A-Za-z])", "hashtag "),
     rule("handle", r"(?<![A-Za-z0-9])@(?=[A-Za-z])", "at "),
     rule("file name", rf"(?<![\w.])\.(?=(?:NET|{_TOP}|{_SUFFIX})(?![A-Za-z0-9]))", "dot "),
 )
 CHINESE = (
-    *_rules(_speller(_SIGNS_ZH, chinese.cardinal, chinese.spell)),
+    *address_rules(_SIGNS_ZH, chinese.cardinal, chinese.spell),
     rule("hashtag", r"#(?=[^#\s\d][^#\s]{0,30}#)", ""),  # the one that closes is silent anyway
     rule("handle", r"(?<![A-Za-z0-9])@(?=[^\s\d])", "艾特"),
     rule("file name", rf"(?<![\w.])\.(?=(?:NET|{_TOP}|{_SUFFIX})(?![A-Za-z0-9]))", "点"),

@@ -97,8 +97,23 @@ def _temperature_en(m: re.Match[str]) -> str | None:
     return f"{_SIGNS[m['minus'] or '']}{_pair_en(m)} degree{'' if one else 's'} {name}"
 
 
+_PLACE_BEFORE = re.compile(r"\b(?:room|gate|apartment|apt\.?|flat|unit|suite|seat|row|platform|door|house|"
+                           r"hall|block|bus|exit|terminal|aisle|locker) $")  # fmt: skip
+_STREET_AFTER = re.compile(r" (?:[A-Z][\w'’]* ){1,3}(?:St|Ave|Rd|Ln|Dr|Blvd|Pl|Ct|Street|Avenue|Road|Lane|Drive|Boulevard|"
+                           r"Place|Court|Square|Terrace|Way|Row|Close|Gardens|Crescent|Hill)\b")  # fmt: skip
+
+
+def _is_place(m: re.Match[str]) -> bool:
+    """Whether a number with a letter is that of a house or a room: "221B Baker Street", "Gate 12B"."""
+    if not m["first"].isdecimal() or m["second"]:
+        return False
+    return bool(_PLACE_BEFORE.search(before(m, 12)) or _STREET_AFTER.match(m.string, m.end()))
+
+
 def _short_scale_en(m: re.Match[str]) -> str | None:
     power = m["power"]
+    if len(power) == 1 and _is_place(m):
+        return None
     if power in "kK" and re.match(
         r" (?:video|tv|monitor|display|resolution|screen|movie|camera|uhd|hdr)", after(m)
     ):

@@ -4,7 +4,19 @@ A language is a tuple of rules, tried in order: the first that matches has the t
 rules and name them here; to add a kind, add its rule to the file that it belongs to.
 """
 
-from pipeline.text.written import addresses, dates, digits, numbers, quantities, relations, signs, times
+from pipeline.text.written import (
+    addresses,
+    arabic,
+    dates,
+    digits,
+    japanese,
+    numbers,
+    quantities,
+    relations,
+    signs,
+    spanish,
+    times,
+)
 from pipeline.text.written.contractions import CONTRACTIONS
 from pipeline.text.written.rule import Rule
 
@@ -29,9 +41,12 @@ RULES: dict[str, tuple[Rule, ...]] = {
         *quantities.CHINESE, *signs.EARLY_CHINESE, *_RELATIONS_ZH, *numbers.CHINESE, *signs.LATE_CHINESE,
         *signs.OTHER_CHINESE, *CONTRACTIONS,
     ),
+    "es": spanish.RULES,
+    "ja": japanese.RULES,
+    "ar": arabic.RULES,
 }  # fmt: skip
 # Between two forms of one of these kinds a dash is "to".
 RANGED = frozenset(
     {"percent", "money", "measure", "temperature", "time", "date", "year", "duration", "decade"}
 )
-TO = {"en": " to ", "zh": "到"}
+TO = {"en": " to ", "zh": "到", "es": " a ", "ja": "から", "ar": " إلى "}
