@@ -102,6 +102,10 @@ class Total:
         if time.monotonic() - self.start > self.limits.total_seconds:
             raise Refused(f"all files together took over {self.limits.total_seconds:g} s")
 
+    def give_back(self, count: int) -> None:
+        with self._lock:
+            self.bytes -= count
+
 
 def fetch_one(client: Client, url: str, path: Path, total: Total, stop: threading.Event) -> str | None:
     """Why a URL could not be had; None when it is there."""
@@ -111,21 +115,27 @@ def fetch_one(client: Client, url: str, path: Path, total: Total, stop: threadin
     partial, deadline = path.with_name(f".{path.name}.part"), time.monotonic() + limits.file_seconds
 
     def transfer() -> None:
-        with client.get(url) as body, partial.open("wb") as file:
-            received = 0
-            for chunk in body.chunks():
-                received += len(chunk)
-                total.add(len(chunk))
-                if stop.is_set():
-                    raise Stopped
-                if received > limits.file_bytes:
-                    raise Refused(f"{redact(url)}: over {limits.file_bytes:,} bytes")
-                if time.monotonic() > deadline:
-                    raise Refused(f"{redact(url)}: not there after {limits.file_seconds:g} s")
-                file.write(chunk)
-            if body.total is not None and received != body.total:
-                raise Retriable(f"{redact(url)}: {received:,} bytes came, {body.total:,} were promised")
-        os.replace(partial, path)
+        counted = 0
+        try:
+            with client.get(url) as body, partial.open("wb") as file:
+                received = 0
+                for chunk in body.chunks():
+                    received += len(chunk)
+                    if stop.is_set():
+                        raise Stopped
+                    if received > limits.file_bytes:
+                        raise Refused(f"{redact(url)}: over {limits.file_bytes:,} bytes")
+                    if time.monotonic() > deadline:
+                        raise Refused(f"{redact(url)}: not there after {limits.file_seconds:g} s")
+                    counted = received
+                    total.add(len(chunk))
+                    file.write(chunk)
+                if body.total is not None and received != body.total:
+                    raise Retriable(f"{redact(url)}: {received:,} bytes came, {body.total:,} were promised")
+            os.replace(partial, path)
+        except BaseException:  # what is not kept does not count
+            total.give_back(counted)
+            raise
 
     try:
         retrying(transfer, limits.transfer, stop)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.model import Model
 from pipeline.synthesize import Delivery, Synthesizer
-from pipeline.timing import Watch
+from pipeline.timing import OnProgress, Watch
 from service.engine.engine import Engine
 from service.engine.limits import Limits
 from service.health import Health
@@ -17,7 +17,7 @@ from service.prepared import Prepared
 from service.request import Request
 
 
-def no_files(request: Request) -> Prepared:
+def no_files(request: Request, on_progress: OnProgress) -> Prepared:
     raise ValueError("this engine has no files")
 
 

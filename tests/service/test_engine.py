@@ -217,7 +217,7 @@ def test_too_many_requests_are_refused_and_the_rest_is_answered(mini_model, prep
     """A thousand at once."""
     gate, answered, refused = threading.Event(), [], 0
 
-    def slow(request):
+    def slow(request, on_progress):
         gate.wait(PATIENCE)
         return prepare([TEXTS[request % 3]], request)
 
