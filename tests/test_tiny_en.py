@@ -1,6 +1,5 @@
 """The embedded voice speaks: words a recognizer understands, in the voice it was given, at the pace it was asked for."""
 
-import itertools
 import json
 import tempfile
 import zipfile
@@ -49,8 +48,9 @@ def speak(service: Service, text: str, voice: str, **options) -> tuple[np.ndarra
 
 @pytest.fixture(scope="module")
 def spoken(service) -> dict[tuple[str, str], tuple[np.ndarray, int, dict]]:
-    """Every text in every voice."""
-    return {(voice, text): speak(service, text, voice) for voice, text in itertools.product(VOICES, TEXTS)}
+    """A text in every voice, and another in one."""
+    said = [*((voice, TEXTS[0]) for voice in VOICES), ("slt", TEXTS[1])]
+    return {(voice, text): speak(service, text, voice) for voice, text in said}
 
 
 def test_it_is_what_is_served_and_small():

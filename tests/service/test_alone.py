@@ -113,21 +113,21 @@ def test_it_can_be_cancelled_at_any_stage(prepare, kind, stage):
 
 def test_a_reader_that_stops_holds_little_and_no_thread(prepare):
     with engine_of(prepare("plain").model, segment_batch=1) as engine:
-        stopped = engine.speak(prepare("adapter", TEXTS * 10))
+        stopped = engine.speak(prepare("adapter", TEXTS * 4))
         until(lambda: stopped.unread == engine.limits.most_ahead)
         assert len(list(engine.speak(prepare("plain")))) == len(SCRIPT)
         assert stopped.unread == engine.limits.most_ahead and engine.counts()["to_voice"] == 0
-        assert len(list(stopped)) == 40
+        assert len(list(stopped)) == 16
 
 
 def test_others_have_their_turn_between_its_segments(prepare):
     with engine_of(prepare("plain").model) as engine:
         told = []
-        long = engine.speak(prepare("adapter", TEXTS * 10))
+        long = engine.speak(prepare("adapter", TEXTS * 4))
         reader = threading.Thread(target=lambda: told.extend(long))
         reader.start()
         until(lambda: told)
         assert len(list(engine.speak(prepare("plain", TEXTS[:1])))) == 1
-        assert len(told) < 40
+        assert len(told) < 16
         reader.join(PATIENCE)
-    assert len(told) == 40
+    assert len(told) == 16

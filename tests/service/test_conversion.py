@@ -1,7 +1,6 @@
 """Voice conversion as a request: what it refuses and why, files and streams, whose voice it is."""
 
 import io
-import itertools
 import json
 import zipfile
 from pathlib import Path
@@ -144,12 +143,15 @@ def style(service: Service, path: Path) -> torch.Tensor:
 
 
 def test_it_is_the_speakers_voice_and_not_the_sources(service, tmp_path):
-    """Of the embedded voice, which was trained to; by the style encoder, and for every pair of the examples."""
+    """Of the embedded voice, which was trained to; by the style encoder, each of the examples by another."""
     if service.model.config.name != "tiny-en":
         pytest.skip("mini is not trained")
     styles = {name: style(service, ROOT / "examples" / name) for name in VOICES}
-    for source, speaker in itertools.permutations(VOICES, 2):
-        asked = Request(None, ROOT / "examples" / speaker, source_audio=ROOT / "examples" / source, seed=0)
+    for source, speaker in zip(VOICES, VOICES[1:] + VOICES[:1], strict=True):
+        samples, rate = soundfile.read(ROOT / "examples" / source, dtype="float32", always_2d=True)
+        clip = tmp_path / "clip.wav"
+        soundfile.write(clip, samples[: int(2.5 * rate)], rate)
+        asked = Request(None, ROOT / "examples" / speaker, source_audio=clip, seed=0)
         said = style(service, service.run(asked, tmp_path).path)
         to_speaker, to_source = (
             float(F.cosine_similarity(said, styles[n], dim=0)) for n in (speaker, source)

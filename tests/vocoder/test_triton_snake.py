@@ -34,10 +34,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from pipeline.vocoder.triton_snake import _activation
-for capability in (75, 80, 90):
-    for kind in ("fp32", "fp16", "bf16"):
-        if kind == "bf16" and capability < 80:
-            continue
+for capability, kinds in ((75, ("fp16",)), (80, ("fp32",)), (90, ("bf16",))):  # each of both once
+    for kind in kinds:
         signature = {name: f"*{kind}" for name in ("x", "y")} | {
             name: "*fp32" for name in ("log_alpha", "log_beta", "taps")
         } | {"channels": "i32", "length": "i32", "eps": "fp32", "block": "constexpr"}
