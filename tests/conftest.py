@@ -23,6 +23,34 @@ ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 VOCABULARY_25 = ROOT / "models" / "mini25" / load_config("mini25").vocabulary
 MODELS = ("mini", "tiny-en")  # that ship with this repository
+# The files that take longest, which come first: at the end no worker is left alone with one of them.
+LONGEST = (
+    "finetune/test_training.py",
+    "finetune/test_trainer.py",
+    "service/test_hostile.py",
+    "weights/test_faults.py",
+    "training/test_stages.py",
+    "service/test_engine.py",
+    "service/test_conversion.py",
+    "test_tiny_en.py",
+    "service/test_alone.py",
+    "weights/test_end_to_end.py",
+    "checks/test_gpu_check.py",
+    "service/test_fit.py",
+    "service/test_server.py",
+    "service/test_snippets.py",
+    "weights/test_processes.py",
+    "service/test_front.py",
+    "enhance/test_hostile_audio.py",
+    "gpt/test_batch.py",
+    "gateway/test_interface.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; every file stays together and in its own order."""
+    place = {ROOT / "tests" / name: index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="session")

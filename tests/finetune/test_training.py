@@ -32,7 +32,7 @@ from tests.conftest import ROOT
 from training.loop import CHECKPOINT, METRICS
 from training.plots import read_metrics
 
-STEPS = 4
+STEPS = 3
 TEXT = "A gentle wind moved it."
 
 
@@ -59,7 +59,7 @@ def make(service, examples, part="dit", method="lora"):
 @pytest.mark.parametrize("part", ["dit", "gpt"])
 def test_interrupted_and_going_on_is_uninterrupted(service, examples, tmp_path, part):
     whole = train_loop(*make(service, examples, part), run_of(), tmp_path / "whole")
-    train_loop(*make(service, examples, part), run_of(), tmp_path / "parts", until=2)
+    train_loop(*make(service, examples, part), run_of(), tmp_path / "parts", until=1)
     parts = train_loop(*make(service, examples, part), run_of(), tmp_path / "parts")
     assert whole.steps == parts.steps == STEPS
     for key, value in whole.average.items():
@@ -104,7 +104,7 @@ def test_a_loss_that_is_no_number_ends_at_the_last_good_checkpoint(service, exam
         found = losses(rng)
         return found if passes < 4 else {"loss": found["loss"] * float("nan")}
 
-    run = run_of(passes=1)
+    run = run_of(4, passes=1)
     outcome = train_loop(trained, spoiled, run, tmp_path / "a")
     assert outcome.steps == 3 and "nan at step 4; the last good step is 3" in outcome.stopped
     assert all(torch.isfinite(value).all() for value in outcome.average.values())
@@ -116,13 +116,12 @@ def test_what_is_given_is_the_best_of_what_was_held_out_also_of_a_run_that_went_
     service, examples, tmp_path
 ):
     """The base is among what is compared: a training that only makes it worse gives the base back."""
-    losses_held_out = {0: 3.0, 1: 2.0, 2: 1.0, 3: 4.0, 4: 5.0}
 
-    def run(name, values, until=None):
-        told = iter(values)
-        return train_loop(*make(service, examples), run_of(4), tmp_path / name, lambda: next(told), until)
+    def run(name, values, until=None, steps=4):
+        told, plan = iter(values), run_of(steps, passes=1)
+        return train_loop(*make(service, examples), plan, tmp_path / name, lambda: next(told), until)
 
-    whole = run("whole", losses_held_out.values())
+    whole = run("whole", [3.0, 2.0, 1.0, 4.0, 5.0])
     assert whole.given == 2 and whole.steps == 4
     short = run("short", [3.0, 2.0, 1.0], until=2)
     run("parts", [3.0, 2.0], until=1)
@@ -130,7 +129,7 @@ def test_what_is_given_is_the_best_of_what_was_held_out_also_of_a_run_that_went_
     assert parts.given == 2
     for key, value in whole.average.items():
         assert torch.equal(parts.average[key], value) and torch.equal(short.average[key], value)
-    worse = run("worse", [1.0, 2.0, 3.0, 4.0, 5.0])
+    worse = run("worse", [1.0, 2.0, 3.0], steps=2)
     fresh = make(service, examples)[0].state_dict()
     assert worse.given == 0 and all(torch.equal(worse.average[key], fresh[key]) for key in fresh)
 
