@@ -82,14 +82,6 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-LONG_FOLDERS = ("finetune", "weights", "service")  # with servers and processes
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long files first, so that at the end no worker is left alone with one."""
-    items.sort(key=lambda item: item.path.parent.name not in LONG_FOLDERS)
-
-
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
     """Where two files differ: pytest's own comparison of two WAVs takes longer than the tests may."""
     if op != "==" or not (isinstance(left, bytes) and isinstance(right, bytes)):

@@ -1,5 +1,6 @@
 """The embedded voice speaks: words a recognizer understands, in the voice it was given, at the pace it was asked for."""
 
+import itertools
 import json
 import tempfile
 import zipfile

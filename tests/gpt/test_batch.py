@@ -64,7 +64,7 @@ def together(gpt, crowd: list[Asked]) -> list:
 
 asked = st.builds(
     Asked,
-    text=st.lists(st.integers(2, 619), min_size=1, max_size=8).map(tuple),
+    text=st.lists(st.integers(2, 619), min_size=1, max_size=12).map(tuple),
     options=st.builds(
         options,
         do_sample=st.booleans(),
@@ -74,10 +74,10 @@ asked = st.builds(
         top_p=st.sampled_from([0.7, 1.0]),
         repetition_penalty=st.sampled_from([1.0, 10.0]),
         length_penalty=st.sampled_from([0.0, 1.0]),
-        max_codes=st.integers(1, 9),
+        max_codes=st.integers(1, 12),
     ),
     seed=st.integers(0, 2**32 - 1),
-    joins=st.integers(0, 7),
+    joins=st.integers(0, 10),
     leaves=st.one_of(st.none(), st.none(), st.integers(0, 8)),
 )
 
