@@ -59,8 +59,8 @@ def in_bulk(rows: Sequence[Row], settings, resources: dict[str, float]) -> float
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="script/bench --bulk", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="tiny-en")
-    parser.add_argument("--rows", type=int, default=192)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args(arguments)
     options.speakers = 1
     gateway = GatewaySettings.read({})

@@ -65,6 +65,9 @@ def slow_client(url: str, sends_slowly: bool) -> Iterator[list[int]]:
 
 def beside_slow(url: str, sends_slowly: bool, quiet: bytes) -> dict[str, object]:
     with slow_client(url, sends_slowly) as count:
+        until = time.monotonic() + SECONDS
+        while not count[0] and time.monotonic() < until:
+            time.sleep(0.1)
         time.sleep(SLOW_SECONDS)
         start = time.monotonic()
         same = ask(url).content == quiet

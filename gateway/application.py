@@ -93,7 +93,8 @@ class Deployed:
                     yield item
                 over = True
             except BackPressureError as e:
-                raise busy(e.num_queued_requests) from e
+                over = True  # nothing was begun that could be cancelled
+                raise busy(waiting(e)) from e
             finally:
                 if not over:
                     stream.cancel()
@@ -106,7 +107,7 @@ class Deployed:
         try:
             return await self.handle.inspect.remote(content, adapter)
         except BackPressureError as e:
-            raise busy(e.num_queued_requests) from e
+            raise busy(waiting(e)) from e
 
     async def running(self) -> int:
         """Asked of the controller, at most once a second."""
@@ -114,6 +115,11 @@ class Deployed:
         if now - self.running_at > STATUS_SECONDS:
             self.running_at, self.count = now, await asyncio.to_thread(running_speakers)
         return self.count
+
+
+def waiting(full: BackPressureError) -> int:
+    """How many requests wait already, by Serve's own error."""
+    return int(full.args[0])
 
 
 def running_speakers() -> int:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.gpt.model import Conv1D, UnifiedVoice
-from pipeline.memory import release
+from pipeline.memory import release, trim
 from pipeline.packed import SPEED_SIZE, HalfLinear, Int8Linear, OneDNNLinear, PackedLinear, choose, time_ratio
 from pipeline.s2mel.dit import DiT
 from pipeline.vocoder.bigvgan import BigVGAN
@@ -43,6 +43,9 @@ GPT_KERNELS: dict[str, Kernels] = {
 # the head picks the codes and the conditioners are run once: neither gains by int8
 OTHER_KERNELS: Kernels = (HalfLinear,)
 SEMANTIC_KERNELS: dict[str, Kernels] = {"fast": OTHER_KERNELS, "smallest": (Int8Linear, *OTHER_KERNELS)}
+TRIM_BYTES = (
+    2**26
+)  # of packed weights: what packing one took lies between what stays of it and its neighbours
 MIN_WEIGHTS = 16384  # of a layer, outside the GPT's own, that is worth packing
 FLOW_ROWS = 256
 FLOW_TOLERANCE = 1e-2  # bfloat16 has 8 bits
@@ -123,6 +126,7 @@ def pack(
     kernel = choose(kernels, list(shapes.values()), what) if shapes else None
     if kernel is None:
         return
+    behind = 0  # bytes of weights that were packed since memory was given back
     for parent, name, layer in found:
         try:
             packed = kernel(matrix(layer), layer.bias)
@@ -132,6 +136,10 @@ def pack(
         setattr(parent, name, Pointwise(packed) if is_pointwise(layer) else packed)
         if mapped:
             release(layer.weight)
+        behind += layer.weight.nbytes
+        if behind > TRIM_BYTES:
+            trim()
+            behind = 0
 
 
 def matrix(layer: nn.Module) -> Tensor:

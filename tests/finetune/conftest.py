@@ -12,7 +12,7 @@ from service.settings import Settings
 from tests.conftest import ROOT
 
 VOICES = ("speaker.wav", "rms.flac", "awb.flac")
-PIECE_SECONDS = 2.0
+PIECE_SECONDS = 1.25
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def service() -> Service:
 
 @pytest.fixture(scope="session")
 def pieces(tmp_path_factory) -> list[Path]:
-    """Two seconds each of the examples."""
+    """Two short ones of each of the examples."""
     folder = tmp_path_factory.mktemp("pieces")
     paths = []
     for name in VOICES:

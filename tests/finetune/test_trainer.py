@@ -19,7 +19,7 @@ from service.fields import Choice, Number
 from tests.conftest import ROOT
 from train import Inputs, Trainer
 
-QUICK = {"steps": 1, "batch_seconds": 4.0, "train_gpt": False, "validation_share": 0.0}
+QUICK = {"steps": 1, "batch_seconds": 2.5, "train_gpt": False, "validation_share": 0.0}
 
 
 @pytest.fixture(scope="module")

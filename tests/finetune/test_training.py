@@ -53,7 +53,7 @@ def run_of(steps=STEPS, passes=2, rate=1e-3) -> Run:
 def make(service, examples, part="dit", method="lora"):
     trained = Trained(service.model, method, [part], 0)
     kind = FlowLosses if part == "dit" else GPTLosses
-    return trained, kind(trained.model, examples, 4.0)
+    return trained, kind(trained.model, examples, 2.5)
 
 
 @pytest.mark.parametrize("part", ["dit", "gpt"])
@@ -155,7 +155,7 @@ with processes.first_alone():
     examples, _ = extract(service, clips, work, "auto")
 trained = Trained(service.model, "lora", ["dit"], 0)
 run = Run.of(0, 3, 1e-3, 2, processes.count, False)
-processes.train(trained, FlowLosses(trained.model, examples, 4.0), run, Path(sys.argv[3]), None)
+processes.train(trained, FlowLosses(trained.model, examples, 2.5), run, Path(sys.argv[3]), None)
 """
 
 
@@ -189,7 +189,7 @@ def trained_archive(archive, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INDEXTTS_TRAINING_WORK", str(folder / "work"))
         patch.setenv("INDEXTTS_MODEL", "tiny-en")
-        options = Options(dataset=archive, steps=2, batch_seconds=4.0, seed=1)
+        options = Options(dataset=archive, steps=2, batch_seconds=2.5, seed=1)
         path = train(options, folder / "training.zip", say=lines.append)
     assert list((folder / "work").iterdir()) == []  # a training that was finished leaves nothing
     return path, lines
@@ -240,7 +240,7 @@ def test_what_cannot_be_trained_on_is_told(tmp_path, monkeypatch):
 def test_ended_in_the_middle_it_stops_within_two_seconds_and_goes_on(archive, tmp_path, monkeypatch):
     monkeypatch.setenv("INDEXTTS_TRAINING_WORK", str(tmp_path / "work"))
     monkeypatch.setenv("INDEXTTS_MODEL", "tiny-en")
-    options = Options(dataset=archive, steps=100_000, batch_seconds=4.0, train_gpt=False)
+    options = Options(dataset=archive, steps=100_000, batch_seconds=2.5, train_gpt=False)
     started: list[str] = []
 
     class Cancelled(BaseException):

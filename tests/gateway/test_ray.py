@@ -1,9 +1,11 @@
 """The real gateway: Ray Serve, two speakers, one of them killed, and told to stop. `script/test -m ray`."""
 
+import collections
 import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import openai
@@ -17,13 +19,18 @@ from tests.gateway.conftest import QUICK
 
 pytestmark = pytest.mark.ray
 START_SECONDS = 500
+CROWD = 60  # more than two speakers of 8 slots take with so short a queue
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory):
     """(process, URL, its temporary folder)."""
     folder = tmp_path_factory.mktemp("gateway")
-    environment = os.environ | {"TMPDIR": str(folder), "INDEXTTS_VOICES": str(folder / "voices")}
+    environment = os.environ | {
+        "TMPDIR": str(folder),
+        "INDEXTTS_VOICES": str(folder / "voices"),
+        "INDEXTTS_QUEUE": "4",
+    }
     arguments = ("--replicas", "2", "--model", "tiny-en")
     with running(
         *arguments, speakers=2, start_seconds=START_SECONDS, environment=environment, folder=ROOT
@@ -52,6 +59,26 @@ def test_speakers_that_are_killed_cost_nobody_a_byte(gateway):
     for thread in threads:
         thread.join()
     assert results == [quiet] * 4
+
+
+def test_a_full_queue_says_when_to_come_back(gateway):
+    _, url, _ = gateway
+    body = {"input": "Hello.\n\nGood day.", "voice": "rms", "response_format": "wav", **QUICK}
+
+    def ask(_) -> requests.Response:
+        return requests.post(f"{url}/v1/audio/speech", json=body, timeout=300)
+
+    quiet = ask(0).content
+    with ThreadPoolExecutor(CROWD) as clients:
+        answers = list(clients.map(ask, range(CROWD)))
+    told = collections.Counter(answer.status_code for answer in answers)
+    assert set(told) == {200, 429}, told
+    for answer in answers:
+        if answer.status_code == 200:
+            assert answer.content == quiet
+        else:
+            assert int(answer.headers["Retry-After"]) >= 1
+            assert answer.json()["error"]["code"] == "queue_full"
 
 
 def test_it_ends_with_what_is_under_way_and_leaves_nothing(gateway):

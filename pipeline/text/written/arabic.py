@@ -17,7 +17,7 @@ from pipeline.text.written.amounts import (
     TELEPHONE,
     parted,
 )
-from pipeline.text.written.rule import Rule, before, rule
+from pipeline.text.written.rule import Rule, alternatives, before, rule
 
 _DIGITS = ("صفر", "واحد", "اثنان", "ثلاثة", "أربعة", "خمسة", "ستة", "سبعة", "ثمانية", "تسعة")
 _HOURS = ("الثانية عشرة", "الواحدة", "الثانية", "الثالثة", "الرابعة", "الخامسة", "السادسة", "السابعة", "الثامنة", "التاسعة", "العاشرة",
@@ -165,7 +165,7 @@ _SIGNS = {
     "&": "و", "#": "هاشتاغ", "%": "بالمئة", "+": "زائد", "~": "تيلدا", "*": "نجمة", "$": "دولار", "!": "علامة تعجب", ",": "فاصلة",
     ";": "فاصلة منقوطة",
 }  # fmt: skip
-_UNIT = "|".join(map(re.escape, sorted(_UNITS, key=len, reverse=True)))
+_UNIT = alternatives(_UNITS)
 _OPERATORS = {"+": "زائد", "=": "يساوي", "×": "ضرب", "÷": "على"}
 _WORD_END = f"(?![A-Za-z0-9{LETTER}])"
 

@@ -3,6 +3,8 @@
 import functools
 import re
 
+from pipeline.text.written.rule import alternatives
+
 LONGEST_CARDINAL = 16  # digits; what is longer is read digit by digit
 DIGITS = "零一二三四五六七八九"
 _LEADING_TWO = re.compile("^二(?=[百千万亿])")
@@ -17,7 +19,7 @@ COUNTED = (
     "处 站 届 季 期 "
 ).split()
 _ORDER = re.compile(r"(?:年级|月|号|班|楼|等|两|环|线|级|代|期|季|届|组|号线|分之|维|手)")
-_COUNT = re.compile("|".join(sorted(map(re.escape, COUNTED), key=len, reverse=True)))
+_COUNT = re.compile(alternatives(COUNTED))
 
 
 @functools.lru_cache(4096)

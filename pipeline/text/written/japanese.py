@@ -7,7 +7,7 @@ from num2words import num2words
 
 from pipeline.text.written.addresses import address_rules
 from pipeline.text.written.amounts import CURRENCIES, LONGEST_CARDINAL
-from pipeline.text.written.rule import NUMBER, Rule, rule
+from pipeline.text.written.rule import NUMBER, Rule, alternatives, rule
 
 _DIGITS = "ゼロ 一 二 三 四 五 六 七 八 九".split()
 _CURRENCY = {"dollar": ("ドル", "セント"), "euro": ("ユーロ", "セント"), "pound": ("ポンド", "ペンス"), "yen": ("円", ""),
@@ -82,7 +82,7 @@ _SIGNS = {
     "&": "アンド", "#": "シャープ", "%": "パーセント", "+": "プラス", "~": "チルダ", "*": "アスタリスク", "$": "ドル", "!": "びっくりマーク",
     ",": "カンマ", ";": "セミコロン",
 }  # fmt: skip
-_UNIT = "|".join(map(re.escape, sorted(_UNITS, key=len, reverse=True)))
+_UNIT = alternatives(_UNITS)
 _START = r"(?<![A-Za-z0-9_])(?<![0-9][.,/:])"
 _END = r"(?![0-9]|[.,][0-9])"
 _SCALE = r"([万億兆千百]{1,2})?"

@@ -41,6 +41,11 @@ def rule(kind: str, pattern: str, read: Callable[[re.Match[str]], str | None] | 
     return Rule(kind, re.compile(pattern, flags | re.ASCII), function)
 
 
+def alternatives(words: Iterable[str]) -> str:
+    """A regular expression of any of `words`, longest first."""
+    return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
+
+
 def find_forms(text: str, rules: Iterable[Rule]) -> list[Form]:
     """The forms of `text` in order; where rules overlap, the first of them has it."""
     forms: list[Form] = []

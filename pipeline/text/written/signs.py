@@ -2,7 +2,7 @@
 
 import re
 
-from pipeline.text.written.rule import Rule, after, before, rule
+from pipeline.text.written.rule import Rule, after, alternatives, before, rule
 from pipeline.text.written.units import PER, PER_UNIT
 
 # Sign: (English, Chinese). A sign not named here and not punctuation is left out, and told so.
@@ -147,10 +147,6 @@ _SENTENCE_STARTERS = (
 )
 
 
-def _words(words: object) -> str:
-    return "|".join(sorted(map(re.escape, words), key=len, reverse=True))  # type: ignore[call-overload]
-
-
 def _abbreviation(match: re.Match[str]) -> str | None:
     written = match[0]
     if written in ("est.", "min.", "max.", "ca.", "cf.", "Co.", "Sec.", "Oct.", "Dec.") and not after(match):
@@ -220,18 +216,18 @@ ABBREVIATIONS_ENGLISH: tuple[Rule, ...] = (
     ),
     rule(
         "abbreviation",
-        rf"(?<![\w.])(?:{_words(_BEFORE_NUMBER)}) ?(?=\d)",
+        rf"(?<![\w.])(?:{alternatives(_BEFORE_NUMBER)}) ?(?=\d)",
         lambda m: _BEFORE_NUMBER[m[0].strip(" ")],
     ),
     rule("abbreviation", r"(?<![\w.])(?:St|Dr)\.(?![\w])", _saint_or_street),
     rule(
         "abbreviation",
-        rf"(?<![\w.])(?:{_words(w for w in _SPOKEN if w.endswith('.'))})(?![A-Za-z])",
+        rf"(?<![\w.])(?:{alternatives(w for w in _SPOKEN if w.endswith('.'))})(?![A-Za-z])",
         _abbreviation,
     ),
     rule(
         "abbreviation",
-        rf"(?<![\w./])(?:{_words(w for w in _SPOKEN if not w.endswith('.'))})(?![\w./])",
+        rf"(?<![\w./])(?:{alternatives(w for w in _SPOKEN if not w.endswith('.'))})(?![\w./])",
         _abbreviation,
     ),
     rule("abbreviation", r"(?<![\w.])(?:[A-Za-z]\.){2,8}(?![A-Za-z0-9])", _dotted),

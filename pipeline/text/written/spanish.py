@@ -18,7 +18,7 @@ from pipeline.text.written.amounts import (
     parted,
 )
 from pipeline.text.written.numbers import ROMAN, roman_value
-from pipeline.text.written.rule import Rule, after, rule
+from pipeline.text.written.rule import Rule, after, alternatives, rule
 
 _DIGITS = ("cero", "uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve")
 _MONTHS = ("enero", "febrero", "marzo", "abril", "mayo", "junio", "julio", "agosto", "septiembre", "octubre", "noviembre",
@@ -177,7 +177,7 @@ _SIGNS = {
     "!": "exclamación", ",": "coma", ";": "punto y coma",
 }  # fmt: skip
 _ROMAN = rf"((?=[{''.join(ROMAN)}])M{{0,3}}(?:CM|CD|D?C{{0,3}})(?:XC|XL|L?X{{0,3}})(?:IX|IV|V?I{{0,3}}))(?![A-Za-zÀ-ɏ0-9])"
-_UNIT = "|".join(map(re.escape, sorted(_UNITS, key=len, reverse=True)))
+_UNIT = alternatives(_UNITS)
 _SCALE = r"(?: (mil millones|millones|millón|billones|mil)(?![A-Za-zÀ-ɏ]))?"
 _MONTH = "|".join(_MONTHS)
 _OPERATORS = {

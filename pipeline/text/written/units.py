@@ -1,7 +1,8 @@
 """Units of measure and money: how each is written, and what it is called. To add a unit, add a line."""
 
-import re
 from dataclasses import dataclass
+
+from pipeline.text.written.rule import alternatives
 
 
 @dataclass(frozen=True)
@@ -205,12 +206,6 @@ CURRENCIES = (
 
 BY_SYMBOL = {symbol: unit for unit in UNITS for symbol in unit.written}
 BY_SIGN = {sign: currency for currency in CURRENCIES for sign in currency.signs}
-
-
-def alternatives(symbols: object) -> str:
-    """A regular expression of any of `symbols`, longest first."""
-    return "|".join(sorted(map(re.escape, symbols), key=len, reverse=True))  # type: ignore[call-overload]
-
 
 UNIT = alternatives(BY_SYMBOL)
 PER_UNIT = alternatives(PER)
