@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import copy
 import json
 import logging
 import os
@@ -126,6 +127,17 @@ class CogServer:
         ]
         assert len(found) == 1, f"{len(found)} workers"
         return found[0]
+
+    def bare(self) -> CogServer:
+        """Cog's server itself, which the front stands before."""
+        (cog,) = children(self.process.pid)
+        variables = Path(f"/proc/{cog}/environ").read_bytes().split(b"\0")
+        (port,) = (
+            value for name, _, value in (each.partition(b"=") for each in variables) if name == b"PORT"
+        )
+        found = copy.copy(self)
+        found.port = int(port)
+        return found
 
     def post(self, body: bytes, path: str = "/predictions", **headers: str) -> requests.Response:
         """POST `body`; while the slot is taken, which it is for a moment after an answer went out, again."""
