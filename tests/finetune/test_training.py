@@ -144,10 +144,11 @@ from finetune.losses import FlowLosses
 from finetune.loop import Run
 from finetune.trainable import Trained
 from service.service import Service
+from service.imports import NEEDED
 from service.settings import Settings
 torch.set_num_threads(1)
 processes = Processes.join()
-service = Service(Settings.read(model="tiny-en", precision="exact", features=()), packed=False)
+service = Service(Settings.read(model="tiny-en", precision="exact", features=()), NEEDED, packed=False)
 work = Path(sys.argv[2])
 clips = [Clip(**clip) for outcome in read_outcomes(work / "clips.jsonl").values() for clip in outcome["clips"]]
 with processes.first_alone():
