@@ -29,7 +29,7 @@ from checks.bench_train import training_table
 from checks.bench_whole import cold_command, process_figures
 from pipeline.config import load_config
 from pipeline.deterministic import write_model
-from pipeline.precision import DEFAULT_PRECISION, PRECISIONS
+from pipeline.precisions import DEFAULT_PRECISION, PRECISIONS
 from service.catalog import Source, locate
 
 ROOT = Path(__file__).resolve().parent.parent

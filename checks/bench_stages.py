@@ -24,7 +24,8 @@ from pipeline.gpt.model import UnifiedVoice
 from pipeline.gpt.sampling import SamplingOptions
 from pipeline.loading import load_module, read_checkpoint
 from pipeline.model import MODULES
-from pipeline.precision import PRECISIONS, apply_precision
+from pipeline.precision import apply_precision
+from pipeline.precisions import PRECISIONS
 from pipeline.s2mel.dit import DiT, Static
 from pipeline.s2mel.flow import solve
 

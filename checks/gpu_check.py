@@ -24,7 +24,7 @@ from checks.gpu_proofs import FAIL, PASS, UNVERIFIED, Line
 from pipeline import gpu
 from pipeline.config import load_config
 from pipeline.memory_plan import GIB, plan
-from pipeline.precision import DEFAULT_PRECISION, PRECISIONS
+from pipeline.precisions import DEFAULT_PRECISION, PRECISIONS
 from pipeline.published import VOCODER, apply_main_config
 from pipeline.strict import build, read_yaml, to_dict
 from pipeline.vocoder.fused import triton_kernel

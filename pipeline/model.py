@@ -24,7 +24,8 @@ from pipeline.config import ModelConfig
 from pipeline.gpt.model import UnifiedVoice
 from pipeline.loading import State, checkpoint_path, is_constant, is_mapped, load_module, read_checkpoint
 from pipeline.memory import release_file, trim
-from pipeline.precision import DEFAULT_PRECISION, apply_precision, check_precision
+from pipeline.precision import apply_precision
+from pipeline.precisions import DEFAULT_PRECISION, check_precision
 from pipeline.s2mel.dit import DiT, FlowEstimator
 from pipeline.s2mel.regulator import LengthRegulator, make_latent_projection
 from pipeline.state_dict import CheckpointError
