@@ -1,9 +1,9 @@
 """What the gateway adds to a request, and what a second speaker brings: `script/bench --gateway`.
 
-Side by side in one run: the service called directly in this process, and a gateway on this machine, request by request in
-turn. Beside the whole time, the time outside the stages (what a request takes less the seconds its stages report) is told
-for both: their difference is what the gateway adds, whatever else the machine does. Then as many requests as can be by
-several clients at once, with one speaker and with two.
+Side by side in one run: the service called directly in this process, and a gateway on this machine, request
+by request in turn. Beside the whole time, the time outside the stages (what a request takes less the seconds
+its stages report) is told for both: their difference is what the gateway adds, whatever else the machine
+does. Then as many requests as can be by several clients at once, with one speaker and with two.
 """
 
 from __future__ import annotations

@@ -102,7 +102,8 @@ def proofs(report: Report, speaker: Speaker, codes: int) -> None:
 def figures(
     report: Report, speaker: Speaker, codes: int, runs: int, counts: tuple[int, ...], counted: bool
 ) -> None:
-    """The benchmark, the quickest of `runs`; `counted`: this is the size and the kind of device that they are meant for."""
+    """The benchmark, the quickest of `runs`; `counted`: this is the size and the kind of device that they are
+    meant for."""
 
     def lines(found: dict[str, float]) -> Iterator[Line]:
         for name, value in found.items():

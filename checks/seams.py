@@ -133,9 +133,9 @@ def main() -> int:
     ours, whole = mean(j.pitch for j in found), mean(j.pitch_whole for j in found)
     good = spectrum <= seeds and not clicks and ours <= whole + SEMITONE
     print(
-        f"{len(found)} joins, pieces of up to {MOST_CODES} codes: spectral distance to the whole {spectrum:.3f} (two noises: "
-        f"{seeds:.3f}); clicks {clicks} (greatest {max(j.click for j in found):.2f} of what is allowed); pitch steps "
-        f"{ours:.2f} semitones (the whole: {whole:.2f})\n{'passed' if good else 'FAILED'}"
+        f"{len(found)} joins, pieces of up to {MOST_CODES} codes: spectral distance to the whole {spectrum:.3f} "
+        f"(two noises: {seeds:.3f}); clicks {clicks} (greatest {max(j.click for j in found):.2f} of what is allowed); "
+        f"pitch steps {ours:.2f} semitones (the whole: {whole:.2f})\n{'passed' if good else 'FAILED'}"
     )
     return 0 if good else 1
 

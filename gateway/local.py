@@ -25,7 +25,8 @@ def running(
     folder: Path | None = None,
     quiet: bool = False,
 ) -> Iterator[tuple[subprocess.Popen, str]]:
-    """(process, URL) of a gateway with `arguments` of `gateway.run` once so many speakers are ready; stopped afterwards.
+    """(process, URL) of a gateway with `arguments` of `gateway.run` once so many speakers are ready; stopped
+    afterwards.
 
     `environment` and working `folder`: its own where given; quiet: what it prints is not shown. Raises ValueError when
     it does not start."""

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -113,10 +114,10 @@ def load_model(
         for section, state in read_checkpoint(directory, checkpoints[name]).items():
             update_digest(digest, state)
             if (name, section) in MODULES:
-                make = MODULES[name, section]
+                make = partial(MODULES[name, section], config)
                 half = gpu.load_dtype(precision, name, config.gpt.half)
                 dtype = torch.float32 if device.type == "cpu" else half
-                module = modules[name, section] = load_module(lambda: make(config), state, device, dtype)
+                module = modules[name, section] = load_module(make, state, device, dtype)
                 if device.type == "cpu" and packed:
                     apply_precision(precision, name, module, mapped=is_mapped(path))
                 else:

@@ -30,7 +30,8 @@ class BatchDecoder:
         return len(self.sequences)
 
     def bytes(self, prompt_rows: int, options: SamplingOptions) -> int:
-        """The most memory a sequence behind a prompt of so many rows takes: its cache, and what it remembers per step."""
+        """The most memory a sequence behind a prompt of so many rows takes: its cache, and what it remembers
+        per step."""
         config = self.model.config
         codes, size = (
             min(options.max_codes, config.max_mel_tokens),

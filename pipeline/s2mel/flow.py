@@ -46,7 +46,8 @@ def halves(
 
 
 def guided(velocity: Tensor, cfg_rate: float | Tensor) -> Tensor:
-    """Velocity of the rows of `halves` with guidance -> of the conditional ones: (1 + rate) · conditional − rate · null."""
+    """Velocity of the rows of `halves` with guidance -> of the conditional ones: (1 + rate) · conditional −
+    rate · null."""
     conditional, null = velocity.chunk(2)
     return (1 + cfg_rate) * conditional - cfg_rate * null
 
@@ -96,8 +97,8 @@ def solve(
 def velocities(dit: DiT, static: Static, rows: int, threads: int) -> Iterator[Velocity]:
     """What gives the velocities [rows, C, T] of a mel [1, C, T] at a time.
 
-    On several threads the two rows of guidance are computed side by side, each on half of them: no operation has to wait
-    for its other half, which takes longer than many of a small model's operations."""
+    On several threads the two rows of guidance are computed side by side, each on half of them: no operation
+    has to wait for its other half, which takes longer than many of a small model's operations."""
     if rows != 2 or threads < 2:
         yield lambda x, t: dit.velocity(x.expand(rows, -1, -1), t.expand(rows), static)
         return
