@@ -15,7 +15,7 @@ from pipeline.checkpoints import LAYOUTS
 from pipeline.config import ModelConfig
 from pipeline.deterministic import deterministic_state, published_shapes
 from pipeline.gpt.sampling import SamplingOptions
-from pipeline.loading import State, load_module
+from pipeline.loading import NoInitialValues, State, load_module
 from pipeline.model import MODULES
 from pipeline.precision import apply_precision
 
@@ -27,7 +27,7 @@ def golden_module(
 ) -> nn.Module:
     """A module with the golden values' weights, through the loader, in `precision`."""
     make, rule = MODULES[checkpoint, section], LAYOUTS[config.layout][checkpoint].sections[section]
-    with torch.device("meta"):
+    with torch.device("meta"), NoInitialValues():
         shapes = {key: tuple(t.shape) for key, t in make(config).state_dict().items()}
     state = State(deterministic_state(published_shapes(shapes, rule.weight_norm)), checkpoint, rule, own=True)
     dtype = module_dtype(config, checkpoint, device, precision)

@@ -14,7 +14,7 @@ Figures = dict[str, float]
 FIRST_CODES = 25  # of the first piece that is spoken
 
 
-def seconds(work: Callable[[], object], device: torch.device, runs: int = 3) -> float:
+def seconds(work: Callable[[], object], device: torch.device, runs: int) -> float:
     """The quickest of some runs, the device's work done; one before them to warm up and one to record graphs."""
     for _ in range(2):
         work()
@@ -33,26 +33,32 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def single(speaker: Speaker, codes: int) -> Figures:
+def single(speaker: Speaker, codes: int, runs: int) -> Figures:
     """Figures of one request: steps in ms, real-time factors, first audio in ms."""
     device, found = speaker.device, {}
     audio = codes * speaker.config.s2mel.regulator.frames_per_code * speaker.config.audio.hop_length
     audio /= speaker.config.audio.sample_rate
     for beams in (1, 3):
         decoder, options = speaker.decoders.decoder(beams, codes), speaker.options(beams, codes)
-        took = seconds(lambda d=decoder, o=options: decode_together(d, [speaker.prompt], [o], [3]), device)
+        took = seconds(
+            lambda d=decoder, o=options: decode_together(d, [speaker.prompt], [o], [3]), device, runs
+        )
         found[f"GPT step, {beams} beams, ms"] = 1000 * took / codes
     decoded = decode_together(decoder, [speaker.prompt], [options], [3])[0]
-    took = seconds(lambda: speaker.mel(decoded.codes, decoded.latents, 10), device)
+    took = seconds(lambda: speaker.mel(decoded.codes, decoded.latents, 10), device, runs)
     found["flow step, ms"] = 100 * took
     mel = speaker.mel(decoded.codes, decoded.latents, 2)
     with torch.inference_mode():
-        found["vocoder, ms per s of audio"] = 1000 * seconds(lambda: speaker.vocoder(mel), device) / audio
+        found["vocoder, ms per s of audio"] = (
+            1000 * seconds(lambda: speaker.vocoder(mel), device, runs) / audio
+        )
     for beams, steps in ((3, 25), (1, 12)):
-        took = seconds(lambda b=beams, s=steps: speaker.speak(b, s, codes), device)
+        took = seconds(lambda b=beams, s=steps: speaker.speak(b, s, codes), device, runs)
         found[f"real-time factor, {beams} beams, {steps} steps"] = took / audio
     first = min(FIRST_CODES, codes)
-    found["first audio, 1 beam, 12 steps, ms"] = 1000 * seconds(lambda: speaker.speak(1, 12, first), device)
+    found["first audio, 1 beam, 12 steps, ms"] = 1000 * seconds(
+        lambda: speaker.speak(1, 12, first), device, runs
+    )
     return found
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import copy
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -15,7 +18,10 @@ import requests
 
 from gateway.front import free_port
 
+logger = logging.getLogger(__name__)
+
 ROOT = Path(__file__).resolve().parent.parent
+STOP_SECONDS = 20
 START_SECONDS = 180
 ANSWER_SECONDS = 120
 BUSY = 409
@@ -27,15 +33,40 @@ def data_uri(content: bytes, kind: str = "audio/wav") -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
+def status_of(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat after the name, the state first; none of a process that has ended (Linux)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def began_at(pid: int) -> str | None:
+    """When a process began, in the kernel's ticks: with its id it names it for good. None of one that has ended."""
+    fields = status_of(pid)
+    return fields[19] if fields and fields[0] != "Z" else None
+
+
 def children(pid: int) -> Iterator[int]:
-    """Process ids whose parent is `pid` (Linux)."""
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
-            continue
-        if int(fields[1]) == pid:
-            yield int(status.parent.name)
+    """Process ids whose parent is `pid`."""
+    for path in Path("/proc").glob("[0-9]*"):
+        fields = status_of(int(path.name))
+        if fields and int(fields[1]) == pid:
+            yield int(path.name)
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Those that `pid` started, and those that they did, with when they began."""
+    found = {}
+    for child in children(pid):
+        if began := began_at(child):
+            found |= {child: began} | descendants(child)
+    return found
+
+
+def signal_group(pid: int, sign: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, sign)
 
 
 class CogServer:
@@ -97,6 +128,17 @@ class CogServer:
         assert len(found) == 1, f"{len(found)} workers"
         return found[0]
 
+    def bare(self) -> CogServer:
+        """Cog's server itself, which the front stands before."""
+        (cog,) = children(self.process.pid)
+        variables = Path(f"/proc/{cog}/environ").read_bytes().split(b"\0")
+        (port,) = (
+            value for name, _, value in (each.partition(b"=") for each in variables) if name == b"PORT"
+        )
+        found = copy.copy(self)
+        found.port = int(port)
+        return found
+
     def post(self, body: bytes, path: str = "/predictions", **headers: str) -> requests.Response:
         """POST `body`; while the slot is taken, which it is for a moment after an answer went out, again."""
         headers = {
@@ -133,12 +175,19 @@ class CogServer:
         )
 
     def stop(self) -> None:
-        os.killpg(self.process.pid, signal.SIGTERM)
+        """Ends it with all that it started; nothing of it is left afterwards."""
+        started = descendants(self.process.pid)
+        signal_group(self.process.pid, signal.SIGTERM)
         try:
-            self.process.wait(20)
+            self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+            logger.warning("the server of %s does not end by itself", self.log)
+        signal_group(self.process.pid, signal.SIGKILL)  # a worker that was loading, or working, goes on alone
+        self.process.wait()
+        for pid, began in started.items():
+            if began_at(pid) == began:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def wave_of(prediction: dict) -> bytes:

@@ -7,7 +7,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-DRIP_SECONDS, DRIP_INTERVAL = 1.5, 0.1
+DRIP_SECONDS, DRIP_INTERVAL = 0.5, 0.05
 LARGE_BYTES = 30_000_000  # above what is taken as a reference
 PAGE = b"<!doctype html><title>not audio</title>"
 REDIRECTS = {  # where to; {url} is this server

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tempfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -136,6 +137,22 @@ def write_model(directory: Path, config: ModelConfig, vocabulary: Path | None) -
     (directory / "bigvgan/config.json").write_text(json.dumps(vocoder))
     if config.vocabulary is not None and vocabulary is not None:
         shutil.copyfile(vocabulary, directory / config.vocabulary)
+    return directory
+
+
+def kept_model(folder: Path, config: ModelConfig, vocabulary: Path | None) -> Path:
+    """The directory of the same model in `folder`, for many processes: the first one writes it, and none changes it.
+    It is whole as soon as it is there."""
+    directory = folder / f"{config.name}-{zlib.crc32(repr(config).encode()):08x}"
+    if not directory.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as new:
+            written = write_model(Path(new) / "model", config, vocabulary)
+            try:
+                written.rename(directory)
+            except OSError:
+                if not directory.is_dir():  # another process was not the first
+                    raise
     return directory
 
 

@@ -32,7 +32,11 @@ def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             g = state.get(key[:-1] + "g")
             if g is None:
                 raise CheckpointError(f"weight norm: {key} has no {key[:-1] + 'g'}")
-            folded[key[:-2]] = torch._weight_norm(value.float(), g.float(), 0).to(value.dtype)
+            # on meta its shape and type are all there is, and computing there imports a compiler, in seconds
+            weight = (
+                value if value.is_meta else torch._weight_norm(value.float(), g.float(), 0).to(value.dtype)
+            )
+            folded[key[:-2]] = weight
         elif key.split(".")[-1] != "weight_g":
             folded[key] = value
         elif key[:-1] + "v" not in state:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import weights
 from pipeline.config import ModelConfig, config_names, load_config
-from pipeline.deterministic import write_model
+from pipeline.deterministic import kept_model, write_model
 from pipeline.published import published_config
 from pipeline.strict import ConfigError
 
@@ -31,17 +31,20 @@ def embedded_directory(name: str) -> Path:
 
 
 @contextmanager
-def locate(model: str, features: Sequence[str] = ()) -> Iterator[Source]:
+def locate(model: str, features: Sequence[str] = (), kept: Path | None = None) -> Iterator[Source]:
     """The source of `model` for as long as it is being loaded; a model that is not here is fetched, with the groups
-    of files of `features`.
+    of files of `features`. A model of deterministic weights is in the folder `kept`, or written for this once.
 
     Raises ConfigError when `model` is neither a known name nor a directory, WeightsError when its files
     cannot be had."""
     if model in config_names():
         config = load_config(model)
         if config.weights == "deterministic":
+            vocabulary = embedded_directory(model) / config.vocabulary if config.vocabulary else None
+            if kept is not None:
+                yield Source(config, kept_model(kept, config, vocabulary))
+                return
             with tempfile.TemporaryDirectory(prefix="indextts-model-") as folder:
-                vocabulary = embedded_directory(model) / config.vocabulary if config.vocabulary else None
                 yield Source(config, write_model(Path(folder), config, vocabulary))
         else:
             embedded = embedded_directory(model)

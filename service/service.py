@@ -73,7 +73,7 @@ class Service:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         features = self.settings.features
         start = time.perf_counter()
-        with locate(self.settings.model, features) as source:
+        with locate(self.settings.model, features, self.settings.kept) as source:
             logger.info("model %s: %s", source.config.name, source.config.description)
             self.model = load_model(
                 source.directory, source.config, device, self.settings.precision, packed=packed

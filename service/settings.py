@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from pipeline.precision import DEFAULT_PRECISION, PRECISIONS
@@ -55,6 +56,10 @@ def whole(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def _folder(text: str) -> Path | None:
+    return Path(text) if text else None
 
 
 def _level(text: str) -> str:
@@ -144,4 +149,10 @@ class Settings(FromEnvironment):
     )
     log_level: str = variable(
         "INDEXTTS_LOG_LEVEL", "INFO", _level, f"Least level of the log: {', '.join(LOG_LEVELS)}."
+    )
+    kept: Path | None = variable(
+        "INDEXTTS_KEPT",
+        "",
+        _folder,
+        "Folder where a model of deterministic weights stays for the next process; empty: each makes it anew.",
     )

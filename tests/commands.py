@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from tests.conftest import ROOT
+from tests.conftest import KEPT, ROOT
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def as_started(folder: Path, environment: dict[str, str]) -> Iterator[None]:
     level.
     """
     kept, level, temporary = dict(os.environ), logging.getLogger().level, tempfile.tempdir
-    for name in [name for name in os.environ if name.startswith("INDEXTTS_")]:
+    for name in [name for name in os.environ if name.startswith("INDEXTTS_") and name != KEPT]:
         del os.environ[name]
     os.environ.update(environment)
     tempfile.tempdir = environment.get("TMPDIR", temporary)

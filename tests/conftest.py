@@ -1,14 +1,17 @@
 """Shared fixtures: the golden files and one mini model, loaded once through the real loading path."""
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 import torch
+from xdist.scheduler import LoadFileScheduling
 
 from pipeline.config import load_config
-from pipeline.deterministic import write_model
+from pipeline.deterministic import kept_model
 from pipeline.model import Model, load_model
 
 # One thread: threads that wait for one another crawl on a machine that runs other things as well, and
@@ -22,29 +25,51 @@ hypothesis.settings.load_profile("patient")
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 VOCABULARY_25 = ROOT / "models" / "mini25" / load_config("mini25").vocabulary
+KEPT, WORKER = "INDEXTTS_KEPT", "PYTEST_XDIST_WORKER"  # variables of the service, and of pytest-xdist
 MODELS = ("mini", "tiny-en")  # that ship with this repository
+# The files whose tests ask real servers, each of which starts once.
+SERVERS = (
+    "service/test_hostile.py",
+    "service/test_front.py",
+    "service/test_server.py",
+    "service/test_snippets.py",
+    "service/test_stream.py",
+    "service/test_concurrent.py",
+    "service/test_soak.py",
+    "service/test_schema.py",
+    "service/test_conversion.py",
+    "service/test_adapters.py",
+)
 # The files that take longest, which come first: at the end no worker is left alone with one of them.
 LONGEST = (
+    *SERVERS,
     "finetune/test_training.py",
     "finetune/test_trainer.py",
-    "service/test_hostile.py",
     "weights/test_faults.py",
     "training/test_stages.py",
     "service/test_engine.py",
-    "service/test_conversion.py",
     "test_tiny_en.py",
     "service/test_alone.py",
     "weights/test_end_to_end.py",
     "checks/test_gpu_check.py",
     "service/test_fit.py",
-    "service/test_server.py",
-    "service/test_snippets.py",
     "weights/test_processes.py",
-    "service/test_front.py",
     "enhance/test_hostile_audio.py",
     "gpt/test_batch.py",
     "gateway/test_interface.py",
 )
+
+
+class ByFile(LoadFileScheduling):
+    """A file stays with one worker, and so do those that ask the same servers."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "servers" if file.removeprefix("tests/") in SERVERS else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    return ByFile(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,18 +78,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What has been imported stays: no collection of garbage looks through it again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept(tmp_path_factory) -> Iterator[Path]:
+    """Where the models of deterministic weights stay for all workers of a run and all that these start."""
+    folder = tmp_path_factory.getbasetemp()
+    if WORKER in os.environ:
+        folder = folder.parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(KEPT, str(folder / "kept"))
+        yield folder / "kept"
+
+
 @pytest.fixture(scope="session")
-def mini_directory(tmp_path_factory) -> Path:
+def mini_directory(kept) -> Path:
     """A mini model in the published layout, pickles and all."""
-    return write_model(
-        tmp_path_factory.mktemp("model") / "mini", load_config("mini"), ROOT / "models/mini/bpe.model"
-    )
+    return kept_model(kept, load_config("mini"), ROOT / "models/mini/bpe.model")
 
 
 @pytest.fixture(scope="session")
-def mini_directory_25(tmp_path_factory) -> Path:
+def mini_directory_25(kept) -> Path:
     """The same of IndexTTS-2.5."""
-    return write_model(tmp_path_factory.mktemp("model") / "mini25", load_config("mini25"), VOCABULARY_25)
+    return kept_model(kept, load_config("mini25"), VOCABULARY_25)
 
 
 @pytest.fixture(scope="session")

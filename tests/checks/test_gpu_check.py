@@ -33,7 +33,7 @@ sys.exit(main(sys.argv[1:]))
 def checked(tmp_path_factory):
     """(exit status, output, JSON) of a run with next to nothing to do."""
     file = tmp_path_factory.mktemp("check") / "lines.json"
-    small = ["--device", "cpu", "--codes", "4", "--proof-codes", "8", "--sequences", "2"]
+    small = ["--device", "cpu", "--codes", "4", "--proof-codes", "8", "--runs", "1", "--sequences", "2"]
     done = subprocess.run(
         [sys.executable, "-c", BARE, *small, "--json", str(file)],
         cwd=ROOT,

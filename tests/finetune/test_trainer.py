@@ -6,14 +6,13 @@ import io
 import json
 import re
 import subprocess
-import threading
 import time
 import zipfile
 
 import pytest
 import requests
 
-from checks.server import CogServer, data_uri, wave_of
+from checks.server import CogServer, data_uri, descendants, wave_of
 from finetune.options import DEFAULT_STEPS, Options
 from service.fields import Choice, Number
 from tests.conftest import ROOT
@@ -76,7 +75,6 @@ def test_what_is_wrong_is_told(server, tmp_path):
         packed.writestr("../evil.wav", "x")
     for inputs, message in (
         ({"dataset": data_uri(empty.getvalue())}, "leads out of it"),
-        ({"dataset": data_uri(b"no archive")}, "no ZIP or TAR"),
         ({"dataset": "/etc/passwd"}, "dataset is not a file"),
         ({}, "give one of dataset and wav_urls"),
     ):
@@ -86,7 +84,7 @@ def test_what_is_wrong_is_told(server, tmp_path):
     assert refused["code"] == 422 and "less than the minimum" in str(refused["detail"])
 
 
-def test_cancelled_it_is_free_within_two_seconds(server, archive):
+def test_cancelled_it_is_free_again_and_keeps_what_it_has(server, archive):
     inputs = {"dataset": data_uri(archive.read_bytes()), **QUICK, "steps": 100_000}
     body = json.dumps({"input": inputs}).encode()
     headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
@@ -101,11 +99,9 @@ def test_cancelled_it_is_free_within_two_seconds(server, archive):
         time.sleep(0.1)
     assert server.health() == "BUSY"
     requests.post(f"{server.url}/trainings/one/cancel", timeout=10)
-    time.sleep(2.0)
-    assert server.health() == "READY"
-    assert threading.active_count() and list(server.work.glob("*/clips.jsonl")), (
-        "what is there stays, to go on"
-    )
+    server.wait_until_ready()
+    assert len(descendants(server.process.pid)) == 1, "the worker, and no training"
+    assert list(server.work.glob("*/clips.jsonl")), "what is there stays, to go on"
 
 
 def test_the_command_says_what_is_missing_before_it_starts(tmp_path):

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import zipfile
 
 import numpy as np
@@ -145,10 +144,11 @@ from finetune.losses import FlowLosses
 from finetune.loop import Run
 from finetune.trainable import Trained
 from service.service import Service
+from service.imports import NEEDED
 from service.settings import Settings
 torch.set_num_threads(1)
 processes = Processes.join()
-service = Service(Settings.read(model="tiny-en", precision="exact", features=()), packed=False)
+service = Service(Settings.read(model="tiny-en", precision="exact", features=()), NEEDED, packed=False)
 work = Path(sys.argv[2])
 clips = [Clip(**clip) for outcome in read_outcomes(work / "clips.jsonl").values() for clip in outcome["clips"]]
 with processes.first_alone():
@@ -237,7 +237,7 @@ def test_what_cannot_be_trained_on_is_told(tmp_path, monkeypatch):
     assert not (tmp_path / "out.zip").exists()
 
 
-def test_ended_in_the_middle_it_stops_within_two_seconds_and_goes_on(archive, tmp_path, monkeypatch):
+def test_ended_in_the_middle_it_stops_and_goes_on(archive, tmp_path, monkeypatch):
     monkeypatch.setenv("INDEXTTS_TRAINING_WORK", str(tmp_path / "work"))
     monkeypatch.setenv("INDEXTTS_MODEL", "tiny-en")
     options = Options(dataset=archive, steps=100_000, batch_seconds=2.5, train_gpt=False)
@@ -251,11 +251,10 @@ def test_ended_in_the_middle_it_stops_within_two_seconds_and_goes_on(archive, tm
         if "step=10 " in line:
             raise Cancelled
 
-    before = time.monotonic()
     with pytest.raises(Cancelled):
         train(options, tmp_path / "out.zip", say=until_training)
     (work,) = (tmp_path / "work").iterdir()
-    assert before and not any(str(work).encode() in command for command in commands()), (
+    assert not any(str(work).encode() in command for command in commands()), (
         "its processes are gone when the exception is out"
     )
     assert (work / "features").is_dir() and not (tmp_path / "out.zip").exists()

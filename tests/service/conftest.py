@@ -14,16 +14,28 @@ from tests.service.server import CogServer
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory) -> Callable[[str], CogServer]:
-    """The server of a model, started when it is first asked for: a change of models starts none again."""
+def served(tmp_path_factory) -> Callable[..., CogServer]:
+    """The server of a model, as `CogServer` starts it, when it is first asked for: once for all files of its worker."""
     with contextlib.ExitStack() as stack:
 
         @functools.cache
-        def start(model: str) -> CogServer:
-            folder = tmp_path_factory.mktemp(f"server-{model}")
-            return stack.enter_context(CogServer(folder, INDEXTTS_MODEL=model))
+        def start(model: str, *arguments: str, front: bool = False, **environment: str) -> CogServer:
+            folder = tmp_path_factory.mktemp("-".join(("server", model, *arguments)))
+            server = CogServer(folder, *arguments, front=front, INDEXTTS_MODEL=model, **environment)
+            return stack.enter_context(server)
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def streaming(served) -> CogServer:
+    return served("mini", "--stream", front=True)
+
+
+@pytest.fixture(scope="session")
+def concurrent(served) -> CogServer:
+    """In the precision in which no request's bytes depend on the others."""
+    return served("mini", "--concurrent", front=True, INDEXTTS_PRECISION="exact")
 
 
 @pytest.fixture(scope="session", params=["mini"])

@@ -16,11 +16,8 @@ TOGETHER = 4
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with CogServer(
-        tmp_path_factory.mktemp("concurrent"), "--concurrent", INDEXTTS_PRECISION="exact"
-    ) as server:
-        yield server
+def server(concurrent) -> CogServer:
+    return concurrent.bare()
 
 
 @pytest.fixture(scope="module")

@@ -17,17 +17,8 @@ from tests.service.server import ANSWER_SECONDS, CogServer, wave_of
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with CogServer(tmp_path_factory.mktemp("front"), front=True, INDEXTTS_MODEL="mini") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def stream(tmp_path_factory):
-    with CogServer(
-        tmp_path_factory.mktemp("front-stream"), "--stream", front=True, INDEXTTS_MODEL="mini"
-    ) as server:
-        yield server
+def server(served):
+    return served("mini", front=True)
 
 
 def ask(server: CogServer, inputs: dict) -> requests.Response:
@@ -65,9 +56,9 @@ def test_an_error_says_what_is_wrong_once(server):
     assert answer["status"] == "failed" and answer["error"].startswith("the text is "), answer
 
 
-def test_a_streams_error_says_what_is_wrong_once(stream):
+def test_a_streams_error_says_what_is_wrong_once(streaming):
     answer = requests.post(
-        f"{stream.url}/predictions",
+        f"{streaming.url}/predictions",
         json={"input": valid() | {"text": " "}},
         headers={"Accept": "text/event-stream"},
         timeout=ANSWER_SECONDS,
@@ -132,11 +123,11 @@ def test_only_a_clients_paths_are_served(server):
     assert server.health() == "READY"
 
 
-def test_a_stream_comes_event_by_event_and_hanging_up_ends_it(stream):
+def test_a_stream_comes_event_by_event_and_hanging_up_ends_it(streaming):
     headers = {"Accept": "text/event-stream"}
     long = valid() | {"text": "A long story. " * 200}
     with requests.post(
-        f"{stream.url}/predictions",
+        f"{streaming.url}/predictions",
         json={"input": long},
         headers=headers,
         stream=True,
@@ -144,16 +135,12 @@ def test_a_stream_comes_event_by_event_and_hanging_up_ends_it(stream):
     ) as answer:
         assert answer.headers["Content-Type"].startswith("text/event-stream")
         assert any(line == b"event: output" for line in answer.iter_lines())
-    assert ask(stream, valid()).json()["status"] == "succeeded"
+    assert ask(streaming, valid()).json()["status"] == "succeeded"
 
 
-def test_several_at_a_time_pass_where_the_server_makes_several(tmp_path):
-    folder, inputs = tmp_path / "many", valid() | {"text": "A long story. " * 400}
-    folder.mkdir()
-    with (
-        CogServer(folder, "--concurrent", front=True, INDEXTTS_MODEL="mini") as server,
-        ThreadPoolExecutor(1) as pool,
-    ):
+def test_several_at_a_time_pass_where_the_server_makes_several(concurrent):
+    server, inputs = concurrent, valid() | {"text": "A long story. " * 400}
+    with ThreadPoolExecutor(1) as pool:
         long = pool.submit(server.send, json.dumps({"input": inputs, "id": "long"}).encode())
         assert ask(server, valid()).json()["status"] == "succeeded"
         assert not long.done()

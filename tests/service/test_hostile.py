@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from checks.hostile import EITHER, Hostile, body_of, clip_of, fits, kind_of, table, valid_inputs
 from checks.hostile_values import WRONG_TYPES
+from checks.server import began_at
 from checks.trickster import Trickster
 from tests.service.server import CogServer, wave_of
 
@@ -32,6 +33,7 @@ class Answers:
 
     def __init__(self, server: CogServer):
         self.server, self.worker = server, server.worker()
+        self.began = began_at(self.worker)
         self.counts: collections.Counter = collections.Counter()
 
     def check(self, request: Hostile) -> None:
@@ -40,7 +42,7 @@ class Answers:
         self.counts[request.group, status] += 1
         about = f"{request.group}: {request.name}: {status}: {error[:300]}"
         assert status in request.outcomes, about
-        assert self.server.worker() == self.worker, f"the worker died of {about}"
+        assert began_at(self.worker) == self.began, f"the worker died of {about}"
         if status == "failed":
             assert "\n" not in error.strip() and "Traceback" not in error, about
             assert str(self.server.temporary) not in error, about

@@ -17,7 +17,8 @@ speaker = Path("examples/speaker.wav")
 new = {}
 for asked in json.loads(sys.argv[1]):
     before = set(sys.modules)
-    given = {"text": "Go 5.", "speaker": speaker, "seed": 1, "diffusion_steps": 1, "max_mel_tokens": 50}
+    given = {"text": "Go 5.", "speaker": speaker, "seed": 1, "diffusion_steps": 1, "num_beams": 1}
+    given["max_mel_tokens"] = 50
     if "emotion_audio" in asked:
         asked["emotion_audio"] = speaker
     predictor.service.run(Request(**given | asked), predictor.workspace.renew())

@@ -10,7 +10,7 @@ from service.settings import Settings
 
 def test_nothing_set_and_everything_empty_are_the_defaults():
     plain = Settings.read({})
-    assert plain == Settings("tiny-en", ("emotion_text", "denoise"), 600.0, "fast", 0, 8, 0, 64, "INFO")
+    assert plain == Settings("tiny-en", ("emotion_text", "denoise"), 600.0, "fast", 0, 8, 0, 64, "INFO", None)
     names = [field.metadata["variable"] for field in dataclasses.fields(Settings)]
     assert Settings.read(dict.fromkeys(names, " ")) == dataclasses.replace(plain, features=())
 
@@ -18,7 +18,7 @@ def test_nothing_set_and_everything_empty_are_the_defaults():
 def test_what_is_given_comes_before_the_environment():
     environment = {"INDEXTTS_MODEL": "mini", "INDEXTTS_FEATURES": "denoise", "INDEXTTS_LOG_LEVEL": "debug"}
     assert Settings.read(environment, model="tiny-en") == Settings(
-        "tiny-en", ("denoise",), 600.0, "fast", 0, 8, 0, 64, "DEBUG"
+        "tiny-en", ("denoise",), 600.0, "fast", 0, 8, 0, 64, "DEBUG", None
     )
     assert Settings.read(environment, model=None).model == "mini"
 

@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 from tests.commands import load_command
-from tests.conftest import ROOT
+from tests.conftest import KEPT, ROOT
 from tests.snippets import Snippet, read_snippets, snippets
 
 ADDRESS = "http://localhost:5000"  # in the documents
@@ -34,7 +34,7 @@ def folder(tmp_path, monkeypatch):
     for name in LINKED:
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("INDEXTTS_")]:
+    for name in [name for name in os.environ if name.startswith("INDEXTTS_") and name != KEPT]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)  # the predictor sets it
     level = logging.getLogger().level

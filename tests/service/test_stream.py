@@ -18,9 +18,8 @@ TEXT = "One fox ran over the hill.\n\nTwo dogs slept in the sun.\n\nThree cats s
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with CogServer(tmp_path_factory.mktemp("stream"), "--stream", INDEXTTS_MODEL="mini") as server:
-        yield server
+def server(streaming) -> CogServer:
+    return streaming.bare()
 
 
 @pytest.fixture(scope="module")
