@@ -149,6 +149,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="also write the lines here")
     options = parser.parse_args(arguments)
     device = torch.device(options.device)
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
     size = options.size or ("full" if device.type == "cuda" else "mini")
     told = about(device) | {"size": size, "precision": options.precision}
     print("  ".join(f"{key}={value}" for key, value in told.items()), flush=True)

@@ -19,7 +19,7 @@ from finetune.features import Example
 from finetune.options import MICRO_SECONDS
 from pipeline.model import Model
 from pipeline.s2mel.flow import swayed
-from training.gpt import IGNORED, Sample, alignment_loss, build_sequences
+from training.gpt import Sample, alignment_loss, build_sequences, teacher_forced
 from training.s2mel import way_from_noise
 
 CODE_NOISE = 0.05  # share of the input codes that is replaced, so that the GPT leans on the text
@@ -77,9 +77,9 @@ class GPTLosses:
         )
         batch = build_sequences(gpt, samples, fed, latents, emotions)
         hidden = gpt.latents(batch.inputs)
-        wanted = batch.codes != IGNORED
-        logits = gpt.mel_head(hidden[wanted]).float()
-        codes = F.cross_entropy(logits, batch.codes[wanted])
+        wanted = np.concatenate([np.append(s.codes, self.model.config.gpt.stop_mel_token) for s in samples])
+        logits = gpt.mel_head(batch.of(hidden, batch.code_rows())).float()
+        codes = F.cross_entropy(logits, torch.from_numpy(wanted).to(device))
         losses = {"loss": codes, "codes": codes}
         if self.alignment is not None:
             split = gpt.gpt.h[self.alignment.layer].attn.split(self.projected.float())
@@ -88,10 +88,10 @@ class GPTLosses:
             losses["loss"] = codes + ALIGNMENT_WEIGHT * losses["alignment"]
         return losses
 
-    def with_noise(self, rng: np.random.Generator, codes: np.ndarray) -> Tensor:
+    def with_noise(self, rng: np.random.Generator, codes: np.ndarray) -> np.ndarray:
         replaced = rng.random(len(codes)) < CODE_NOISE
         random = rng.integers(self.model.config.gpt.start_mel_token, size=len(codes))
-        return torch.from_numpy(np.where(replaced, random, codes))
+        return np.where(replaced, random, codes)
 
 
 @torch.no_grad()
@@ -99,8 +99,7 @@ def gpt_latents(model: Model, example: Example) -> Tensor:
     """Latents [n, D] of a clip's own codes behind its text and voice, as synthesis gets them."""
     sample = Sample(example.ids.numpy(), example.tensors["codes"].numpy().astype(np.int64), "")
     voice = (example.tensors[key][None].to(model.device) for key in ("speaker_latents", "emotion_vector"))
-    batch = build_sequences(model.gpt, [sample], [torch.from_numpy(sample.codes)], *voice)
-    return model.gpt.latents(batch.inputs)[0, -len(sample.codes) - 1 : -1].float().cpu()
+    return teacher_forced(model.gpt, [sample], *voice)[0].float().cpu()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import pickle
 import sys
 import time
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.bulk import BulkSpeaker, fingerprint
+from gateway.cluster import connect
 from gateway.join import FORMATS as JOIN_FORMATS
 from gateway.join import join
 from gateway.settings import GatewaySettings
@@ -32,7 +32,6 @@ from service.settings import Settings
 MANIFEST = "manifest.jsonl"
 BATCH = 8  # rows that a speaker is handed at a time
 REPORT_SECONDS = 2.0
-STORE_BYTES = 200 * 2**20
 
 
 @dataclass
@@ -182,26 +181,10 @@ def run(options: argparse.Namespace) -> int:
 
 def start(options: argparse.Namespace, gateway: GatewaySettings) -> tuple[dict[str, float], Settings]:
     """Ray, local or the cluster of RAY_ADDRESS; what a speaker takes of it, and how it computes."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    gpu = connect(options.speakers, gateway.cores)
     import ray
 
-    if "RAY_ADDRESS" in os.environ:
-        ray.init(log_to_driver=False)
-    else:
-        import torch
-
-        gpus = torch.cuda.device_count()
-        cores = options.speakers * gateway.cores + 1
-        ray.init(
-            address="local",
-            num_cpus=cores,
-            num_gpus=gpus,
-            object_store_memory=STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-        )
     ray.data.DataContext.get_current().enable_progress_bars = False
-    gpu = ray.cluster_resources().get("GPU", 0) > 0
     settings = Settings.read(model=options.model, threads=None if gpu else gateway.cores)
     return {"num_gpus": 1.0} if gpu else {"num_cpus": float(gateway.cores)}, settings
 

@@ -13,6 +13,7 @@ import sys
 import threading
 from pathlib import Path
 
+from gateway.cluster import connect
 from gateway.keys import new_key, read_keys
 from gateway.scratch import clear_stale
 from gateway.settings import GatewaySettings
@@ -20,36 +21,17 @@ from pipeline.strict import ConfigError
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
-STORE_BYTES = 200 * 2**20  # of Ray's object store: pieces of audio on their way
 FEW = "0.2"  # seconds a request waits for a speaker that knows its voice before any other will do
 
 
 def start(gateway: GatewaySettings, settings: Settings):
     """Ray, Serve and the application; returns its handle."""
     os.environ.setdefault("RAY_SERVE_MULTIPLEXED_MODEL_ID_MATCHING_TIMEOUT_S", FEW)
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    import ray
+    gpus = connect(gateway.most_replicas, gateway.cores)
     from ray import serve
 
     from gateway.application import NAME, application
 
-    if "RAY_ADDRESS" in os.environ:
-        ray.init(log_to_driver=False)
-    else:
-        import torch
-
-        gpus = torch.cuda.device_count()
-        cores = gateway.most_replicas * (1 if gpus else gateway.cores)
-        ray.init(
-            address="local",
-            num_cpus=max(cores, gpus) + 1,
-            num_gpus=gpus,
-            object_store_memory=STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-        )
-    gpus = ray.cluster_resources().get("GPU", 0) > 0
     serve.start(http_options={"host": gateway.host, "port": gateway.port})
     return serve.run(application(gateway, settings, gpus), name=NAME, route_prefix="/")
 
@@ -58,7 +40,11 @@ def serve_until_told(gateway: GatewaySettings, settings: Settings) -> int:
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
-    handle = start(gateway, settings)
+    try:
+        handle = start(gateway, settings)
+    except ValueError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 1
     import ray
     from ray import serve
 

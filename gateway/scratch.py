@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import re
 import shutil
@@ -10,7 +11,8 @@ import tempfile
 from pathlib import Path
 
 PREFIX = "indextts-speaker-"
-_NAME = re.compile(rf"{PREFIX}(\d+)-.*")
+WAY_PREFIX = "indextts-ray-"  # of a short way to a folder whose path is long
+_NAME = re.compile(rf"(?:{PREFIX}|{WAY_PREFIX})(\d+)(?:-.*)?")
 
 
 def use_own_folder() -> Path:
@@ -23,9 +25,24 @@ def use_own_folder() -> Path:
     return folder
 
 
-def clear_stale() -> None:
-    """Remove the folders of processes that are gone."""
-    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+def short_way(folder: Path, place: Path) -> Path:
+    """A link in `place` to `folder`, for as long as this process lives. Raises OSError."""
+    clear_stale(place)
+    link = place / f"{WAY_PREFIX}{os.getpid()}"
+    link.symlink_to(folder, target_is_directory=True)
+    atexit.register(link.unlink, missing_ok=True)
+    return link
+
+
+def clear_stale(place: Path | None = None) -> None:
+    """Remove what processes that are gone have left in `place`, or where temporary files lie."""
+    place = place or Path(tempfile.gettempdir())
+    for path in (found for prefix in (PREFIX, WAY_PREFIX) for found in place.glob(f"{prefix}*")):
         match = _NAME.fullmatch(path.name)
-        if match and not Path(f"/proc/{match[1]}").exists():
+        if not match or Path(f"/proc/{match[1]}").exists():
+            continue
+        if path.is_symlink():
+            with contextlib.suppress(OSError):
+                path.unlink()
+        else:
             shutil.rmtree(path, ignore_errors=True)

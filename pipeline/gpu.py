@@ -6,8 +6,8 @@
 | fast | the model's half (`gpt.half`) | float16 | bfloat16 products, float32 state | TF32 products | TF32 |
 | smallest | int8 weights of the blocks, the model's half | float16 | as fast | TF32 products | TF32 |
 
-The semantic codec, whose codes are choices, is in float32 throughout. None of this has run on a GPU: `script/gpu-check`
-tells what a machine shows.
+The semantic codec, whose codes are choices, is in float32 throughout. docs/gpu.md has what
+`script/gpu-check` showed on one GPU.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from pipeline.conditioning.codec import SemanticCodec
 from pipeline.config import CodecConfig
-from training.device import place
+from training.device import place, ready
 from training.features import Arrays
 from training.initialize import initialize
 from training.semantic import LABELS, UNLABELLED
@@ -123,7 +123,7 @@ def load_codec(config: CodecConfig, state: Mapping[str, Tensor]) -> SemanticCode
     codec.load_state_dict(
         {key.removeprefix("codec."): value for key, value in state.items() if key.startswith("codec.")}
     )
-    return codec.eval().requires_grad_(False)
+    return ready(codec)
 
 
 def information(codes: Sequence[np.ndarray], phones: Sequence[np.ndarray], size: int) -> dict[str, float]:

@@ -15,10 +15,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from pipeline.config import GPTConfig
 from pipeline.gpt.model import UnifiedVoice
-from training.device import place
+from training.device import place, ready
 from training.initialize import NARROW, initialize
 
-IGNORED = -100
 NEVER = -1e4  # attention score of "no token of the text"
 PERIODS = (6.0, 3000.0)  # in codes: shortest and longest of the sinusoids that positions start as
 
@@ -78,46 +77,64 @@ def align_positions(model: UnifiedVoice, samples: Sequence[Sample]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Sequences:
-    """A batch as the transformer takes it: inputs [B, T, D]; targets [B, T] of both heads, `IGNORED` elsewhere."""
+    """A batch as the transformer takes it: inputs [B, T, D], each sample's prompt, start token and codes one after the
+    other, then padding. Of every sample: how many rows come before its text, and how many ids and codes it has."""
 
     inputs: Tensor
-    codes: Tensor
-    text: Tensor
+    before_text: int
+    ids: list[int]
+    codes: list[int]
+
+    def text_rows(self) -> list[range]:
+        """By sample, the rows that are asked for its ids and the stop token."""
+        return [range(self.before_text, self.before_text + n + 1) for n in self.ids]
+
+    def code_rows(self) -> list[range]:
+        """By sample, the rows that are asked for its codes and the stop token."""
+        first = self.before_text + 2
+        return [range(first + n, first + n + m + 1) for n, m in zip(self.ids, self.codes, strict=True)]
+
+    def of(self, hidden: Tensor, rows: Sequence[range]) -> Tensor:
+        """Those rows of every sample, one sample after the other: hidden [B, T, D] -> [sum of rows, D]."""
+        length = hidden.shape[1]
+        places = np.concatenate([number * length + np.array(some) for number, some in enumerate(rows)])
+        return hidden.flatten(0, 1).index_select(0, _on(hidden, places))
 
 
 def build_sequences(
     model: UnifiedVoice,
     samples: Sequence[Sample],
-    inputs: Sequence[Tensor],
+    inputs: Sequence[np.ndarray],
     latents: Tensor,
     emotions: Tensor,
 ) -> Sequences:
-    """Prompt, start token and codes of each sample one after the other, as in inference, then padding.
-
-    `inputs` are the codes that are fed, int64 [n] each: the samples' own, or with noise. latents [B, L, D],
-    emotions [B, D].
-    """
+    """The sequences of a batch as in inference. `inputs` are the codes that are fed, int64 [n] each: the samples' own,
+    or with noise. latents [B, L, D], emotions [B, D]."""
     config, device = model.config, latents.device
-    rows, code_targets, text_targets = [], [], []
-    for index, (sample, fed) in enumerate(zip(samples, inputs, strict=True)):
-        ids = torch.from_numpy(sample.ids).to(device)
-        prompt = model.prompt_inputs(latents[index : index + 1], emotions[index : index + 1], ids[None])[0]
-        tokens = F.pad(fed.to(device), (1, 0), value=config.start_mel_token)
-        rows.append(torch.cat([prompt, model.mel_inputs(tokens, torch.arange(len(tokens), device=device))]))
-        conditioning = len(prompt) - len(ids) - 2
-        text = torch.full((len(rows[-1]),), IGNORED, device=device)
-        text[conditioning : conditioning + len(ids) + 1] = F.pad(ids, (0, 1), value=config.stop_text_token)
-        codes = torch.full((len(rows[-1]),), IGNORED, device=device)
-        codes[len(prompt) :] = F.pad(
-            torch.from_numpy(sample.codes).to(device), (0, 1), value=config.stop_mel_token
-        )
-        text_targets.append(text)
-        code_targets.append(codes)
-    return Sequences(
-        pad_sequence(rows, batch_first=True),
-        pad_sequence(code_targets, True, IGNORED),
-        pad_sequence(text_targets, True, IGNORED),
+    conditioning = model.conditioning(latents, emotions)
+    ids = padded([sample.ids for sample in samples], config.stop_text_token).to(device)
+    fed = F.pad(padded(inputs, config.stop_mel_token), (1, 0), value=config.start_mel_token).to(device)
+    text, mel = (
+        model.text_inputs(ids),
+        model.mel_inputs(fed, torch.arange(fed.shape[1], device=device).expand_as(fed)),
     )
+    parts = torch.cat([conditioning, text, mel], dim=1)
+    before, first_mel = conditioning.shape[1], conditioning.shape[1] + text.shape[1]
+    counts = [len(sample.ids) for sample in samples]
+    lengths = [before + n + 2 + len(codes) + 1 for n, codes in zip(counts, inputs, strict=True)]
+    columns = np.arange(max(lengths))
+    places = np.zeros((len(samples), len(columns)), np.int64)
+    for row, (n, length) in enumerate(zip(counts, lengths, strict=True)):
+        prompt = before + n + 2
+        where = np.where(columns < prompt, columns, columns - prompt + first_mel)
+        places[row] = row * parts.shape[1] + np.where(columns < length, where, 0)
+    rows = parts.flatten(0, 1).index_select(0, _on(parts, places.reshape(-1)))
+    return Sequences(rows.unflatten(0, places.shape), before, counts, [len(codes) for codes in inputs])
+
+
+def padded(rows: Sequence[np.ndarray], value: int) -> Tensor:
+    """Arrays of different lengths as int64 [B, longest], on the CPU."""
+    return pad_sequence([torch.from_numpy(row).cpu() for row in rows], batch_first=True, padding_value=value)
 
 
 def alignment_loss(queries: Tensor, keys: Tensor, batch: Sequences) -> Tensor:
@@ -127,20 +144,29 @@ def alignment_loss(queries: Tensor, keys: Tensor, batch: Sequences) -> Tensor:
     et al. 2022) and "Improving Robustness of LLM-based Speech Synthesis by Learning Monotonic Alignment" (Neekhara et al.
     2024).
     """
-    losses = []
-    for q, k, codes, text in zip(queries, keys, batch.codes != IGNORED, batch.text != IGNORED, strict=True):
-        rows, tokens = (
-            codes.nonzero()[:-1, 0],
-            text.nonzero()[1:, 0],
-        )  # without the end's row, and that of the text's start
-        scores = q[:, rows] @ k[:, tokens].transpose(-1, -2) / q.shape[-1] ** 0.5
-        steps = F.pad(scores, (1, 0), value=NEVER).log_softmax(-1).transpose(0, 1)
-        wanted = torch.arange(1, len(tokens) + 1).expand(len(q), -1)
-        lengths = (torch.full((len(q),), len(some)) for some in (rows, tokens))
-        losses.append(
-            F.ctc_loss(steps, wanted, *lengths, reduction="none", zero_infinity=True).mean() / len(rows)
-        )
-    return torch.stack(losses).mean()
+    codes, tokens = np.arange(max(batch.codes)), np.arange(max(batch.ids))
+    first_code = np.array([rows[0] for rows in batch.code_rows()])
+    last_row = queries.shape[2] - 1
+    asked = np.minimum(first_code[:, None] + codes, last_row)
+    heard = np.broadcast_to(np.minimum(batch.before_text + 1 + tokens, last_row), (len(asked), len(tokens)))
+    q = queries.take_along_dim(_on(queries, asked)[:, None, :, None], dim=2)
+    k = keys.take_along_dim(_on(keys, heard.copy())[:, None, :, None], dim=2)
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    beyond = _on(scores, tokens[None] >= np.array(batch.ids)[:, None])
+    scores = scores.masked_fill(beyond[:, None, None], NEVER)
+    steps = F.pad(scores, (1, 0), value=NEVER).log_softmax(-1)
+    heads = queries.shape[1]
+    wanted = torch.arange(1, len(tokens) + 1, device=scores.device).expand(len(asked) * heads, -1)
+    lengths = (torch.tensor(some, device="cpu").repeat_interleave(heads) for some in (batch.codes, batch.ids))
+    losses = F.ctc_loss(
+        steps.flatten(0, 1).transpose(0, 1), wanted, *lengths, reduction="none", zero_infinity=True
+    )
+    return (losses.unflatten(0, (-1, heads)).mean(1) / _on(losses, np.array(batch.codes))).mean()
+
+
+def _on(like: Tensor, array: np.ndarray) -> Tensor:
+    """An array as a tensor where another tensor is."""
+    return torch.from_numpy(array).to(like.device)
 
 
 class GPTStage:
@@ -187,15 +213,27 @@ class GPTStage:
             self.module, samples, [self.with_noise(rng, s.codes) for s in samples], latents, emotions
         )
         hidden = self.module.latents(batch.inputs)
-        losses, hits = {}, {}
-        for name, head, targets in (
-            ("codes", self.module.mel_head, batch.codes),
-            ("text", self.module.text_head, batch.text),
+        losses, hits, config = {}, {}, self.config
+        for name, head, rows, targets, stop in (
+            (
+                "codes",
+                self.module.mel_head,
+                batch.code_rows(),
+                [s.codes for s in samples],
+                config.stop_mel_token,
+            ),
+            (
+                "text",
+                self.module.text_head,
+                batch.text_rows(),
+                [s.ids for s in samples],
+                config.stop_text_token,
+            ),
         ):
-            wanted = targets != IGNORED
-            logits = head(hidden[wanted]).float()
-            losses[name] = F.cross_entropy(logits, targets[wanted])
-            hits[name] = (logits.argmax(-1) == targets[wanted]).float().mean()
+            wanted = place(np.concatenate([np.append(target, stop) for target in targets]))
+            logits = head(batch.of(hidden, rows)).float()
+            losses[name] = F.cross_entropy(logits, wanted)
+            hits[name] = (logits.argmax(-1) == wanted).float().mean()
         loss = losses["codes"] + self.options.text_weight * losses["text"]
         if self.config.alignment is not None:
             losses["alignment"] = alignment_loss(*self.attended(), batch)
@@ -235,28 +273,25 @@ class GPTStage:
         crops = [clip[start : start + frames] for clip, start in zip(clips, starts, strict=True)]
         return place(np.stack(crops)).float()
 
-    def with_noise(self, rng: np.random.Generator, codes: np.ndarray) -> Tensor:
+    def with_noise(self, rng: np.random.Generator, codes: np.ndarray) -> np.ndarray:
         """The codes with a share `code_noise` of them replaced by random ones: int64 [n]."""
         replaced = rng.random(len(codes)) < self.options.code_noise
-        return place(np.where(replaced, rng.integers(self.config.start_mel_token, size=len(codes)), codes))
+        return np.where(replaced, rng.integers(self.config.start_mel_token, size=len(codes)), codes)
 
 
 def load_gpt(config: GPTConfig, feature_size: int, state: Mapping[str, Tensor]) -> UnifiedVoice:
     """The trained GPT in eval mode, without the text head."""
     model = UnifiedVoice(config, feature_size)
     model.load_state_dict({key: value for key, value in state.items() if not key.startswith("text_head.")})
-    return model.eval().requires_grad_(False)
+    return ready(model)
 
 
-@torch.inference_mode()
-def teacher_forced_latents(model: UnifiedVoice, sample: Sample, features: np.ndarray) -> Tensor:
-    """Latents [n, D] of a clip's own codes, as the second pass of inference gives them."""
-    condition = place(features).float()[None]
-    batch = build_sequences(
-        model,
-        [sample],
-        [place(sample.codes)],
-        model.speaker_latents(condition),
-        model.emotion_vector(condition),
-    )
-    return model.latents(batch.inputs)[0, -len(sample.codes) - 1 : -1]
+@torch.no_grad()
+def teacher_forced(
+    model: UnifiedVoice, samples: Sequence[Sample], latents: Tensor, emotions: Tensor
+) -> list[Tensor]:
+    """Latents [n, D] of each clip's own codes, as the second pass of inference gives them; latents [B, L, D],
+    emotions [B, D]."""
+    batch = build_sequences(model, samples, [sample.codes for sample in samples], latents, emotions)
+    found = model.latents(batch.inputs)
+    return [row[rows[0] : rows[-1]] for row, rows in zip(found, batch.code_rows(), strict=True)]

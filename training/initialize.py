@@ -7,6 +7,7 @@ from pipeline.conditioning.codec import ConvNeXtBlock
 from pipeline.gpt.conditioner import PerceiverResampler, RelativeAttention, ScaledNorm
 from pipeline.gpt.model import Conv1D, Transformer
 from pipeline.s2mel.dit import AdaptiveNorm, DiT, RMSNorm
+from training.device import here
 
 NARROW = 0.02  # standard deviation of GPT-2's weights
 
@@ -46,4 +47,4 @@ def initialize(module: nn.Module, seed: int) -> nn.Module:
         elif isinstance(part, DiT):
             nn.init.zeros_(part.conv2.weight)
             nn.init.zeros_(part.conv2.bias)
-    return module
+    return here(module)

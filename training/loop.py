@@ -139,7 +139,7 @@ def train(stage: Stage, run: RunConfig, folder: Path, until: int | None = None) 
     module.train()
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
     saved = logged = time.monotonic()
-    sums: dict[str, float] = {}
+    sums: dict[str, Tensor | float] = {}
     with asked_to_end() as asked:
         for step in range(first, last):
             torch.manual_seed(run.seed * 1_000_003 + step)
@@ -148,16 +148,17 @@ def train(stage: Stage, run: RunConfig, folder: Path, until: int | None = None) 
             with torch.autocast(device_type(), torch.bfloat16, enabled=run.bf16), attention():
                 losses = stage.losses(np.random.default_rng((run.seed, step)), step)
             loss = losses["loss"]
-            if not torch.isfinite(loss):
-                raise RuntimeError(f"the loss at step {step} is {loss.item()}")
+            told = (step + 1) % run.log_every == 0 or step + 1 == last
+            if told or loss.device.type == "cpu":  # elsewhere the host would wait for it
+                _check(loss, step)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(module.parameters(), run.clip_norm)
             optimizer.step()
             average.update(module, step)
             for name, value in {**losses, "gradient": norm}.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
-            if (step + 1) % run.log_every == 0 or step + 1 == last:
+                sums[name] = sums.get(name, 0.0) + value.detach()  # a number only when it is told: no wait
+            if told:
                 steps = step % run.log_every + 1 if step + 1 - first >= run.log_every else step + 1 - first
                 line = " ".join(f"{name}={total / steps:.4f}" for name, total in sums.items())
                 pace = (time.monotonic() - logged) / steps
@@ -165,14 +166,21 @@ def train(stage: Stage, run: RunConfig, folder: Path, until: int | None = None) 
                     folder, f"step={step + 1} {line} rate={run.rate_at(step):.2e} seconds={pace:.3f}"
                 )
                 sums, logged = {}, time.monotonic()
-            if step + 1 == last or asked.is_set() or time.monotonic() - saved > run.save_seconds:
+            ending = asked.is_set()
+            if step + 1 == last or ending or time.monotonic() - saved > run.save_seconds:
+                _check(loss, step)
                 save(folder, step + 1, module, optimizer, average)
                 saved = time.monotonic()
-            if asked.is_set():
+            if ending:
                 logger.info("%s: ended at step %d, as asked", folder.name, step + 1)
                 raise SystemExit(TERMINATED)
     module.eval()
     return average.state
+
+
+def _check(loss: Tensor, step: int) -> None:
+    if not torch.isfinite(loss):
+        raise RuntimeError(f"the loss at step {step} is {loss.item()}")
 
 
 def write_metrics(folder: Path, line: str) -> None:

@@ -124,7 +124,10 @@ def make_latents(work: Workspace) -> None:
 
     def compute(index: int) -> features.Arrays:
         choices = work.conditions[work.clips[index].speaker]
-        found = gpt.teacher_forced_latents(model, work.sample(index), choices[index % len(choices)])
+        condition = place(choices[index % len(choices)]).float()[None]
+        with torch.no_grad():
+            voice = model.speaker_latents(condition), model.emotion_vector(condition)
+        found = gpt.teacher_forced(model, [work.sample(index)], *voice)[0]
         return {"latents": found.cpu().numpy().astype(np.float16)}
 
     work.cache("latents").fill(LATENT_CLIPS, work.codes, compute)

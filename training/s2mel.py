@@ -14,7 +14,7 @@ from pipeline.config import ModelConfig
 from pipeline.s2mel.dit import FlowEstimator
 from pipeline.s2mel.flow import guided, swayed
 from pipeline.s2mel.regulator import LengthRegulator, make_latent_projection
-from training.device import place
+from training.device import place, ready
 from training.features import Arrays
 from training.initialize import initialize
 
@@ -169,17 +169,21 @@ class S2MelStage:
         """A crop of each clip, all of one random number of codes."""
         codes = int(rng.integers(*limits, endpoint=True))
         frames = int(codes * self.frames_per_code)
-        embeddings, mels, latents = [], [], []
+        parts, mels, latents = [], [], []
         for index in indices:
             clip = self.clips[index]
             start = int(rng.integers(len(clip["codes"]) - codes + 1))
             first = round(start * self.frames_per_code)
             first = min(first, clip["mel"].shape[1] - frames)
-            embeddings.append(self.codebook[place(clip["codes"][start : start + codes].astype(np.int64))])
-            mels.append(place(clip["mel"][:, first : first + frames]).float())
+            parts.append(clip["codes"][start : start + codes].astype(np.int64))
+            mels.append(clip["mel"][:, first : first + frames])
             if "latents" in clip:
-                latents.append(place(clip["latents"][start : start + codes]).float())
-        return Crops(torch.stack(embeddings), torch.stack(mels), torch.stack(latents) if latents else None)
+                latents.append(clip["latents"][start : start + codes])
+        return Crops(
+            self.codebook[place(np.stack(parts))],
+            place(np.stack(mels)).float(),
+            place(np.stack(latents)).float() if latents else None,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,4 +230,4 @@ def load_s2mel(config: ModelConfig, state: Mapping[str, Tensor]) -> S2Mel:
     """The trained modules in eval mode."""
     module = S2Mel(config)
     module.load_state_dict(state)
-    return module.eval().requires_grad_(False)
+    return ready(module)

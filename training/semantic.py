@@ -16,7 +16,7 @@ from pipeline.conditioning.semantic import SemanticEncoder
 from pipeline.config import SemanticConfig
 from pipeline.text.phones import PHONES, STRESS
 from training.data import Clip, read_wave_at
-from training.device import place
+from training.device import place, ready
 from training.features import Arrays
 from training.teacher import PAD
 
@@ -197,4 +197,4 @@ def load_recognizer(config: SemanticConfig, state: Mapping[str, Tensor]) -> Phon
     """A trained recognizer in eval mode, from the state dict `loop.averaged` gives."""
     module = PhoneRecognizer(config, 0.0)
     module.load_state_dict(state)
-    return module.eval().requires_grad_(False)
+    return ready(module)

@@ -17,7 +17,7 @@ from pipeline.audio import kaldi_fbank
 from pipeline.conditioning.speaker import CAMPPlus
 from pipeline.config import SpeakerConfig
 from training.data import Clip, read_wave_at
-from training.device import place
+from training.device import place, ready
 from training.features import Arrays
 
 
@@ -118,7 +118,7 @@ def load_encoder(config: SpeakerConfig, state: Mapping[str, Tensor]) -> CAMPPlus
     encoder.load_state_dict(
         {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     )
-    return encoder.eval().requires_grad_(False)
+    return ready(encoder)
 
 
 @torch.inference_mode()

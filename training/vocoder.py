@@ -8,9 +8,9 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 
-import librosa
 import numpy as np
 import torch
+import torchaudio
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,7 +18,7 @@ from pipeline.audio import log_mel
 from pipeline.config import AudioConfig, ModelConfig, VocoderConfig
 from pipeline.vocoder.bigvgan import BigVGAN
 from training.data import Clip, read_wave_at
-from training.device import device_type, place
+from training.device import device_type, here, place, ready
 from training.features import Arrays
 from training.fused import fuse
 
@@ -66,7 +66,11 @@ def audio_arrays(config: AudioConfig, clip: Clip) -> Arrays:
 
 @functools.cache
 def _filters(size: int, bands: int, rate: int) -> tuple[Tensor, Tensor]:
-    return place(librosa.filters.mel(sr=rate, n_fft=size, n_mels=bands)), torch.hann_window(size)
+    with torch.device("cpu"):
+        filters = torchaudio.functional.melscale_fbanks(
+            size // 2 + 1, 0.0, rate / 2, bands, rate, norm="slaney", mel_scale="slaney"
+        )
+    return filters.T.contiguous().to(torch.get_default_device()), torch.hann_window(size)
 
 
 def magnitude(wave: Tensor, size: int, window: Tensor) -> Tensor:
@@ -92,7 +96,7 @@ def convergence(made: Tensor, wanted: Tensor, floor: float) -> Tensor:
 
 def mel_loss(made: Tensor, wanted: Tensor, config: AudioConfig) -> Tensor:
     """Mean L1 of the vocoder's own log-mels, above `LOG_FLOOR`; waves [B, T]."""
-    floor = torch.tensor(math.log(LOG_FLOOR), device=made.device)
+    floor = made.new_full((), math.log(LOG_FLOOR))
     return F.l1_loss(*(torch.logaddexp(log_mel(wave, config), floor) for wave in (made, wanted)))
 
 
@@ -139,7 +143,7 @@ class VocoderStage:
         if not self.clips:
             raise ValueError(f"no clip lasts more than {options.crop_frames} mel frames")
         torch.manual_seed(options.seed)
-        self.module = fuse(BigVGAN(config.vocoder))
+        self.module = here(fuse(BigVGAN(config.vocoder)))
         normalize_input(self.module, [arrays["mel"] for arrays in self.clips[:NORMALIZED_CLIPS]])
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
@@ -177,4 +181,4 @@ def load_vocoder(config: VocoderConfig, state: Mapping[str, Tensor]) -> BigVGAN:
     """The trained vocoder in eval mode, with the fused activation where it can be had."""
     module = BigVGAN(config)
     module.load_state_dict(state)
-    return fuse(module).eval().requires_grad_(False)
+    return ready(fuse(module))

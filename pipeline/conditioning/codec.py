@@ -7,6 +7,7 @@ With a stride of 1 (IndexTTS-2) a code is a frame and only its embedding is used
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,7 +28,7 @@ class ConvNeXtBlock(nn.Module):
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.pwconv1 = nn.Linear(width, inner)
         self.pwconv2 = nn.Linear(inner, width)
-        self.gamma = nn.Parameter(Tensor(width))
+        self.gamma = nn.Parameter(torch.empty(width))
 
     def forward(self, x: Tensor) -> Tensor:  # [B, C, T]
         h = self.norm(self.dwconv(x).transpose(1, 2))

@@ -50,8 +50,8 @@ class RelativeAttention(nn.Module):
             nn.Linear(width, width) for _ in range(4)
         )
         self.linear_pos = nn.Linear(width, width, bias=False)
-        self.pos_bias_u = nn.Parameter(Tensor(heads, width // heads))
-        self.pos_bias_v = nn.Parameter(Tensor(heads, width // heads))
+        self.pos_bias_u = nn.Parameter(torch.empty(heads, width // heads))
+        self.pos_bias_v = nn.Parameter(torch.empty(heads, width // heads))
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
         q, k, v, p = (
@@ -160,7 +160,7 @@ class ScaledNorm(nn.Module):
     def __init__(self, dim: int):
         super().__init__()
         self.scale = math.sqrt(dim)
-        self.gamma = nn.Parameter(Tensor(dim))
+        self.gamma = nn.Parameter(torch.empty(dim))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.normalize(x, dim=-1) * self.scale * self.gamma
@@ -173,7 +173,7 @@ class PerceiverResampler(nn.Module):
         super().__init__()
         dim = config.perceiver_dim
         inner = int(dim * config.perceiver_mult * 2 / 3)
-        self.latents = nn.Parameter(Tensor(config.perceiver_latents, dim))
+        self.latents = nn.Parameter(torch.empty(config.perceiver_latents, dim))
         self.proj_context = nn.Linear(config.output_size, dim)
         self.layers = nn.ModuleList(
             nn.ModuleList(

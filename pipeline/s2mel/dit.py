@@ -7,6 +7,7 @@ U-ViT (Bao et al.), Seed-VC's use of them as `architecture.md` of the project de
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 from typing import cast
@@ -234,9 +235,12 @@ class DiT(nn.Module):
             if isinstance(part, (nn.Linear, nn.Conv1d)):
                 part.to(dtype)
 
-    def mixed(self, x: Tensor) -> torch.autocast:
-        """The context in which products are taken in the type of `compute_in`."""
-        return torch.autocast(x.device.type, self.compute, enabled=self.compute is not None)
+    def mixed(self, x: Tensor) -> contextlib.AbstractContextManager:
+        """The context in which products are taken in the type of `compute_in`; without one, the caller's (training has
+        one)."""
+        if self.compute is None:
+            return contextlib.nullcontext()
+        return torch.autocast(x.device.type, self.compute)
 
     def prepare(
         self, prompt: Tensor, condition: Tensor, style: Tensor, needed: int = 0, lengths: Tensor | None = None

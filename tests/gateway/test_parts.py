@@ -3,11 +3,12 @@
 import asyncio
 import os
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gateway import scratch
+from gateway import cluster, scratch
 from gateway.formats import encode
 from gateway.keys import Keys, new_key, read_keys
 from gateway.problem import Problem
@@ -170,9 +171,25 @@ def test_what_a_killed_process_left_goes(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / f"{scratch.PREFIX}999999999-x").mkdir()
     (tmp_path / f"{scratch.PREFIX}{os.getpid()}-y").mkdir()
+    (tmp_path / f"{scratch.WAY_PREFIX}999999999").symlink_to("gone")
     (tmp_path / "other").mkdir()
     scratch.clear_stale()
     assert {path.name for path in tmp_path.iterdir()} == {"other", f"{scratch.PREFIX}{os.getpid()}-y"}
+
+
+def test_ray_gets_a_short_way_to_a_deep_folder(tmp_path, monkeypatch):
+    deep = tmp_path / ("deep" * 30)
+    deep.mkdir()
+    monkeypatch.setenv("RAY_TMPDIR", str(deep))
+    cluster.shorten(("/nowhere", "/tmp"))
+    short = os.environ["RAY_TMPDIR"]
+    assert cluster.fits(short) and Path(short).resolve() == deep
+    cluster.shorten()
+    assert os.environ["RAY_TMPDIR"] == short, "what fits is left as it is"
+    Path(short).unlink()
+    monkeypatch.setenv("RAY_TMPDIR", str(deep))
+    with pytest.raises(ValueError, match=f"'{deep}' has {len(str(deep))} bytes.*RAY_TMPDIR"):
+        cluster.shorten(("/nowhere",))
 
 
 def reader(tmp_path, **defaults) -> Reader:

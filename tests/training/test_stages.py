@@ -250,18 +250,13 @@ def test_gpt_learns(small_config, samples, features, tmp_path):
 def test_attention_in_order_and_to_every_token_is_best():
     def loss(attended: list[int], tokens: int = 4) -> float:
         """Of one head whose row i, of a code, attends to one token of the text."""
-        times = (
-            2 + tokens + 2 + len(attended)
-        )  # what precedes the text, the text between its marks, the codes
-        first = times - len(attended)
-        text, codes = torch.full((1, times), gpt.IGNORED), torch.full((1, times), gpt.IGNORED)
-        text[0, 2 : 3 + tokens], codes[0, first - 1 :] = 1, 1
-        queries, keys = torch.zeros(2, 1, 1, times, 8)
+        batch = gpt.Sequences(torch.empty(0), 2, [tokens], [len(attended)])
+        queries, keys = torch.zeros(2, 1, 1, batch.code_rows()[0][-1] + 1, 8)
         for token in range(tokens):
-            keys[0, 0, 3 + token, token] = 30.0
-        for row, token in enumerate(attended):
-            queries[0, 0, first - 1 + row, token] = 1.0
-        return float(gpt.alignment_loss(queries, keys, gpt.Sequences(torch.empty(0), codes, text)))
+            keys[0, 0, batch.text_rows()[0][1 + token], token] = 30.0
+        for row, token in zip(batch.code_rows()[0], attended, strict=False):
+            queries[0, 0, row, token] = 1.0
+        return float(gpt.alignment_loss(queries, keys, batch))
 
     inorder = loss([0, 0, 1, 1, 2, 3, 3])
     assert inorder < 0.01
@@ -278,22 +273,30 @@ def test_training_sequences_are_what_inference_runs(small_config, samples, featu
     condition = torch.from_numpy(np.stack([features[s.speaker][0][:30] for s in chosen])).float()
     with torch.inference_mode():
         latents, emotions = model.speaker_latents(condition), model.emotion_vector(condition)
-        batch = gpt.build_sequences(
-            model, chosen, [torch.from_numpy(s.codes) for s in chosen], latents, emotions
-        )
+        batch = gpt.build_sequences(model, chosen, [s.codes for s in chosen], latents, emotions)
         hidden = model.latents(batch.inputs)
+        forced = gpt.teacher_forced(model, chosen, latents, emotions)
         for row, sample in enumerate(chosen):
             prompt = model.prompt_inputs(
                 latents[row : row + 1], emotions[row : row + 1], torch.from_numpy(sample.ids)[None]
             )
             expected = latent_pass(model, prompt, torch.from_numpy(sample.codes))
-            places = torch.nonzero(batch.codes[row] != gpt.IGNORED).flatten()
-            assert batch.codes[row, places].tolist() == [*sample.codes, small_config.gpt.stop_mel_token]
-            torch.testing.assert_close(hidden[row, places[:-1]], expected, rtol=1e-4, atol=1e-5)
-            spelled = batch.text[row][batch.text[row] != gpt.IGNORED].tolist()
-            assert spelled == [*sample.ids, small_config.gpt.stop_text_token]
-            forced = gpt.teacher_forced_latents(model, sample, condition[row].numpy())
-            torch.testing.assert_close(forced, expected, rtol=1e-4, atol=1e-5)
+            rows, text = batch.code_rows()[row], batch.text_rows()[row]
+            torch.testing.assert_close(hidden[row, rows[:-1]], expected, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(forced[row], expected, rtol=1e-4, atol=1e-5)
+            whole = torch.cat(
+                [
+                    prompt[0],
+                    model.mel_inputs(
+                        torch.tensor([small_config.gpt.start_mel_token, *sample.codes]),
+                        torch.arange(len(sample.codes) + 1),
+                    ),
+                ]
+            )
+            torch.testing.assert_close(batch.inputs[row, : len(whole)], whole)
+            assert (text[-1] + 2, rows[0]) == (prompt.shape[1], prompt.shape[1]), (
+                "start token, ids; stop token; codes"
+            )
 
 
 def test_trained_gpt_decodes_and_stops(small_config, features, tmp_path, rng):
