@@ -73,7 +73,9 @@ class BatchDecoder:
     @torch.inference_mode()
     def step(self) -> list[Sequence]:
         """One code more for every sequence. Those that ended with it have left: `decoded` or `error` says how."""
-        moving, reaches, ended = [], [], []
+        moving: list[Sequence] = []
+        reaches: list[int] = []
+        ended: list[Sequence] = []
         for sequence in self.sequences:
             try:
                 move = sequence.choose()
