@@ -41,7 +41,8 @@ class Subsampling(nn.Module):
         frames = (x.shape[1] - 1) // 2
         step = BLOCK if x.device.type == "cpu" and not torch.is_grad_enabled() else max(frames, 1)
         blocks = [
-            self.block(x[:, 2 * first : 2 * min(first + step, frames) + 1]) for first in range(0, frames, step)
+            self.block(x[:, 2 * first : 2 * min(first + step, frames) + 1])
+            for first in range(0, frames, step)
         ]
         return torch.cat(blocks, dim=1) * self.scale
 

@@ -26,6 +26,12 @@ def draw_noise(channels: int, frames: int, generator: torch.Generator, scale: fl
     return scale * torch.randn(1, channels, frames, generator=generator, device=generator.device)
 
 
+def draw_noise_by_frame(channels: int, frames: int, generator: torch.Generator, scale: float = 1.0) -> Tensor:
+    """As `draw_noise`, one frame after the other: drawn in parts, the parts are those of the whole."""
+    drawn = [torch.randn(channels, generator=generator, device=generator.device) for _ in range(frames)]
+    return scale * torch.stack(drawn, dim=-1)[None] if drawn else torch.zeros(1, channels, 0)
+
+
 def swayed(u: Tensor, sway: float) -> Tensor:
     """Even times u in [0, 1] bent towards the noise (`sway` below 0, −1 at most) or towards the mel (above, 1 at most).
 

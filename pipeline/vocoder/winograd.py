@@ -153,7 +153,9 @@ def speed_up(vocoder: nn.Module, mapped: bool = False) -> int:
         logger.info("vocoder: plain convolutions: %s", reason)
         return 0
     count = len(found)
-    while found:  # nothing here holds a layer after its turn: its weights are gone before the next one's are made
+    while (
+        found
+    ):  # nothing here holds a layer after its turn: its weights are gone before the next one's are made
         parent, name, layer = found.pop()
         setattr(parent, name, WinogradConv1d(layer))
         if mapped:
