@@ -5,7 +5,9 @@ of each piece serve as what follows and are said with the next one. The vocoder 
 the last samples of one are faded into the first of the next.
 
 The result is not that of the whole segment, for nobody knew the end when the beginning was said: from the same noise,
-which every frame has for itself, it is nearer to it than that of another seed (checks/seams.py). Axes: C mel channels, F frames, T samples.
+which every frame has for itself, it is nearer to it than that of another seed (checks/seams.py).
+
+Axes: C mel channels, F frames, T samples.
 """
 
 from __future__ import annotations
