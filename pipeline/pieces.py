@@ -4,8 +4,10 @@ What was said before is the flow's prompt for what comes next, behind the end of
 of each piece serve as what follows and are said with the next one. The vocoder sees mel on both sides of a piece, and
 the last samples of one are faded into the first of the next.
 
-The result is not that of the whole segment, for nobody knew the end when the beginning was said: as far from it as
-that of another seed (checks/seams.py). Axes: C mel channels, F frames, T samples.
+The result is not that of the whole segment, for nobody knew the end when the beginning was said: from the same noise,
+which every frame has for itself, it is nearer to it than that of another seed (checks/seams.py).
+
+Axes: C mel channels, F frames, T samples.
 """
 
 from __future__ import annotations
