@@ -156,6 +156,7 @@ class Decoding:
                 self.voices.feed(task, sequence.so_far(), last=False)
         for sequence in ended:
             task, generator = self._left(sequence)
+            task.work.opened = True
             if sequence.error is not None:
                 self.board.went_wrong(task, sequence.error)
             elif task.pieces is not None:

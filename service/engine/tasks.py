@@ -80,6 +80,9 @@ class Work:
         self.alone: Iterator[list[Part]] | None = None  # where it is made by itself (service.engine.alone)
         self.busy = False  # a part is being made of it by itself
         self.served = 0  # when one of its segments was last begun, by the engine's count
+        # whether the segments after the first may begin: on a CPU each that is decoded beside it delays the
+        # first sound, which whoever asks for a quick start waits for
+        self.opened = not prepared.request.quick_start_tokens or synthesizer.model.device.type != "cpu"
 
     def check(self, stage: str, step: int, of: int) -> None:
         """Before every step of the work: none is done for a request that has ended."""
@@ -124,5 +127,9 @@ class Work:
 def next_work(works: Iterable[Work], most_ahead: int) -> Work | None:
     """Whose segment is begun next: of those that have one and whose reader keeps up, the one with the fewest segments
     in the making; of equals the one that was served longest ago. So a long text takes what is left over."""
-    able = [w for w in works if w.waiting and not w.job.ended and w.ahead < most_ahead]
+    able = [
+        w
+        for w in works
+        if w.waiting and not w.job.ended and w.ahead < most_ahead and (w.opened or w.waiting[0].index == 0)
+    ]
     return min(able, key=lambda work: (work.active, work.served), default=None)

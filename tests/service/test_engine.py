@@ -181,6 +181,21 @@ def test_a_reader_that_stops_holds_little_and_holds_up_nobody(mini_model, prepar
         until(lambda: engine.counts()["running"] == 0)
 
 
+@pytest.mark.parametrize("quick", [0, 60])
+def test_a_quick_start_decodes_the_first_segment_alone(mini_model, prepare, quick, never_stops):
+    """The others begin when its codes are there; the bytes are the same."""
+    events = []
+    prepared = prepare(TEXTS[:3], seed=5, progress=lambda stage, step, of: events.append((stage, step)))
+    request = dataclasses.replace(prepared.request, quick_start_tokens=quick)
+    with engine_of(mini_model) as engine:
+        made = waves(engine.speak(dataclasses.replace(prepared, request=request)))
+        plain = waves(engine.speak(prepare(TEXTS[:3], seed=5)))
+    assert all(map(torch.equal, made, plain))
+    begun = events.index(("segment", 1))
+    steps = sum(stage == "gpt" for stage, _ in events[:begun])
+    assert steps >= 24 if quick else steps <= 2, "all the codes of the first, or its first step at most"
+
+
 def test_the_time_of_a_reader_that_stops_runs_on(mini_model, prepare):
     with engine_of(mini_model, segment_batch=1) as engine:
         budget = Budget(600)
