@@ -198,7 +198,8 @@ def test_endless_redirect_is_refused(source, project, monkeypatch):
 
 
 def test_signed_url_that_runs_out_is_asked_for_again(hub, project, files):
-    hub.faults[BIG] = [Fault(), Fault(status=403), Fault(), Fault(status=403)]
+    # one: of two the second may meet the first one's second attempt
+    hub.faults[BIG] = [Fault(), Fault(status=403)]
     assert_fetched(project, files)
     assert hub.bytes_sent[BIG] == len(files[BIG])
 
