@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -89,16 +89,8 @@ def as_whole(service: Service, decoded: Decoded, prepared: Prepared, noise: int)
     frames, generator = synthesizer.frames(decoded, options.speed), torch.Generator().manual_seed(noise)
     row = synthesizer.flow_row(decoded, prepared.delivery, torch.Generator(), frames)
     drawn = draw_noise_by_frame(row.noise.shape[1], frames, generator, options.noise_scale).to(row.noise)
-    mel = synthesizer.solve(
-        torch.cat([torch.zeros_like(row.reference_mel), drawn], dim=-1),
-        row.reference_mel,
-        row.condition,
-        row.style,
-        options.diffusion_steps,
-        options.cfg_rate,
-        options.time_sway,
-    )
-    return synthesizer.wave(mel)
+    noise_of_pieces = torch.cat([torch.zeros_like(row.reference_mel), drawn], dim=-1)
+    return synthesizer.wave(synthesizer.solve_row(replace(row, noise=noise_of_pieces), options))
 
 
 def distance(one: Tensor, two: Tensor) -> float:

@@ -19,7 +19,7 @@ from finetune.features import Example
 from finetune.options import MICRO_SECONDS
 from pipeline.model import Model
 from pipeline.s2mel.flow import swayed
-from training.gpt import Sample, alignment_loss, build_sequences, teacher_forced
+from training.gpt import Sample, alignment_loss, asked, build_sequences, teacher_forced, with_noise
 from training.s2mel import way_from_noise
 
 CODE_NOISE = 0.05  # share of the input codes that is replaced, so that the GPT leans on the text
@@ -70,16 +70,18 @@ class GPTLosses:
         gpt, device = self.model.gpt, self.model.device
         voices = [self.examples[int(i)] for i in rng.integers(len(self.examples), size=len(chosen))]
         samples = [Sample(e.ids.numpy(), e.tensors["codes"].numpy().astype(np.int64), "") for e in chosen]
-        fed = [self.with_noise(rng, sample.codes) for sample in samples]
+        config = self.model.config.gpt
+        fed = [with_noise(rng, sample.codes, CODE_NOISE, config.start_mel_token) for sample in samples]
         latents, emotions = (
             torch.stack([e.tensors[key] for e in voices]).to(device)
             for key in ("speaker_latents", "emotion_vector")
         )
         batch = build_sequences(gpt, samples, fed, latents, emotions)
         hidden = gpt.latents(batch.inputs)
-        wanted = np.concatenate([np.append(s.codes, self.model.config.gpt.stop_mel_token) for s in samples])
-        logits = gpt.mel_head(batch.of(hidden, batch.code_rows())).float()
-        codes = F.cross_entropy(logits, torch.from_numpy(wanted).to(device))
+        targets = [sample.codes for sample in samples]
+        codes = F.cross_entropy(
+            *asked(gpt.mel_head, hidden, batch, batch.code_rows(), targets, config.stop_mel_token)
+        )
         losses = {"loss": codes, "codes": codes}
         if self.alignment is not None:
             split = gpt.gpt.h[self.alignment.layer].attn.split(self.projected.float())
@@ -87,11 +89,6 @@ class GPTLosses:
             losses["alignment"] = alignment_loss(split[0][:, heads], split[1][:, heads], batch)
             losses["loss"] = codes + ALIGNMENT_WEIGHT * losses["alignment"]
         return losses
-
-    def with_noise(self, rng: np.random.Generator, codes: np.ndarray) -> np.ndarray:
-        replaced = rng.random(len(codes)) < CODE_NOISE
-        random = rng.integers(self.model.config.gpt.start_mel_token, size=len(codes))
-        return np.where(replaced, random, codes)
 
 
 @torch.no_grad()

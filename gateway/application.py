@@ -187,8 +187,7 @@ def build(arguments: Mapping[str, str]) -> serve.Application:
     """For `serve run` and a KubeRay RayService: `args` are the variables, and come before the environment."""
     environment = {**os.environ, **{name: str(value) for name, value in arguments.items()}}
     gpus = ray.cluster_resources().get("GPU", 0) > 0
-    threads = None if gpus else GatewaySettings.read(environment).cores
-    settings = Settings.read(environment, threads=threads)
     gateway = GatewaySettings.read(environment)
+    settings = Settings.read(environment, threads=None if gpus else gateway.cores)
     ingress = Ingress.options(graceful_shutdown_timeout_s=gateway.drain)
     return ingress.bind(gateway, settings.model, speakers(gateway, settings, gpus))

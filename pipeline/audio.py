@@ -52,14 +52,20 @@ def resample(wave: Tensor, rate: int, target: int) -> Tensor:
 @functools.lru_cache(maxsize=8)
 @torch.inference_mode(False)  # kept: training must be able to use what a synthesis made first
 def _mel_filters(config: AudioConfig, device: torch.device) -> tuple[Tensor, Tensor]:
+    fmax = config.sample_rate / 2 if config.fmax is None else config.fmax
+    filters = slaney_filters(config.n_fft, config.n_mels, config.sample_rate, config.fmin, fmax)
+    return filters.to(device), torch.hann_window(config.win_length, device=device)
+
+
+def slaney_filters(n_fft: int, n_mels: int, rate: int, fmin: float, fmax: float) -> Tensor:
+    """Slaney's mel filters [n_mels, n_fft / 2 + 1], on the CPU; frequencies in Hz."""
     import torchaudio
 
-    fmax = config.sample_rate / 2 if config.fmax is None else config.fmax
-    bins = config.n_fft // 2 + 1
-    filters = torchaudio.functional.melscale_fbanks(
-        bins, config.fmin, fmax, config.n_mels, config.sample_rate, norm="slaney", mel_scale="slaney"
-    )
-    return filters.T.contiguous().to(device), torch.hann_window(config.win_length, device=device)
+    with torch.device("cpu"):
+        filters = torchaudio.functional.melscale_fbanks(
+            n_fft // 2 + 1, fmin, fmax, n_mels, rate, norm="slaney", mel_scale="slaney"
+        )
+    return filters.T.contiguous()
 
 
 def log_mel(wave: Tensor, config: AudioConfig) -> Tensor:

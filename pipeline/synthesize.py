@@ -168,6 +168,12 @@ class Synthesizer:
         if frames == 0:
             return voice.reference_mel[..., :0]
         row = self.flow_row(decoded, delivery, generator, frames)
+        return self.solve_row(row, options, on_progress)
+
+    def solve_row(
+        self, row: FlowRow, options: SynthesisConfig, on_progress: OnProgress = no_progress
+    ) -> Tensor:
+        """Mel [1, C, F] of what the flow takes of a segment."""
         return self.solve(
             row.noise,
             row.reference_mel,

@@ -1,6 +1,7 @@
 """Speech said again: windows without seams, of the length of what they were made of."""
 
 import dataclasses
+from itertools import pairwise
 
 import pytest
 import torch
@@ -51,7 +52,7 @@ def test_spans_cover_everything_and_overlap(codes, per_code, window, share):
     spans = convert.make_spans(codes, frames, window, overlap)
     assert (spans[0].start, spans[0].first) == (0, 0)
     assert (spans[-1].end, spans[-1].last) == (codes, frames)
-    for one, two in zip(spans, spans[1:], strict=False):
+    for one, two in pairwise(spans):
         assert one.start < two.start and one.end - two.start == overlap
         assert two.first <= one.last
     assert all(span.end - span.start <= window + 1 for span in spans)

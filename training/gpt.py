@@ -134,7 +134,27 @@ def build_sequences(
 
 def padded(rows: Sequence[np.ndarray], value: int) -> Tensor:
     """Arrays of different lengths as int64 [B, longest], on the CPU."""
-    return pad_sequence([torch.from_numpy(row).cpu() for row in rows], batch_first=True, padding_value=value)
+    return pad_sequence([torch.from_numpy(row) for row in rows], batch_first=True, padding_value=value)
+
+
+def with_noise(rng: np.random.Generator, codes: np.ndarray, share: float, size: int) -> np.ndarray:
+    """The codes with a share of them replaced by random ones of so many: int64 [n]."""
+    replaced = rng.random(len(codes)) < share
+    return np.where(replaced, rng.integers(size, size=len(codes)), codes)
+
+
+def asked(
+    head: nn.Module,
+    hidden: Tensor,
+    batch: Sequences,
+    rows: Sequence[range],
+    targets: Sequence[np.ndarray],
+    stop: int,
+) -> tuple[Tensor, Tensor]:
+    """What a head says of those rows of hidden [B, T, D], and what it should: each sample's targets, then `stop`.
+    logits [N, V], int64 [N]."""
+    wanted = np.concatenate([np.append(target, stop) for target in targets])
+    return head(batch.of(hidden, rows)).float(), _on(hidden, wanted)
 
 
 def alignment_loss(queries: Tensor, keys: Tensor, batch: Sequences) -> Tensor:
@@ -144,19 +164,18 @@ def alignment_loss(queries: Tensor, keys: Tensor, batch: Sequences) -> Tensor:
     et al. 2022) and "Improving Robustness of LLM-based Speech Synthesis by Learning Monotonic Alignment" (Neekhara et al.
     2024).
     """
-    codes, tokens = np.arange(max(batch.codes)), np.arange(max(batch.ids))
+    codes, tokens = max(batch.codes), max(batch.ids)
     first_code = np.array([rows[0] for rows in batch.code_rows()])
-    last_row = queries.shape[2] - 1
-    asked = np.minimum(first_code[:, None] + codes, last_row)
-    heard = np.broadcast_to(np.minimum(batch.before_text + 1 + tokens, last_row), (len(asked), len(tokens)))
-    q = queries.take_along_dim(_on(queries, asked)[:, None, :, None], dim=2)
-    k = keys.take_along_dim(_on(keys, heard.copy())[:, None, :, None], dim=2)
+    rows = np.minimum(first_code[:, None] + np.arange(codes), queries.shape[2] - 1)
+    q = queries.take_along_dim(_on(queries, rows)[:, None, :, None], dim=2)
+    first_token = batch.before_text + 1
+    k = keys[:, :, first_token : first_token + tokens]
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
-    beyond = _on(scores, tokens[None] >= np.array(batch.ids)[:, None])
+    beyond = _on(scores, np.arange(tokens) >= np.array(batch.ids)[:, None])
     scores = scores.masked_fill(beyond[:, None, None], NEVER)
     steps = F.pad(scores, (1, 0), value=NEVER).log_softmax(-1)
     heads = queries.shape[1]
-    wanted = torch.arange(1, len(tokens) + 1, device=scores.device).expand(len(asked) * heads, -1)
+    wanted = torch.arange(1, tokens + 1, device=scores.device).expand(len(rows) * heads, -1)
     lengths = (torch.tensor(some, device="cpu").repeat_interleave(heads) for some in (batch.codes, batch.ids))
     losses = F.ctc_loss(
         steps.flatten(0, 1).transpose(0, 1), wanted, *lengths, reduction="none", zero_infinity=True
@@ -209,36 +228,33 @@ class GPTStage:
         samples = self.draw(rng, step)
         condition = self.draw_conditions(rng, samples)
         latents, emotions = self.module.speaker_latents(condition), self.module.emotion_vector(condition)
-        batch = build_sequences(
-            self.module, samples, [self.with_noise(rng, s.codes) for s in samples], latents, emotions
-        )
+        share, size = self.options.code_noise, self.config.start_mel_token
+        fed = [with_noise(rng, sample.codes, share, size) for sample in samples]
+        batch = build_sequences(self.module, samples, fed, latents, emotions)
         hidden = self.module.latents(batch.inputs)
-        losses, hits, config = {}, {}, self.config
-        for name, head, rows, targets, stop in (
-            (
-                "codes",
-                self.module.mel_head,
-                batch.code_rows(),
-                [s.codes for s in samples],
-                config.stop_mel_token,
-            ),
-            (
-                "text",
-                self.module.text_head,
-                batch.text_rows(),
-                [s.ids for s in samples],
-                config.stop_text_token,
-            ),
-        ):
-            wanted = place(np.concatenate([np.append(target, stop) for target in targets]))
-            logits = head(batch.of(hidden, rows)).float()
-            losses[name] = F.cross_entropy(logits, wanted)
-            hits[name] = (logits.argmax(-1) == wanted).float().mean()
+        module, config = self.module, self.config
+        codes, wanted = asked(
+            module.mel_head,
+            hidden,
+            batch,
+            batch.code_rows(),
+            [s.codes for s in samples],
+            config.stop_mel_token,
+        )
+        text = asked(
+            module.text_head,
+            hidden,
+            batch,
+            batch.text_rows(),
+            [s.ids for s in samples],
+            config.stop_text_token,
+        )
+        losses = {"codes": F.cross_entropy(codes, wanted), "text": F.cross_entropy(*text)}
         loss = losses["codes"] + self.options.text_weight * losses["text"]
-        if self.config.alignment is not None:
+        if config.alignment is not None:
             losses["alignment"] = alignment_loss(*self.attended(), batch)
             loss = loss + self.options.alignment_weight * losses["alignment"]
-        return {"loss": loss, **losses, "accuracy": hits["codes"]}
+        return {"loss": loss, **losses, "accuracy": (codes.argmax(-1) == wanted).float().mean()}
 
     def keep_projected(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         self.projected = output
@@ -272,11 +288,6 @@ class GPTStage:
         starts = [int(rng.integers(len(clip) - frames + 1)) for clip in clips]
         crops = [clip[start : start + frames] for clip, start in zip(clips, starts, strict=True)]
         return place(np.stack(crops)).float()
-
-    def with_noise(self, rng: np.random.Generator, codes: np.ndarray) -> np.ndarray:
-        """The codes with a share `code_noise` of them replaced by random ones: int64 [n]."""
-        replaced = rng.random(len(codes)) < self.options.code_noise
-        return np.where(replaced, rng.integers(self.config.start_mel_token, size=len(codes)), codes)
 
 
 def load_gpt(config: GPTConfig, feature_size: int, state: Mapping[str, Tensor]) -> UnifiedVoice:

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-import torchaudio
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.audio import log_mel
+from pipeline.audio import log_mel, slaney_filters
 from pipeline.config import AudioConfig, ModelConfig, VocoderConfig
 from pipeline.vocoder.bigvgan import BigVGAN
 from training.data import Clip, read_wave_at
@@ -66,11 +65,9 @@ def audio_arrays(config: AudioConfig, clip: Clip) -> Arrays:
 
 @functools.cache
 def _filters(size: int, bands: int, rate: int) -> tuple[Tensor, Tensor]:
-    with torch.device("cpu"):
-        filters = torchaudio.functional.melscale_fbanks(
-            size // 2 + 1, 0.0, rate / 2, bands, rate, norm="slaney", mel_scale="slaney"
-        )
-    return filters.T.contiguous().to(torch.get_default_device()), torch.hann_window(size)
+    return slaney_filters(size, bands, rate, 0.0, rate / 2).to(torch.get_default_device()), torch.hann_window(
+        size
+    )
 
 
 def magnitude(wave: Tensor, size: int, window: Tensor) -> Tensor:
