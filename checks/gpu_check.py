@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from checks import gpu_bench, gpu_proofs
+from checks import gpu_bench, gpu_proofs, gpu_step
 from checks.gpu_model import Speaker
 from checks.gpu_proofs import FAIL, PASS, UNVERIFIED, Line
 from pipeline import gpu
@@ -114,6 +114,8 @@ def figures(
             status = (PASS if good else FAIL) if counted else UNVERIFIED
             yield Line(f"figure: {name}", status, f"{value:.3g}", word)
 
+    report.run("GPT step's kernels", lambda: gpu_step.kinds(speaker))
+    report.run("figure: of which search", lambda: gpu_step.search(speaker, codes))
     report.run("figures of one request", lambda: lines(gpu_bench.single(speaker, codes, runs)))
     for count in counts:
         name = f"figures of {count} sequences"
@@ -180,6 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
         report.run("memory plan", lambda: memory(made[0], options.precision, codes))
         counted = size == "full" and device.type == "cuda"
         figures(report, made[0], codes, options.runs, tuple(options.sequences), counted)
+        report.run("kernels of a GPT step", lambda: gpu_step.kernels(made[0], codes))
     counts = {
         status: sum(line.status == status for line in report.lines) for status in (PASS, FAIL, UNVERIFIED)
     }

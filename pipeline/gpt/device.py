@@ -19,12 +19,12 @@ from torch import Tensor
 
 from pipeline.config import GPTConfig
 from pipeline.gpt.decode import Decoded, OnStep, latent_pass
-from pipeline.gpt.fused_step import choose
 from pipeline.gpt.model import DURATION_SLOTS, UnifiedVoice
 from pipeline.gpt.noise import draw_key
 from pipeline.gpt.sampling import SamplingOptions
 from pipeline.gpt.search import SearchState, cycle
 from pipeline.gpt.step import StepBuffers, StepWeights
+from pipeline.gpt.step_choice import choose
 from pipeline.graphs import FlagReader, Graphs, bucket
 
 GROUP_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)

@@ -1,4 +1,4 @@
-"""`pipeline.gpt.step.step` on a GPU by kernels of ours, and the choice between it and PyTorch's.
+"""`pipeline.gpt.step.step` on a GPU by kernels of ours; `pipeline.gpt.step_choice` says where it is used.
 
 A layer is eight kernels instead of about sixteen: product, attention (two), parted product, add and norm, product with
 gelu, parted product, add and norm. `FusedStep` without `products` keeps PyTorch's products: for weights that are no plain
@@ -21,21 +21,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.config import GPTConfig
 from pipeline.gpt.model import Block, Conv1D, UnifiedVoice
-from pipeline.gpt.step import Advance, Norm, StepBuffers, StepWeights, gelu, norm_of, plain, step
+from pipeline.gpt.step import Norm, StepBuffers, StepWeights, gelu, norm_of, step
 from pipeline.packed import Rows, rows_of
 
 logger = logging.getLogger(__name__)
 
 Parts = tuple[Tensor, Tensor | None]  # [P, R, D] and a bias [D]: what is to be added
-CHECK_SLOTS = (1, 3)
-CHECK_CAPACITY, CHECK_REACH, CHECK_PROMPT = 512, 512, 60
-CHECK_GROUPS = 2
-TOLERANCE = 10  # relative error of a step in units of the type's own, as different orders of the sums explain
-MIN_GAIN = 1.1  # times as fast as PyTorch's: far enough from 1 that chance does not decide
-TIMED_STEPS, TIMED_RUNS = 20, 3
-HALVES = (torch.float16, torch.bfloat16)
+HEAD_WIDTH = 16  # the least that a tensor core takes
 
 
 class NotFit(ValueError):
@@ -68,15 +61,23 @@ class FusedLayer:
         """`products`: by the kernels of `rows`. Raises NotFit where they do not take the weights."""
         attention, mlp = block.attn, block.mlp
         layers = (attention.c_attn, attention.c_proj, mlp.c_fc, mlp.c_proj)
+        project: Rows
+        up: Rows
         if products:
             check_weights(layers, rows)
-            project, up = (partial(rows.product, weight=w.weight, bias=w.bias) for w in layers[::2])
-            up = partial(up, gelu=True)
-            output, down = (partial(_parted, rows, w) for w in layers[1::2])
+            project, up = (
+                partial(_product, rows, attention.c_attn),
+                partial(_product, rows, mlp.c_fc, gelu=True),
+            )
+            output, down = (partial(_parted, rows, layer) for layer in (attention.c_proj, mlp.c_proj))
         else:
-            project, output, up, down = (rows_of(layer) for layer in layers)
-            output, down, up = partial(_whole, output), partial(_whole, down), partial(_gelu_of, up)
+            project, up = rows_of(attention.c_attn), partial(_gelu_of, rows_of(mlp.c_fc))
+            output, down = (partial(_whole, rows_of(layer)) for layer in (attention.c_proj, mlp.c_proj))
         return cls(norm_of(block.ln_1), project, output, norm_of(block.ln_2), up, down)
+
+
+def blocks(model: UnifiedVoice) -> list[Block]:
+    return [block for block in model.gpt.h if isinstance(block, Block)]
 
 
 def check_weights(layers: tuple[torch.nn.Module, ...], rows: ModuleType) -> None:
@@ -85,6 +86,10 @@ def check_weights(layers: tuple[torch.nn.Module, ...], rows: ModuleType) -> None
             raise NotFit(f"weights are a {type(layer).__name__}")
         if any(size % rows.INPUTS for size in layer.weight.shape):
             raise NotFit(f"a weight is {tuple(layer.weight.shape)}; needed: multiples of {rows.INPUTS}")
+
+
+def _product(rows: ModuleType, layer: Conv1D, x: Tensor, gelu: bool = False) -> Tensor:
+    return rows.product(x, layer.weight, layer.bias, gelu)
 
 
 def _parted(rows: ModuleType, layer: Conv1D, x: Tensor) -> Parts:
@@ -111,10 +116,10 @@ class FusedStep:
         self.attention, self.rows = found
         config = model.config
         d = config.model_dim // config.heads
-        if d < 16 or d & (d - 1):
-            raise NotFit(f"a head is {d} wide; needed: a power of two, 16 at least")
+        if d < HEAD_WIDTH or d & (d - 1):
+            raise NotFit(f"a head is {d} wide; needed: a power of two, {HEAD_WIDTH} at least")
         self.weights, self.most_rows = weights, self.rows.ROWS
-        self.layers = [FusedLayer.of(block, self.rows, products) for block in model.gpt.h]
+        self.layers = [FusedLayer.of(block, self.rows, products) for block in blocks(model)]
 
     def __call__(self, buffers: StepBuffers, reach: int) -> None:
         if len(buffers.tokens) > self.most_rows or buffers.mask.shape[2] > self.attention.SLOTS:
@@ -146,119 +151,3 @@ class FusedStep:
             # the step's own keys are not there yet: they are no text, which is all that is looked for
             mask = buffers.reading.follow(mask, queries, keys)
         return self.attention.attend(projected, cache, mask, buffers.writes, config.heads)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which of `WAYS` a step goes, and what was found."""
-
-    products: bool | None  # of FusedStep; None: PyTorch's step
-    told: str
-
-
-chosen: dict[tuple[object, ...], Choice] = {}
-WAYS = {"Triton": True, "Triton but for the products": False}
-
-
-def choose(model: UnifiedVoice, weights: StepWeights) -> Advance:
-    """The quickest step on this device that gives the values of PyTorch's: looked for once for a model's sizes, logged."""
-    device, dtype, config = weights.tokens.device, weights.tokens.dtype, weights.config
-    if device.type != "cuda" or dtype not in HALVES or not torch.cuda.is_available() or kernels() is None:
-        return plain(weights)
-    packed = type(model.gpt.h[0].attn.c_attn)
-    key = (device, dtype, packed, config.model_dim, config.layers, config.heads, config.alignment)
-    if key not in chosen:
-        choice = chosen[key] = look(model, weights)
-        logger.log(logging.WARNING if choice.products is None else logging.INFO, "GPT step: %s", choice.told)
-    products = chosen[key].products
-    return plain(weights) if products is None else FusedStep(model, weights, products)
-
-
-@torch.inference_mode()
-def look(model: UnifiedVoice, weights: StepWeights) -> Choice:
-    """Check and time every way."""
-    pytorch = plain(weights)
-    times, reasons = {"PyTorch": milliseconds(weights, pytorch)}, []
-    for name, products in WAYS.items():
-        try:
-            fused = FusedStep(model, weights, products)
-            worst = max(disagreement(weights, fused, slots) for slots in CHECK_SLOTS)
-            limit = TOLERANCE * torch.finfo(weights.tokens.dtype).eps
-            if worst <= limit:
-                times[name] = milliseconds(weights, fused)
-            else:
-                reasons.append(f"{name}: off by {worst:.1e}, allowed: {limit:.0e}")
-        except Exception as e:  # a kernel that does not compile raises many things, none of them documented
-            reasons.append(f"{name}: {' '.join(str(e).split())[:200]}")
-    best = min(times, key=lambda name: sum(times[name]))
-    if sum(times["PyTorch"]) < MIN_GAIN * sum(times[best]):
-        best = "PyTorch"
-    figures = (f"{name} {' and '.join(f'{t:.2f}' for t in ts)} ms" for name, ts in times.items())
-    beams = " and ".join(map(str, CHECK_SLOTS))
-    told = "; ".join([f"{best}'s kernels (with {beams} beams: {', '.join(figures)})", *reasons])
-    return Choice(WAYS.get(best), told)
-
-
-def check_buffers(weights: StepWeights, groups: int, slots: int) -> StepBuffers:
-    """A step in the middle of sequences whose past is random numbers; some of it masked."""
-    config: GPTConfig = weights.config
-    device, dtype = weights.tokens.device, weights.tokens.dtype
-    buffers = StepBuffers.empty(config, groups, slots, CHECK_CAPACITY, CHECK_PROMPT, device, dtype)
-    generator = torch.Generator(device).manual_seed(0)
-    rows, length = groups * slots, CHECK_CAPACITY // 2
-    buffers.rows.normal_(generator=generator)
-    buffers.tokens.random_(0, config.number_mel_codes, generator=generator)
-    buffers.positions.random_(0, len(weights.positions), generator=generator)
-    own = length + torch.arange(slots, device=device)
-    buffers.writes.copy_((torch.arange(groups, device=device)[:, None] * CHECK_CAPACITY + own).view(rows))
-    seen = torch.rand(groups, 1, slots, length, generator=generator, device=device) < 0.7
-    seen[..., 0] = True
-    buffers.mask[..., :length].masked_fill_(seen, 0)
-    buffers.mask.scatter_(3, own[None, None, :, None].expand(groups, -1, -1, -1), 0)
-    if buffers.reading is not None:
-        for group in range(groups):
-            buffers.reading.begin(group, range(10, CHECK_PROMPT - 5))
-    return buffers
-
-
-@torch.inference_mode()
-def disagreement(weights: StepWeights, advance: Advance, slots: int) -> float:
-    """Largest relative error of `advance` against `step`: of hidden states, logits and what is written."""
-    made = []
-    for work in (plain(weights), advance):
-        buffers = check_buffers(weights, CHECK_GROUPS, slots)
-        work(buffers, CHECK_REACH)
-        places = buffers.tokens if buffers.reading is None else buffers.reading.places
-        written = buffers.rows.flatten(1, 2)[:, buffers.writes]
-        made.append((buffers.hidden, buffers.logits, *written, places))
-    errors = [_relative(ours.float(), wanted.float()) for wanted, ours in zip(*made, strict=True)]
-    return float(torch.stack(errors).max().nan_to_num(nan=torch.inf))
-
-
-def _relative(ours: Tensor, wanted: Tensor) -> Tensor:
-    return torch.linalg.norm(ours - wanted) / torch.linalg.norm(wanted).clamp(
-        min=torch.finfo(torch.float32).tiny
-    )
-
-
-def milliseconds(weights: StepWeights, advance: Advance) -> list[float]:
-    """Of a step of one sequence with each of CHECK_SLOTS beams, played from a CUDA graph, the quickest of some runs."""
-    return [_played(partial(advance, check_buffers(weights, 1, slots), CHECK_REACH)) for slots in CHECK_SLOTS]
-
-
-def _played(work: Callable[[], None]) -> float:
-    work()
-    graph = torch.cuda.CUDAGraph()
-    torch.cuda.synchronize()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        work()
-    found = []
-    for _ in range(TIMED_RUNS + 1):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-        for _ in range(TIMED_STEPS):
-            graph.replay()
-        end.record()
-        end.synchronize()
-        found.append(start.elapsed_time(end) / TIMED_STEPS)
-    return min(found[1:])  # the first warms up
