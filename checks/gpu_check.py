@@ -165,6 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
                 mini_config(), device, precision, GOLDEN / "mini_public.npz"
             ),
         )
+    report.run("activation with gradients, for training", lambda: gpu_step.training(device))
     config = load_config(SIZES[size])
     codes = min(options.codes, config.gpt.max_mel_tokens)
     if device.type == "cuda":

@@ -1,4 +1,5 @@
-"""Where a GPT step's time goes: with each kind of kernels, in the search, in which kernels."""
+"""Where a GPT step's time goes: with each kind of kernels, in the search, in which kernels. And what the activation with
+gradients, for training, takes."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from checks.gpu_model import Speaker
 from checks.gpu_proofs import UNVERIFIED, Line, judged
 from pipeline.gpt.search import cycle
 from pipeline.gpt.step_choice import SLOTS, TOLERANCE, choice_for, played
+from training import fused
 
 PROFILED_STEPS, TOP_KERNELS, NAME_LENGTH = 50, 12, 44
 
@@ -76,3 +78,18 @@ def kernels(speaker: Speaker, codes: int) -> Iterator[Line]:
     for event in found[:TOP_KERNELS]:
         value = f"{event.self_device_time_total / steps:.1f} in {event.count / steps:.1f} calls"
         yield judged(f"us of a step: {' '.join(event.key.split())[:NAME_LENGTH]}", True, value)
+
+
+def training(device: torch.device) -> Line:
+    """The vocoder's activation there and back by one kernel each way, against PyTorch's."""
+    name = "activation with gradients, for training"
+    if device.type != "cuda":
+        return Line(name, UNVERIFIED, "no GPU")
+    activation = fused.on_gpu(device)
+    if activation is None:
+        return Line(name, UNVERIFIED, "PyTorch's; the log says why")
+    ours, plain = (fused.milliseconds(work, device) for work in (activation, None))
+    error = fused.disagreement(activation, device)
+    return judged(
+        name, error <= fused.TOLERANCE, f"{ours:.2f} ms, PyTorch's {plain:.2f} ms; off by {error:.1e}"
+    )

@@ -50,7 +50,7 @@ def on_gpu(device: torch.device) -> Activation | None:
             worst = disagreement(activation, device)
             reason = None if worst <= TOLERANCE else f"it is off by {worst:.1e}, allowed: {TOLERANCE:.0e}"
             if reason is None:
-                ours, plain = (_milliseconds(work, device) for work in (activation, None))
+                ours, plain = (milliseconds(work, device) for work in (activation, None))
                 reason = f"{ours:.2f} ms against {plain:.2f} ms" if ours >= plain else None
     except Exception as e:  # a kernel that does not compile raises many things, none of them documented
         reason = " ".join(str(e).split())[:200]
@@ -61,7 +61,7 @@ def on_gpu(device: torch.device) -> Activation | None:
     return activation
 
 
-def _milliseconds(activation: Activation | None, device: torch.device) -> float:
+def milliseconds(activation: Activation | None, device: torch.device) -> float:
     """The quickest of some runs there and back, by `activation` or by PyTorch."""
     module = AntiAliasedSnake(TIMED_SHAPE[1]).to(device)
     x = torch.randn(TIMED_SHAPE, device=device, requires_grad=True)

@@ -119,15 +119,13 @@ def trial(weights: StepWeights, groups: int, slots: int) -> StepBuffers:
 
 @torch.inference_mode()
 def disagreement(weights: StepWeights, advance: Advance, slots: int) -> float:
-    """Largest relative error of `advance` against `step`: of hidden states, logits, each layer's new rows of the cache and
-    places in the text."""
+    """Largest relative error of `advance` against `step`: of hidden states, logits and each layer's new rows of the cache."""
     made = []
     for work in (plain(weights), advance):
         buffers = trial(weights, GROUPS, slots)
         work(buffers, CAPACITY)
-        places = buffers.tokens if buffers.reading is None else buffers.reading.places
         written = buffers.rows.flatten(1, 2)[:, buffers.writes]
-        made.append((buffers.hidden, buffers.logits, *written, places))
+        made.append((buffers.hidden, buffers.logits, *written))
     errors = [_relative(ours.float(), wanted.float()) for wanted, ours in zip(*made, strict=True)]
     return float(torch.stack(errors).nan_to_num(nan=torch.inf).max())
 

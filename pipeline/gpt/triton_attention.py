@@ -21,7 +21,7 @@ SLOTS = 16  # queries that a tensor core takes at once: the most slots
 JOINED = 16  # parts that are joined at once
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["parts"])
 def _part(
     projected, cache, mask, writes, values, tops, totals, capacity, reach, parts, mask_group, mask_head, mask_slot, scale,
     heads: tl.constexpr, d: tl.constexpr, slots: tl.constexpr, queries: tl.constexpr, part: tl.constexpr,
@@ -59,7 +59,7 @@ def _part(
     tl.store(totals + out, total, mask=asked)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["parts"])
 def _join(
     values,
     tops,

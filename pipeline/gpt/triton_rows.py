@@ -2,7 +2,8 @@
 
 A product of a few rows is as fast as its weight is read, so the programs are as many as the device has processors: where
 the outputs alone are too few, the inputs are parted too, and the sums of the parts are added where they are next read, by
-the kernel that also adds bias and residual and normalizes. The parts depend on the weight's shape alone.
+the kernel that also adds bias and residual and normalizes. The parts depend on the weight's shape alone, and the code is one
+for any number of rows.
 
 Axes: R rows, K inputs, N outputs, P parts.
 """
@@ -21,7 +22,7 @@ GELU_SCALE = tl.constexpr(0.7978845608028654)  # √(2/π)
 GELU_CUBE = tl.constexpr(0.044715)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def _product(
     x, weight, bias, y, rows, inputs, outputs, by_input, by_output, share,
     gelu: tl.constexpr, parted: tl.constexpr, some_rows: tl.constexpr, some_outputs: tl.constexpr,
@@ -47,7 +48,7 @@ def _product(
     tl.store(at, total.to(y.dtype.element_ty), mask=here)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def _norm(
     x, parts, bias, scale, shift, y, rows, eps,
     width: tl.constexpr, count: tl.constexpr, biased: tl.constexpr, block: tl.constexpr,

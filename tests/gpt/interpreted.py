@@ -35,7 +35,7 @@ def made(alignment: AlignmentConfig | None, dtype: torch.dtype) -> UnifiedVoice:
 
 
 def steps() -> None:
-    """Hidden states, logits, cache and places of whole steps."""
+    """Hidden states, logits, and new rows of the cache, of whole steps."""
     for alignment, dtype, products, slots in (
         (None, torch.float32, True, 3),
         (ALIGNMENT, torch.float16, True, 1),
