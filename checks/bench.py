@@ -1,9 +1,9 @@
 """The precisions side by side: `script/bench [--model NAME] [--stages …] [--text] [--whole] [--gate FILE]`.
 
-Stages are timed in turn in one process and compared as ratios with `plain`, float32 by PyTorch's own layers; a given
-number of codes is forced, so that every run does the same work whatever the weights. With one thread (OMP_NUM_THREADS=1)
-seconds are of CPU time, which a busy machine hardly changes; with more they are the wall's and mean something on a quiet
-machine only.
+Stages are timed in turn in one process and compared as ratios with `plain`, float32 by PyTorch's own layers;
+a given number of codes is forced, so that every run does the same work whatever the weights. With one thread
+(OMP_NUM_THREADS=1) seconds are of CPU time, which a busy machine hardly changes; with more they are the
+wall's and mean something on a quiet machine only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from checks.bench_train import training_table
 from checks.bench_whole import cold_command, process_figures
 from pipeline.config import load_config
 from pipeline.deterministic import write_model
-from pipeline.precision import DEFAULT_PRECISION, PRECISIONS
+from pipeline.precisions import DEFAULT_PRECISION, PRECISIONS
 from service.catalog import Source, locate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,8 +104,8 @@ def text_table(measured: Sequence[Row]) -> list[str]:
 
 
 def failures(gate: Mapping[str, float], found: Mapping[str, Seconds], text: Sequence[Row] = ()) -> list[str]:
-    """One line per ratio, "STAGE/PRECISION", that is below the stored one, and per text that takes more than "text/growth"
-    times as long for five times the length. Raises ValueError for a name that is unknown."""
+    """One line per ratio, "STAGE/PRECISION", that is below the stored one, and per text that takes more than
+    "text/growth" times as long for five times the length. Raises ValueError for a name that is unknown."""
     lines = []
     for name, least in gate.items():
         if name == TEXT_GROWTH:

@@ -1,8 +1,8 @@
 """What bulk synthesis loses against the engine alone: `script/bench --bulk`.
 
-The same rows, on one thread each time: given to an engine in this process, a few more than it speaks together; and through
-Ray Data as `script/batch` does it, from the first rows that are back to the last. Interleaved, so that both see the same
-machine; rates are audio seconds a second.
+The same rows, on one thread each time: given to an engine in this process, a few more than it speaks
+together; and through Ray Data as `script/batch` does it, from the first rows that are back to the last.
+Interleaved, so that both see the same machine; rates are audio seconds a second.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What the gateway adds to a request, and what a second speaker brings: `script/bench --gateway`.
 
-Side by side in one run: the service called directly in this process, and a gateway on this machine, request by request in
-turn. Beside the whole time, the time outside the stages (what a request takes less the seconds its stages report) is told
-for both: their difference is what the gateway adds, whatever else the machine does. Then as many requests as can be by
+Side by side in one run: the service called directly in this process, and a gateway on this machine, request
+by request in turn, over a connection that stays open as clients of the API keep it. Beside the whole time,
+the time outside the stages (what a request takes less the seconds its stages report) is told for both: their
+difference is what the gateway adds, whatever else the machine does. Then as many requests as can be by
 several clients at once, with one speaker and with two.
 """
 
@@ -31,13 +32,15 @@ QUICK = {"max_mel_tokens": 60, "diffusion_steps": 1, "num_beams": 1}
 START_SECONDS = 300
 CLIENTS = 6
 TIMING = "timing."
+READ_BYTES = 2**16
+WARM = 3  # requests before those that count
 
 
 def staged(metrics: dict[str, object]) -> float:
     return sum(float(value) for name, value in metrics.items() if name.startswith(TIMING))
 
 
-def over_http(url: str, seed: int) -> tuple[float, float, float]:
+def over_http(client: requests.Session, url: str, seed: int) -> tuple[float, float, float]:
     """Seconds: in all, outside the stages, to the first audio."""
     body = {
         "input": TEXT,
@@ -47,9 +50,9 @@ def over_http(url: str, seed: int) -> tuple[float, float, float]:
         "seed": seed,
     } | QUICK
     start, first = time.perf_counter(), 0.0
-    with requests.post(f"{url}/v1/audio/speech", json=body, stream=True, timeout=120) as answer:
+    with client.post(f"{url}/v1/audio/speech", json=body, stream=True, timeout=120) as answer:
         answer.raise_for_status()
-        for line in answer.iter_lines():
+        for line in answer.iter_lines(READ_BYTES):
             if not line:
                 continue
             event = json.loads(line.removeprefix(b"data: "))
@@ -78,9 +81,10 @@ def rate(url: str, seconds: float) -> float:
 
     def ask(client: int) -> int:
         count = 0
-        while time.monotonic() < until:
-            over_http(url, client)
-            count += 1
+        with requests.Session() as session:
+            while time.monotonic() < until:
+                over_http(session, url, client)
+                count += 1
         return count
 
     start = time.monotonic()
@@ -106,7 +110,9 @@ def main(arguments: list[str] | None = None) -> int:
             url,
         ):
             if replicas == 1:
-                pairs = [(directly(service, n), over_http(url, n)) for n in range(options.requests + 3)][3:]
+                with requests.Session() as client:
+                    seeds = range(options.requests + WARM)
+                    pairs = [(directly(service, n), over_http(client, url, n)) for n in seeds][WARM:]
             rates.append(rate(url, options.seconds))
     for index, name in enumerate(("whole", "outside_stages", "first_audio")):
         direct, through = (statistics.median(pair[side][index] for pair in pairs) for side in (0, 1))

@@ -1,7 +1,8 @@
 """Seconds of each stage in several precisions, in turn, so that what else the machine does falls on all of them alike.
 
-`plain` is float32 by PyTorch's own layers, the flow over all frames and with both rows of guidance in one batch: what the
-others are compared with. A stage's modules are loaded in every precision at once, one stage after another.
+`plain` is float32 by PyTorch's own layers, the flow over all frames and with both rows of guidance in one
+batch: what the others are compared with. A stage's modules are loaded in every precision at once, one stage
+after another.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from pipeline.gpt.model import UnifiedVoice
 from pipeline.gpt.sampling import SamplingOptions
 from pipeline.loading import load_module, read_checkpoint
 from pipeline.model import MODULES
-from pipeline.precision import PRECISIONS, apply_precision
+from pipeline.precision import apply_precision
+from pipeline.precisions import PRECISIONS
 from pipeline.s2mel.dit import DiT, Static
 from pipeline.s2mel.flow import solve
 

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -97,7 +98,7 @@ def measure_fetch(folder: Path, pickle: Path, runs: int) -> dict[str, float]:
             hashes.append(seconds(lambda: hash_file(pickle)))
             store = Store("bench", folder / f"fetch-{run}", folder / "weights.yaml", folder / "none.json")
             store.directory.mkdir()
-            fetches.append(seconds(lambda: Fetch(store).run(["core"])))
+            fetches.append(seconds(partial(Fetch(store).run, ["core"])))
             shutil.rmtree(store.directory)
     finally:
         server.kill()

@@ -2,8 +2,9 @@
 
 python -m checks.crowd --url http://127.0.0.1:8000 --connections 200
 
-All connections ask at the same moment: each has to get the bytes that a quiet request gets, or 429 with Retry-After. Beside
-the slow clients a quiet request has to get its bytes. The report is JSON; the status is 1 where something else happened.
+All connections ask at the same moment: each has to get the bytes that a quiet request gets, or 429 with
+Retry-After. Beside the slow clients a quiet request has to get its bytes. The report is JSON; the status is 1
+where something else happened.
 """
 
 from __future__ import annotations

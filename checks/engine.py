@@ -81,8 +81,8 @@ def decoding(model: str | None, precision: str, count: int, codes: int, runs: in
         found = [codes_per_second(gpt, count, codes) for _ in range(runs)]
     alone, together = (max(column) for column in zip(*found, strict=True))
     print(
-        f"{source.config.name}, {precision}: {count} sequences of {codes} codes one by one {alone:.1f} codes/s, together "
-        f"{together:.1f}: {together / alone:.2f} times; rows alike: {alike(gpt)}",
+        f"{source.config.name}, {precision}: {count} sequences of {codes} codes one by one {alone:.1f} codes/s, "
+        f"together {together:.1f}: {together / alone:.2f} times; rows alike: {alike(gpt)}",
         flush=True,
     )
 
@@ -117,8 +117,8 @@ def text(precision: str, runs: int) -> None:
     one, many = (min(values) for values in seconds.values())
     audio = sum(map(len, waves)) / service.synthesizer.sample_rate
     print(
-        f"{service.model.config.name}, {precision}: {audio:.1f} s of audio, one by one {one:.2f} s, together {many:.2f} s: "
-        f"{many / one:.2f}; bytes {digests}",
+        f"{service.model.config.name}, {precision}: {audio:.1f} s of audio, one by one {one:.2f} s, "
+        f"together {many:.2f} s: {many / one:.2f}; bytes {digests}",
         flush=True,
     )
     service.engine.close()

@@ -104,8 +104,8 @@ def soak(requests: int, precision: str) -> bool:
     growth = stretches[-1] - stretches[0]
     lost = requests - run.answered - len(run.cancels)
     print(
-        f"{requests} requests, {AT_A_TIME} at a time: {run.answered} answered, {len(run.cancels)} cancelled, {lost} lost, "
-        f"{run.wrong} with other bytes than alone\n"
+        f"{requests} requests, {AT_A_TIME} at a time: {run.answered} answered, {len(run.cancels)} cancelled, "
+        f"{lost} lost, {run.wrong} with other bytes than alone\n"
         f"memory: {growth / 2**20:+.1f} MB, by tenths {[round(level / 2**20) for level in stretches]} MB; "
         f"left in the engine: {left}"
     )

@@ -24,7 +24,7 @@ from checks.gpu_proofs import FAIL, PASS, UNVERIFIED, Line
 from pipeline import gpu
 from pipeline.config import load_config
 from pipeline.memory_plan import GIB, plan
-from pipeline.precision import DEFAULT_PRECISION, PRECISIONS
+from pipeline.precisions import DEFAULT_PRECISION, PRECISIONS
 from pipeline.published import VOCODER, apply_main_config
 from pipeline.strict import build, read_yaml, to_dict
 from pipeline.vocoder.fused import triton_kernel
@@ -102,7 +102,8 @@ def proofs(report: Report, speaker: Speaker, codes: int) -> None:
 def figures(
     report: Report, speaker: Speaker, codes: int, runs: int, counts: tuple[int, ...], counted: bool
 ) -> None:
-    """The benchmark, the quickest of `runs`; `counted`: this is the size and the kind of device that they are meant for."""
+    """The benchmark, the quickest of `runs`; `counted`: this is the size and the kind of device that they are
+    meant for."""
 
     def lines(found: dict[str, float]) -> Iterator[Line]:
         for name, value in found.items():

@@ -1,5 +1,5 @@
-"""Where a GPT step's time goes: with each kind of kernels, in the search, in which kernels. And what the activation with
-gradients, for training, takes."""
+"""Where a GPT step's time goes: with each kind of kernels, in the search, in which kernels. And what the
+activation with gradients, for training, takes."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from checks.golden import relative
 from checks.parity_stages import SIZES, Chain, Golden, Size, stages
 from pipeline.config import ModelConfig, load_config
-from pipeline.precision import PRECISIONS
+from pipeline.precisions import PRECISIONS
 from pipeline.published import VOCODER, apply_main_config
 from pipeline.strict import build, read_yaml, to_dict
 

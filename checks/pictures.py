@@ -43,8 +43,8 @@ def draw_spectrograms(config: AudioConfig, waves: Sequence[tuple[str, np.ndarray
 
 @torch.inference_mode()
 def attention_to_text(gpt: UnifiedVoice, prompt: Tensor, codes: Tensor) -> Tensor:
-    """How much each code attends to each token: [layers · H, n, tokens], of a prompt [1, P, D] and codes [n]; as all heads
-    would without monotonic attention."""
+    """How much each code attends to each token: [layers · H, n, tokens], of a prompt [1, P, D] and codes [n];
+    as all heads would without monotonic attention."""
     queries_keys_values: list[Tensor] = []
     hooks = [
         block.attn.c_attn.register_forward_hook(

@@ -1,9 +1,9 @@
 """How a model's voices sound: `script/quality [--model NAME] [--sentences N] [--jobs N] [--teacher] [--out FOLDER]`.
 
-Two sets of sentences that nothing was trained on (checks/sentences) are spoken in voices that nothing was trained on
-(checks/material.py) and judged (checks/judges.py): the share of words a recognizer gets wrong, naturalness, likeness to
-the reference, whether its own reference is the nearest, whether the end of speech was found. With --teacher, the teacher
-speaks the same sentences in its voices and is judged the same way.
+Two sets of sentences that nothing was trained on (checks/sentences) are spoken in voices that nothing was
+trained on (checks/material.py) and judged (checks/judges.py): the share of words a recognizer gets wrong,
+naturalness, likeness to the reference, whether its own reference is the nearest, whether the end of speech
+was found. With --teacher, the teacher speaks the same sentences in its voices and is judged the same way.
 
 What was spoken or judged is kept in FOLDER/cases under a hash of model, code, text, reference and settings: a run that
 was stopped goes on where it was. Writes quality.json, transcripts.txt, spectrograms.png, alignment.png and, if the

@@ -44,7 +44,8 @@ def draw(rng: np.random.Generator, examples: Sequence[Example], seconds: float) 
 
 
 class GPTLosses:
-    """Cross-entropy of the codes; where the model's configuration names heads that follow the text, also their order."""
+    """Cross-entropy of the codes; where the model's configuration names heads that follow the text, also
+    their order."""
 
     def __init__(self, model: Model, examples: Sequence[Example], seconds: float = MICRO_SECONDS):
         """seconds: of clips in a pass."""
@@ -112,7 +113,8 @@ class Crop:
 
 
 class FlowLosses:
-    """The error of the flow's velocity on a crop behind a reference of another clip (or of the same where it is alone)."""
+    """The error of the flow's velocity on a crop behind a reference of another clip (or of the same where it
+    is alone)."""
 
     def __init__(self, model: Model, examples: Sequence[Example], seconds: float = MICRO_SECONDS):
         """seconds: of clips in a pass."""

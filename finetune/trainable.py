@@ -16,7 +16,8 @@ from pipeline.model import Model
 
 
 class Trained(nn.Module):
-    """Parameters by the names they have in an adapter; they are those of `model`, which shares all else with its base."""
+    """Parameters by the names they have in an adapter; they are those of `model`, which shares all else with
+    its base."""
 
     def __init__(self, base: Model, method: str, parts: Sequence[str], seed: int):
         super().__init__()

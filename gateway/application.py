@@ -1,4 +1,5 @@
-"""The Ray Serve application: an ingress and its speakers. `serve run gateway.application:build` starts it.
+"""The Ray Serve applications: the speakers, which `script/gateway` calls itself, and, for `serve run` and KubeRay, an
+ingress of Serve's before them (`gateway.application:build`).
 
 A speaker takes a GPU where there are any, else `cores` cores. Requests for a voice go to a speaker that has it
 (multiplexing), as long as one of them is free.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
 import ray
 from fastapi import FastAPI
@@ -20,10 +21,11 @@ from ray.serve.handle import DeploymentHandle
 
 from gateway.door import Door
 from gateway.ingress import Gateway
+from gateway.measures import Measures
 from gateway.replicas import Item, busy, unbroken
 from gateway.scratch import use_own_folder
 from gateway.settings import GatewaySettings
-from gateway.speaker import Order, Refused, Speaker
+from gateway.speaker import Done, Order, Refused, Speaker
 from gateway.voices import VoiceRecord
 from service.service import Service
 from service.settings import Settings
@@ -78,30 +80,41 @@ class SpeakerReplica:
 class Deployed:
     """The replicas of the Speaker deployment."""
 
-    def __init__(self, handle: DeploymentHandle, gateway_retried):
-        self.handle, self.retried = handle, gateway_retried
+    def __init__(self, handle: DeploymentHandle, retried: Callable[[], None]):
+        self.handle, self.retried = handle, retried
         self.running_at, self.count = 0.0, 0
+        self.tasks: set[asyncio.Task] = set()
 
     async def speak(self, order: Order) -> AsyncIterator[Item]:
         handle = self.handle.options(stream=True, method_name="speak", multiplexed_model_id=order.affinity())
 
         async def once() -> AsyncIterator[Item]:
             stream = handle.remote(order)
-            over = False
+            begun = True
+            item: Item | None = None
             try:
                 async for item in stream:
                     yield item
-                over = True
+                    if isinstance(item, Done):
+                        break
             except BackPressureError as e:
-                over = True  # nothing was begun that could be cancelled
+                begun = False
                 raise busy(waiting(e)) from e
             finally:
-                if not over:
+                if isinstance(item, Done | Refused):
+                    self.afterwards(rest(stream))
+                elif begun:
                     stream.cancel()
 
         async with contextlib.aclosing(unbroken(once, LOST, self.retried)) as items:
             async for item in items:
                 yield item
+
+    def afterwards(self, work: Coroutine[None, None, None]) -> None:
+        """Do what nobody waits for."""
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     async def inspect(self, content: bytes, adapter: bytes = b"") -> dict[str, object] | Refused:
         try:
@@ -115,6 +128,13 @@ class Deployed:
         if now - self.running_at > STATUS_SECONDS:
             self.running_at, self.count = now, await asyncio.to_thread(running_speakers)
         return self.count
+
+
+async def rest(stream: AsyncIterator[Item]) -> None:
+    """Read a stream to its end, so that it counts as answered and not as left."""
+    with contextlib.suppress(*LOST):
+        async for _ in stream:
+            pass
 
 
 def waiting(full: BackPressureError) -> int:
@@ -131,35 +151,36 @@ def running_speakers() -> int:
     )
 
 
+def interface(settings: GatewaySettings, model: str, handle: DeploymentHandle) -> Gateway:
+    """The HTTP interface before the speakers of a deployment."""
+    measures = Measures()
+    return Gateway(settings, model, Deployed(handle, measures.retries.inc), measures)
+
+
 @serve.deployment(name="Gateway", max_ongoing_requests=MAX_OPEN, ray_actor_options={"num_cpus": 0})
 @serve.ingress()
 class Ingress:
     def __init__(self, settings: GatewaySettings, model: str, speakers: DeploymentHandle):
-        replicas = Deployed(speakers, lambda: self.gateway.measures.retries.inc())
-        self.gateway = Gateway(settings, model, replicas)
+        self.gateway = interface(settings, model, speakers)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return self.gateway.application()
 
-    async def drain(self, seconds: float) -> bool:
-        return await self.gateway.drain(seconds)
 
-
-def application(gateway: GatewaySettings, settings: Settings, gpus: bool) -> serve.Application:
-    """The application of these settings; gpus: a speaker takes one."""
+def speakers(gateway: GatewaySettings, settings: Settings, gpus: bool) -> serve.Application:
+    """The speakers alone; gpus: each takes one."""
     slots = settings.segment_batch
     scale: dict[str, object] = {"num_replicas": gateway.replicas}
     if gateway.most_replicas > gateway.replicas:
         bounds = {"min_replicas": gateway.replicas, "max_replicas": gateway.most_replicas}
         scale = {"autoscaling_config": {**bounds, "target_ongoing_requests": slots}}
-    speakers = SpeakerReplica.options(
+    return SpeakerReplica.options(
         max_ongoing_requests=slots,
         max_queued_requests=gateway.queue * gateway.most_replicas,
         graceful_shutdown_timeout_s=gateway.drain,
         ray_actor_options={"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": gateway.cores},
         **scale,
     ).bind(settings)
-    return Ingress.bind(gateway, settings.model, speakers)
 
 
 def build(arguments: Mapping[str, str]) -> serve.Application:
@@ -168,4 +189,6 @@ def build(arguments: Mapping[str, str]) -> serve.Application:
     gpus = ray.cluster_resources().get("GPU", 0) > 0
     threads = None if gpus else GatewaySettings.read(environment).cores
     settings = Settings.read(environment, threads=threads)
-    return application(GatewaySettings.read(environment), settings, gpus)
+    gateway = GatewaySettings.read(environment)
+    ingress = Ingress.options(graceful_shutdown_timeout_s=gateway.drain)
+    return ingress.bind(gateway, settings.model, speakers(gateway, settings, gpus))

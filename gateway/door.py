@@ -48,8 +48,7 @@ class Door:
                 if len(part.chunk.wave):
                     yield part.chunk.wave.numpy()
         tokens = sum(len(part.token_ids) for part in job.prepared.script if isinstance(part, TextSegment))
-        metrics = await asyncio.to_thread(streamed_metrics, job.prepared, parts)
-        yield Finished(metrics | {"text_tokens": tokens})
+        yield Finished(streamed_metrics(job.prepared, parts) | {"text_tokens": tokens})
 
     async def whole(self, request: Request, folder: Path, on_progress: OnProgress = no_progress) -> Result:
         """The request as a file, with what was asked for beside it; likewise."""

@@ -59,7 +59,7 @@ async def encode(
     if format in ENCODERS:
         pieces = through_ffmpeg(pieces, target, format)
     elif format == "wav":
-        yield wav_header(target)
+        pieces = headed(wav_header(target), pieces)
     async with contextlib.aclosing(pieces):
         async for piece in pieces:
             yield piece
@@ -72,6 +72,16 @@ async def pcm(waves: AsyncIterator[np.ndarray], rate: int, target: int) -> Async
         yield samples(stream.resample_chunk(wave) if stream else wave)
     if stream:
         yield samples(stream.resample_chunk(np.zeros(0, np.float32), last=True))
+
+
+async def headed(header: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The header with the first piece: they go the same way at the same time."""
+    async with contextlib.aclosing(pieces):
+        async for piece in pieces:
+            yield header + piece
+            header = b""
+    if header:
+        yield header
 
 
 def samples(wave: np.ndarray) -> bytes:

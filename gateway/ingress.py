@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 2 * 4 * MAX_BYTES // 3 + 1_000_000  # two clips in base64 and a text
 MAX_PLAIN_BYTES = 1_000_000  # of a body without files
+MAX_QUICK_BYTES = 2_000
 NO_STORE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 ZIP = "application/zip"
 
@@ -37,11 +38,13 @@ ZIP = "application/zip"
 class Gateway:
     """The handlers of one ingress, and what they share."""
 
-    def __init__(self, settings: GatewaySettings, model: str, replicas: Replicas):
+    def __init__(
+        self, settings: GatewaySettings, model: str, replicas: Replicas, measures: Measures | None = None
+    ):
         self.settings, self.model, self.replicas = settings, model, replicas
         self.library = Library(settings.voices)
         self.keys = Keys(Path(settings.keys) if settings.keys else None, settings.rate)
-        self.measures = Measures()
+        self.measures = measures or Measures()
         self.draining = False
         self.idle = asyncio.Event()
         self.idle.set()
@@ -77,7 +80,11 @@ class Gateway:
                 raise Problem(
                     413, f"the body has {len(body):,} bytes; allowed: {MAX_PLAIN_BYTES:,} without files"
                 )
-            asked = await asyncio.to_thread(read_body, body, frozenset({self.model}))
+            models = frozenset({self.model})
+            if len(body) > MAX_QUICK_BYTES:
+                asked = await asyncio.to_thread(read_body, body, models)
+            else:  # sooner read than handed to a thread
+                asked = read_body(body, models)
             order = await self.order(asked)
             return await self.answer(request, order, asked.sse)
         except Problem as e:
@@ -136,6 +143,8 @@ class Gateway:
                         measures.whole.observe(time.perf_counter() - start)
                         measures.requests.labels("200").inc()
                     yield item
+                    if isinstance(item, Done):
+                        break
         except TimeoutError as e:
             message = f"the request waited and took longer than {self.settings.deadline:g} s"
             raise Problem(504, message, code="deadline_exceeded", headers={"Retry-After": "10"}) from e

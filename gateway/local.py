@@ -25,7 +25,8 @@ def running(
     folder: Path | None = None,
     quiet: bool = False,
 ) -> Iterator[tuple[subprocess.Popen, str]]:
-    """(process, URL) of a gateway with `arguments` of `gateway.run` once so many speakers are ready; stopped afterwards.
+    """(process, URL) of a gateway with `arguments` of `gateway.run` once so many speakers are ready; stopped
+    afterwards.
 
     `environment` and working `folder`: its own where given; quiet: what it prints is not shown. Raises ValueError when
     it does not start."""
@@ -34,7 +35,7 @@ def running(
     process = subprocess.Popen(command, env=environment, cwd=folder, stdout=output, stderr=output)
     url, until = f"http://127.0.0.1:{port}", time.monotonic() + start_seconds
     try:
-        while not _ready(url, speakers):
+        while not ready(url, speakers):
             if process.poll() is not None or time.monotonic() > until:
                 raise ValueError("the gateway did not start; script/gateway says why")
             time.sleep(LOOK_SECONDS)
@@ -44,7 +45,8 @@ def running(
         process.wait()
 
 
-def _ready(url: str, speakers: int) -> bool:
+def ready(url: str, speakers: int) -> bool:
+    """Whether the gateway there has so many speakers."""
     with contextlib.suppress(requests.RequestException):
         return requests.get(f"{url}/ready", timeout=ANSWER_SECONDS).json()["speakers"] >= speakers
     return False

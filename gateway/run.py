@@ -6,59 +6,89 @@ SIGTERM and Ctrl-C end it without losing a request: nothing new is taken, what i
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import os
 import signal
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.cluster import connect
+from gateway.ingress import MAX_BODY_BYTES
 from gateway.keys import new_key, read_keys
+from gateway.listen import bind, listening
 from gateway.scratch import clear_stale
 from gateway.settings import GatewaySettings
 from pipeline.strict import ConfigError
 from service.settings import Settings
 
+if TYPE_CHECKING:
+    from ray.serve.handle import DeploymentHandle
+
 logger = logging.getLogger(__name__)
-FEW = "0.2"  # seconds a request waits for a speaker that knows its voice before any other will do
+MAX_MESSAGE_BYTES = 2 * MAX_BODY_BYTES  # an order's files and voices
+RAY_SERVE = {
+    # Seconds a request waits for a speaker that knows its voice before any other will do.
+    "RAY_SERVE_MULTIPLEXED_MODEL_ID_MATCHING_TIMEOUT_S": "0.2",
+    # Every hop from thread to thread costs a request; nothing of ours keeps a loop from its work.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    # Pieces of audio straight from the speaker, not by way of Ray's object store.
+    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
+    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(MAX_MESSAGE_BYTES),
+}
 
 
-def start(gateway: GatewaySettings, settings: Settings):
-    """Ray, Serve and the application; returns its handle."""
-    os.environ.setdefault("RAY_SERVE_MULTIPLEXED_MODEL_ID_MATCHING_TIMEOUT_S", FEW)
+def start(gateway: GatewaySettings, settings: Settings) -> DeploymentHandle:
+    """Ray, and the speakers as a Serve application; returns their handle."""
+    for name, value in RAY_SERVE.items():
+        os.environ.setdefault(name, value)
     gpus = connect(gateway.most_replicas, gateway.cores)
     from ray import serve
 
-    from gateway.application import NAME, application
+    from gateway.application import NAME, speakers
 
-    serve.start(http_options={"host": gateway.host, "port": gateway.port})
-    return serve.run(application(gateway, settings, gpus), name=NAME, route_prefix="/")
+    serve.start(proxy_location="Disabled")
+    return serve.run(speakers(gateway, settings, gpus), name=NAME, route_prefix=None)
 
 
 def serve_until_told(gateway: GatewaySettings, settings: Settings) -> int:
+    """The speakers under Ray, the interface in this process: a request is handed on once."""
     told = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    try:
-        handle = start(gateway, settings)
-    except ValueError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 1
-    import ray
-    from ray import serve
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    logger.info("gateway on http://%s:%d", gateway.host, gateway.port)
-    while not told.wait(1.0):
-        pass
-    logger.info("stopping: waiting for the requests under way")
-    done = handle.drain.remote(gateway.drain).result()
-    serve.shutdown()
+    def listen_for_the_end() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: told.set())
+
+    listen_for_the_end()
+    with bind(gateway.host, gateway.port) as listener:
+        handle = start(gateway, settings)
+        listen_for_the_end()  # once more, as Ray has handlers of its own
+        import ray
+
+        from gateway.application import interface
+
+        front = interface(gateway, settings.model, handle)
+        with listening(front.application(), listener) as loop:
+            logger.info("gateway on http://%s:%d", gateway.host, listener.getsockname()[1])
+            while not told.wait(1.0):
+                pass
+            logger.info("stopping: waiting for the requests under way")
+            done = asyncio.run_coroutine_threadsafe(front.drain(gateway.drain), loop).result()
+            asyncio.run_coroutine_threadsafe(shut_down(), loop).result()
     ray.shutdown()
     clear_stale()
     return 0 if done else 1
+
+
+async def shut_down() -> None:
+    """End Serve; in the loop that its router lives in, which it has no quiet way for."""
+    from ray import serve
+
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    serve.shutdown()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,10 +112,10 @@ def main(arguments: list[str] | None = None) -> int:
         gateway.check()
         if gateway.keys:
             read_keys(Path(gateway.keys), gateway.rate)
+        return serve_until_told(gateway, settings)
     except (ValueError, ConfigError) as e:
         print(f"error: {e}", file=sys.stderr)
         return 1
-    return serve_until_told(gateway, settings)
 
 
 def _gpu() -> bool:

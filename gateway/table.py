@@ -35,8 +35,8 @@ class RowError(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """A row as it is to be spoken. index: its place in the table; name: of its file, without suffix, the hash of all that
-    makes its audio; chapter, gap: what joins it to the others."""
+    """A row as it is to be spoken. index: its place in the table; name: of its file, without suffix, the hash
+    of all that makes its audio; chapter, gap: what joins it to the others."""
 
     index: int
     name: str

@@ -1,4 +1,5 @@
-"""Adapters on disk: `adapter.safetensors`, bound to the model it was trained for, alone or in the archive of a training.
+"""Adapters on disk: `adapter.safetensors`, bound to the model it was trained for, alone or in the archive of
+a training.
 
 Whatever a file holds is checked before any of it is used: it comes from a stranger.
 """

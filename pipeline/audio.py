@@ -1,7 +1,8 @@
 """Waveform arithmetic: resampling, the vocoder's mel, the speaker encoder's filter bank, WAV writing.
 
-Waves are float32 [B, T] in [-1, 1]. Reading files is `enhance.audio_input`. The audio packages are imported where they are
-used: the model's stages, which need none of them, can then be checked on a machine that has PyTorch alone.
+Waves are float32 [B, T] in [-1, 1]. Reading files is `enhance.audio_input`. The audio packages are imported
+where they are used: the model's stages, which need none of them, can then be checked on a machine that has
+PyTorch alone.
 """
 
 from __future__ import annotations

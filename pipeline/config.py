@@ -113,8 +113,8 @@ class ConformerConfig:
 
 @dataclass(frozen=True)
 class AlignmentConfig:
-    """The heads of the layer `layer` that follow the text, and how many tokens they may look `back` and `ahead` of their
-    place in it (pipeline/gpt/monotonic.py)."""
+    """The heads of the layer `layer` that follow the text, and how many tokens they may look `back` and
+    `ahead` of their place in it (pipeline/gpt/monotonic.py)."""
 
     layer: int
     heads: tuple[int, ...]
@@ -192,8 +192,9 @@ class WaveNetConfig:
 
 @dataclass(frozen=True)
 class S2MelConfig:
-    """`latent_widths` are the outputs of gpt_layer's linears before the last (codec hidden) one; None: the GPT's latents
-    are not used. `prompt_seconds`: how much of the reference the flow continues, from its beginning (None: all of it)."""
+    """`latent_widths` are the outputs of gpt_layer's linears before the last (codec hidden) one; None: the
+    GPT's latents are not used. `prompt_seconds`: how much of the reference the flow continues, from its
+    beginning (None: all of it)."""
 
     latent_widths: tuple[int, ...] | None
     prompt_seconds: float | None

@@ -1,8 +1,8 @@
 """Voice conversion: speech that is there already, said again by another voice. Semantic codes → s2mel → BigVGAN.
 
-A source of any length is heard and spoken in windows that overlap. Neighbouring windows share codes and noise where they
-overlap and are faded into one another as mels; the vocoder then sees one mel, a stretch at a time with what lies around
-it. So there is no seam in the wave.
+A source of any length is heard and spoken in windows that overlap. Neighbouring windows share codes and noise
+where they overlap and are faded into one another as mels; the vocoder then sees one mel, a stretch at a time
+with what lies around it. So there is no seam in the wave.
 
 Axes: n codes, C mel channels, R reference frames, F frames of the source, T samples.
 """

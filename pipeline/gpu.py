@@ -47,8 +47,8 @@ def allow_tf32(allowed: bool) -> None:
 
 
 class GPUInt8Linear(nn.Module):
-    """x Wᵀ + b with W [N, K] in int8 and a scale per output; products in the type of x. Half the memory of float16; each
-    call makes the layer's weights anew in that type, so it is slower."""
+    """x Wᵀ + b with W [N, K] in int8 and a scale per output; products in the type of x. Half the memory of
+    float16; each call makes the layer's weights anew in that type, so it is slower."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None):
         super().__init__()

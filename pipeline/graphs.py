@@ -1,6 +1,7 @@
 """Functions of static buffers, recorded as CUDA graphs and played again; elsewhere they are called.
 
-A decode step or a step of the flow is hundreds of small kernels, which a host launches more slowly than a GPU runs them.
+A decode step or a step of the flow is hundreds of small kernels, which a host launches more slowly than a GPU
+runs them.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ def checkpoint_path(directory: Path, checkpoint: Checkpoint) -> Path:
 
 
 def is_mapped(path: Path) -> bool:
-    """Whether the tensors read from a checkpoint are its memory-mapped pages (a pickle of the old format is read whole)."""
+    """Whether the tensors read from a checkpoint are its memory-mapped pages (a pickle of the old format is
+    read whole)."""
     return path.suffix == ".safetensors" or zipfile.is_zipfile(path)
 
 

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,7 +25,8 @@ from pipeline.config import ModelConfig
 from pipeline.gpt.model import UnifiedVoice
 from pipeline.loading import State, checkpoint_path, is_constant, is_mapped, load_module, read_checkpoint
 from pipeline.memory import release_file, trim
-from pipeline.precision import DEFAULT_PRECISION, apply_precision, check_precision
+from pipeline.precision import apply_precision
+from pipeline.precisions import DEFAULT_PRECISION, check_precision
 from pipeline.s2mel.dit import DiT, FlowEstimator
 from pipeline.s2mel.regulator import LengthRegulator, make_latent_projection
 from pipeline.state_dict import CheckpointError
@@ -112,10 +114,10 @@ def load_model(
         for section, state in read_checkpoint(directory, checkpoints[name]).items():
             update_digest(digest, state)
             if (name, section) in MODULES:
-                make = MODULES[name, section]
+                make = partial(MODULES[name, section], config)
                 half = gpu.load_dtype(precision, name, config.gpt.half)
                 dtype = torch.float32 if device.type == "cpu" else half
-                module = modules[name, section] = load_module(lambda: make(config), state, device, dtype)
+                module = modules[name, section] = load_module(make, state, device, dtype)
                 if device.type == "cpu" and packed:
                     apply_precision(precision, name, module, mapped=is_mapped(path))
                 else:

@@ -26,7 +26,8 @@ Rows = Callable[[Tensor], Tensor]  # [R, K] -> [R, N]
 CHECK_ROWS = (1, 3)  # of one beam and of three
 CHECK_RUNS = 5
 SPEED_SIZE = 1024  # of a square matrix: what a call costs does not matter, what reading it costs does
-MAX_SLOWDOWN = 2.0  # against plain float32; far from 1, so that a busy machine does not choose otherwise than a quiet one
+# Against plain float32; far from 1, so that a busy machine does not choose otherwise than a quiet one.
+MAX_SLOWDOWN = 2.0
 INT8_MAX = 127
 
 

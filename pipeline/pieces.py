@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pipeline.gpt.decode import Decoded
-from pipeline.s2mel.flow import draw_noise, solve
+from pipeline.s2mel.flow import draw_noise_by_frame, solve
 from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.timing import Watch
 
@@ -90,7 +90,7 @@ class Pieces:
         done = self.mel.shape[-1]
         if sure <= done:
             return
-        fresh = draw_noise(
+        fresh = draw_noise_by_frame(
             channels, max(0, there - self.noise.shape[-1]), self.generator, options.noise_scale
         )
         self.noise = torch.cat([self.noise, fresh.to(model.device, dtype)], dim=-1)

@@ -32,8 +32,6 @@ from pipeline.vocoder.winograd import speed_up
 
 logger = logging.getLogger(__name__)
 
-PRECISIONS = ("exact", "fast", "smallest")
-DEFAULT_PRECISION = "fast"
 Kernels = Sequence[type[PackedLinear]]  # the best first
 GPT_KERNELS: dict[str, Kernels] = {
     "exact": (OneDNNLinear,),
@@ -50,13 +48,6 @@ MIN_WEIGHTS = 16384  # of a layer, outside the GPT's own, that is worth packing
 FLOW_ROWS = 256
 FLOW_TOLERANCE = 1e-2  # bfloat16 has 8 bits
 FLOW_MIN_GAIN = 1.3  # a CPU with bfloat16 products has 2 and more, one without below 1: no machine is near it
-
-
-def check_precision(name: str) -> str:
-    """`name` if it is one. Raises ValueError."""
-    if name not in PRECISIONS:
-        raise ValueError(f"precision is '{name[:40]}'; allowed: {', '.join(PRECISIONS)}")
-    return name
 
 
 def apply_precision(precision: str, checkpoint: str, module: nn.Module, mapped: bool) -> None:

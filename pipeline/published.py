@@ -99,7 +99,8 @@ def published_config(directory: Path) -> ModelConfig:
 
 
 def base_of(directory: Path) -> ModelConfig:
-    """The configuration of the published model that `directory` is in the layout of: the first whose vocabulary it has."""
+    """The configuration of the published model that `directory` is in the layout of: the first whose
+    vocabulary it has."""
     bases = [load_config(name) for name in BASES]
     return next((b for b in bases if b.vocabulary and (directory / b.vocabulary).is_file()), bases[0])
 

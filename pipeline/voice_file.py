@@ -1,8 +1,9 @@
 """Voices on disk: `*.voice.safetensors`, everything but the reference audio itself.
 
-Where the prompt condition is made of the reference's semantic codes, which are a few hundred integers, those are stored
-and it is made again; so a file is well under a megabyte. Where it is made of features it is stored, up to 3 MB. Floats are stored in float32 and read in the precision
-the model computes them in, so that a file speaks with the same bytes as its audio in every precision.
+Where the prompt condition is made of the reference's semantic codes, which are a few hundred integers, those
+are stored and it is made again; so a file is well under a megabyte. Where it is made of features it is
+stored, up to 3 MB. Floats are stored in float32 and read in the precision the model computes them in, so that
+a file speaks with the same bytes as its audio in every precision.
 """
 
 from __future__ import annotations

@@ -72,10 +72,10 @@ class TextToSpeech:
 
     def stream(self, text: str | None, speaker: str | Path, **inputs: object) -> Iterator[Speech]:
         """As `say`, but a WAV file for each segment as soon as it is done; their samples one after another
-        are those of `say`, or of `convert` for text None and a source_audio. `stream="chunks"` gives the first after half
-        a second of speech, while its segment is still being made; the samples are then others than those of `say`.
-        Raises ValueError when the first is asked for, also for an input that shapes a
-        whole file (format, rate, loudness, extras)."""
+        are those of `say`, or of `convert` for text None and a source_audio. `stream="chunks"` gives the
+        first after half a second of speech, while its segment is still being made; the samples are then
+        others than those of `say`. Raises ValueError when the first is asked for, also for an input that
+        shapes a whole file (format, rate, loudness, extras)."""
         refused = sorted(set(inputs) & WHOLE_FILE)
         if refused:
             raise ValueError(

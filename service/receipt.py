@@ -37,8 +37,9 @@ class SegmentReceipt:
 
 @dataclass(frozen=True)
 class Receipt:
-    """One synthesis. fingerprint: of the weights; adapter: sha256 of the adapter put beside them, or empty; precision: they were run in; text: normalized; timings: seconds by
-    stage; real_time_factor: seconds it took per second of audio."""
+    """One synthesis. fingerprint: of the weights; adapter: sha256 of the adapter put beside them, or empty;
+    precision: they were run in; text: normalized; timings: seconds by stage; real_time_factor: seconds it
+    took per second of audio."""
 
     seed: int
     model: str

@@ -115,7 +115,7 @@ class References:
         on_progress("report", 0, 1)
         window = choose_window(audio.samples, audio.sample_rate, limits.max_seconds, options.window)
         report, samples = judge(audio, window), audio.samples[:, slice(*window)]
-        if options.denoise:
+        if options.denoise and self.denoiser is not None:
             on_progress("denoise", 0, 1)
             samples = self.denoiser(samples, audio.sample_rate)
         if options.trim:
@@ -131,5 +131,7 @@ class References:
 def hash_samples(audio: Audio) -> str:
     """sha256 of rate and samples, whatever file they came in."""
     digest = hashlib.sha256(str(audio.sample_rate).encode())
-    digest.update(audio.samples[0].contiguous().numpy())  # the array itself: its bytes would be a second copy
+    digest.update(
+        audio.samples[0].contiguous().numpy().data
+    )  # the array itself: its bytes would be a second copy
     return digest.hexdigest()

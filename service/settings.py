@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pipeline.precision import DEFAULT_PRECISION, PRECISIONS
+from pipeline.precisions import DEFAULT_PRECISION, PRECISIONS
 from pipeline.strict import ConfigError
 
 DEFAULT_MODEL = "tiny-en"

@@ -113,7 +113,8 @@ def with_less_memory(
 
 
 def trying_with_one_beam(beams: int) -> str:
-    """What is to be told of a segment that is made with one beam, for want of memory with `beams`; the log says so now."""
+    """What is to be told of a segment that is made with one beam, for want of memory with `beams`; the log
+    says so now."""
     logger.warning("out of memory on the device: trying with one beam")
     if beams > 1:
         return f"the device had too little memory for {beams} beams, it was made with one"

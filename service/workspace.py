@@ -81,7 +81,8 @@ class Inbox:
         return self
 
     def clear(self, keep: Collection[object] = (), seconds: float = 0.0) -> None:
-        """Remove all but the files in `keep` and those that are younger than `seconds`, which other requests may need."""
+        """Remove all but the files in `keep` and those that are younger than `seconds`, which other requests
+        may need."""
         kept = {os.path.realpath(path) for path in keep if isinstance(path, os.PathLike)}
         youngest = time.time() - seconds
         for path in self.folder.iterdir():

@@ -7,7 +7,7 @@ from checks.bench_stages import PLAIN, chain, parts_in_turn, stages
 from checks.bench_text import Row
 from checks.bench_train import training_table
 from pipeline.config import load_config
-from pipeline.precision import PRECISIONS
+from pipeline.precisions import PRECISIONS
 from service.catalog import Source
 
 FOUND = {"flow": {PLAIN: 2.0, "exact": 2.0, "fast": 1.0, "smallest": 4.0}}

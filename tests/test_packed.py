@@ -17,7 +17,8 @@ from pipeline.gpt.model import Conv1D
 from pipeline.gpt.sampling import SamplingOptions
 from pipeline.model import load_model
 from pipeline.packed import HalfLinear, Int8Linear, OneDNNLinear, choose, rows_of
-from pipeline.precision import PRECISIONS, check_precision, pack
+from pipeline.precision import pack
+from pipeline.precisions import PRECISIONS, check_precision
 from service.request import Request
 from service.service import Service
 from service.settings import Settings

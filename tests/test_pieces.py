@@ -73,6 +73,18 @@ def test_mel_that_was_said_stays(mini_model, delivery):
     assert torch.equal(pieces.mel[..., : said.shape[-1]], said)
 
 
+def test_a_frame_has_its_noise_however_the_segment_is_cut(mini_model, delivery):
+    noises = []
+    for counts in [(25, 75, 130), (31, 40, 130)]:
+        pieces = Pieces(
+            Synthesizer(mini_model), delivery, torch.Generator().manual_seed(0), watch(mini_model)
+        )
+        for count in counts:
+            pieces.speak(decoded_of(mini_model, count), count == counts[-1])
+        noises.append(pieces.noise)
+    assert torch.equal(*noises)
+
+
 @pytest.fixture
 def spoken(mini_model, delivery, monkeypatch):
     gpt = mini_model.gpt

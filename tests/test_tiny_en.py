@@ -1,4 +1,5 @@
-"""The embedded voice speaks: words a recognizer understands, in the voice it was given, at the pace it was asked for."""
+"""The embedded voice speaks: words a recognizer understands, in the voice it was given, at the pace it was
+asked for."""
 
 import itertools
 import json

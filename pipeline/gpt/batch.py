@@ -30,7 +30,8 @@ class BatchDecoder:
         return len(self.sequences)
 
     def bytes(self, prompt_rows: int, options: SamplingOptions) -> int:
-        """The most memory a sequence behind a prompt of so many rows takes: its cache, and what it remembers per step."""
+        """The most memory a sequence behind a prompt of so many rows takes: its cache, and what it remembers
+        per step."""
         config = self.model.config
         codes, size = (
             min(options.max_codes, config.max_mel_tokens),
@@ -72,7 +73,9 @@ class BatchDecoder:
     @torch.inference_mode()
     def step(self) -> list[Sequence]:
         """One code more for every sequence. Those that ended with it have left: `decoded` or `error` says how."""
-        moving, reaches, ended = [], [], []
+        moving: list[Sequence] = []
+        reaches: list[int] = []
+        ended: list[Sequence] = []
         for sequence in self.sequences:
             try:
                 move = sequence.choose()

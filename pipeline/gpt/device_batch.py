@@ -1,7 +1,8 @@
 """`pipeline.gpt.batch.BatchDecoder` for a GPU: the same methods, its steps played from graphs, a few at a time.
 
-One block of memory per number of beams, with room for as many sequences of the model's greatest length as fit the cache,
-or for half, where the device has not that much; one that nobody uses makes way for another number of beams.
+One block of memory per number of beams, with room for as many sequences of the model's greatest length as fit
+the cache, or for half, where the device has not that much; one that nobody uses makes way for another number
+of beams.
 """
 
 from __future__ import annotations

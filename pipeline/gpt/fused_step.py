@@ -1,8 +1,8 @@
 """`pipeline.gpt.step.step` on a GPU by kernels of ours; `pipeline.gpt.step_choice` says where it is used.
 
-A layer is eight kernels instead of about sixteen: product, attention (two), parted product, add and norm, product with
-gelu, parted product, add and norm. `FusedStep` without `products` keeps PyTorch's products: for weights that are no plain
-matrices. The alignment heads' mask comes from the same `ReadingPlaces.follow`.
+A layer is eight kernels instead of about sixteen: product, attention (two), parted product, add and norm,
+product with gelu, parted product, add and norm. `FusedStep` without `products` keeps PyTorch's products: for
+weights that are no plain matrices. The alignment heads' mask comes from the same `ReadingPlaces.follow`.
 
 Axes as in `pipeline.gpt.step`; P parts of a sum.
 """

@@ -226,8 +226,8 @@ def _keep(target: Tensor, done: Tensor, values: Tensor) -> None:
 def cycle(
     weights: StepWeights, advance: Advance, buffers: StepBuffers, state: SearchState, reach: int, width: int
 ) -> None:
-    """One code more for every group that is not done. `buffers` hold the logits of the newest position and get the next,
-    by `advance`, the step of `weights`.
+    """One code more for every group that is not done. `buffers` hold the logits of the newest position and
+    get the next, by `advance`, the step of `weights`.
 
     `reach`: rows of each group's cache that are read, those written here among them; `width`: candidates of a slot, at
     least 2 · S and every group's top_k."""

@@ -1,5 +1,5 @@
-"""Which kernels a GPT step is taken by on this GPU: those of `pipeline.gpt.fused_step` where they give PyTorch's values and
-are quicker, else PyTorch's. Looked for once for a model's sizes, before its first decoder is made, and logged.
+"""Which kernels a GPT step is taken by on this GPU: those of `pipeline.gpt.fused_step` where they give PyTorch's
+values and are quicker, else PyTorch's. Looked for once for a model's sizes, before its first decoder is made, and logged.
 
 Axes as in `pipeline.gpt.step`.
 """
@@ -34,8 +34,8 @@ TIMED_STEPS, TIMED_RUNS = 20, 3
 
 @dataclass(frozen=True)
 class Choice:
-    """What was found: name of a way -> the times of a step in ms with each of SLOTS beams, where it was timed; its worst
-    relative error; why it cannot be."""
+    """What was found: name of a way -> the times of a step in ms with each of SLOTS beams, where it was timed;
+    its worst relative error; why it cannot be."""
 
     name: str
     times: dict[str, list[float]]
@@ -119,7 +119,8 @@ def trial(weights: StepWeights, groups: int, slots: int) -> StepBuffers:
 
 @torch.inference_mode()
 def disagreement(weights: StepWeights, advance: Advance, slots: int) -> float:
-    """Largest relative error of `advance` against `step`: of hidden states, logits and each layer's new rows of the cache."""
+    """Largest relative error of `advance` against `step`: of hidden states, logits and each layer's new rows of the
+    cache."""
     made = []
     for work in (plain(weights), advance):
         buffers = trial(weights, GROUPS, slots)

@@ -1,9 +1,9 @@
 """The attention of one decode step in two kernels on a GPU, which read queries, cache and mask where they lie.
 
-A step asks few queries of many keys: a block per head, as PyTorch's kernel has it, leaves most of the device idle. Here a
-group's keys are taken in parts of `PART` rows, each by a program of its own; a second kernel joins the parts. The parts are
-the same whatever the reach and the number of groups, and joined in the same order, those that a slot sees nothing of
-as exact zeros: a row's values do not depend on its company.
+A step asks few queries of many keys: a block per head, as PyTorch's kernel has it, leaves most of the device idle.
+Here a group's keys are taken in parts of `PART` rows, each by a program of its own; a second kernel joins the parts.
+The parts are the same whatever the reach and the number of groups, and joined in the same order, those that a slot
+sees nothing of as exact zeros: a row's values do not depend on its company.
 
 Axes: G groups, S slots, R = G · S rows, H heads, d head width, D = H · d, P parts.
 Source: "Flash-Decoding for long-context inference" (Dao et al., 2023).
@@ -23,8 +23,8 @@ JOINED = 16  # parts that are joined at once
 
 @triton.jit(do_not_specialize=["parts"])
 def _part(
-    projected, cache, mask, writes, values, tops, totals, capacity, reach, parts, mask_group, mask_head, mask_slot, scale,
-    heads: tl.constexpr, d: tl.constexpr, slots: tl.constexpr, queries: tl.constexpr, part: tl.constexpr,
+    projected, cache, mask, writes, values, tops, totals, capacity, reach, parts, mask_group, mask_head, mask_slot,
+    scale, heads: tl.constexpr, d: tl.constexpr, slots: tl.constexpr, queries: tl.constexpr, part: tl.constexpr,
 ):  # fmt: skip
     """Softmax and sum over one part of one head's keys, not yet divided by its total; the step's own keys and values go
     into the cache on the way."""
@@ -92,8 +92,8 @@ def _join(
 
 
 def attend(projected: Tensor, cache: Tensor, mask: Tensor, writes: Tensor, heads: int) -> Tensor:
-    """The step's attention, [R, D]. projected [R, 3 · D]: queries, keys, values; cache [G, capacity, 2 · D], into whose rows
-    `writes` [R], counted over all groups, keys and values go; mask [G, 1 or H, S, reach], additive.
+    """The step's attention, [R, D]. projected [R, 3 · D]: queries, keys, values; cache [G, capacity, 2 · D], into
+    whose rows `writes` [R], counted over all groups, keys and values go; mask [G, 1 or H, S, reach], additive.
 
     At most `SLOTS` slots; d a power of two, 16 at least; every row of a group is written once, below its reach."""
     groups, over, slots, reach = mask.shape

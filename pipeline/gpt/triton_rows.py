@@ -1,9 +1,9 @@
 """A few rows times a weight, and the normalization between two products, as kernels on a GPU.
 
-A product of a few rows is as fast as its weight is read, so the programs are as many as the device has processors: where
-the outputs alone are too few, the inputs are parted too, and the sums of the parts are added where they are next read, by
-the kernel that also adds bias and residual and normalizes. The parts depend on the weight's shape alone, and the code is one
-for any number of rows.
+A product of a few rows is as fast as its weight is read, so the programs are as many as the device has processors:
+where the outputs alone are too few, the inputs are parted too, and the sums of the parts are added where they are next
+read, by the kernel that also adds bias and residual and normalizes. The parts depend on the weight's shape alone, and
+the code is one for any number of rows.
 
 Axes: R rows, K inputs, N outputs, P parts.
 """
@@ -107,8 +107,8 @@ def _launch(x: Tensor, weight: Tensor, bias: Tensor | None, y: Tensor, gelu: boo
 def add_and_norm(
     x: Tensor, parts: Tensor | None, bias: Tensor | None, norm: tuple[tuple[int, ...], Tensor, Tensor, float]
 ) -> Tensor:
-    """Adds to x [R, D], in place, the sum of `parts` [P, R, D] and `bias` [D] where there are such; the layer norm [R, D] of
-    that. `norm`: what follows the input of torch.layer_norm."""
+    """Adds to x [R, D], in place, the sum of `parts` [P, R, D] and `bias` [D] where there are such; the layer norm
+    [R, D] of that. `norm`: what follows the input of torch.layer_norm."""
     rows, width = x.shape
     _, scale, shift, eps = norm
     y = torch.empty_like(x)

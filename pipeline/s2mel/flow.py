@@ -26,6 +26,12 @@ def draw_noise(channels: int, frames: int, generator: torch.Generator, scale: fl
     return scale * torch.randn(1, channels, frames, generator=generator, device=generator.device)
 
 
+def draw_noise_by_frame(channels: int, frames: int, generator: torch.Generator, scale: float = 1.0) -> Tensor:
+    """As `draw_noise`, one frame after the other: drawn in parts, the parts are those of the whole."""
+    drawn = [torch.randn(channels, generator=generator, device=generator.device) for _ in range(frames)]
+    return scale * torch.stack(drawn, dim=-1)[None] if drawn else torch.zeros(1, channels, 0)
+
+
 def swayed(u: Tensor, sway: float) -> Tensor:
     """Even times u in [0, 1] bent towards the noise (`sway` below 0, −1 at most) or towards the mel (above, 1 at most).
 
@@ -46,7 +52,8 @@ def halves(
 
 
 def guided(velocity: Tensor, cfg_rate: float | Tensor) -> Tensor:
-    """Velocity of the rows of `halves` with guidance -> of the conditional ones: (1 + rate) · conditional − rate · null."""
+    """Velocity of the rows of `halves` with guidance -> of the conditional ones: (1 + rate) · conditional −
+    rate · null."""
     conditional, null = velocity.chunk(2)
     return (1 + cfg_rate) * conditional - cfg_rate * null
 
@@ -96,8 +103,8 @@ def solve(
 def velocities(dit: DiT, static: Static, rows: int, threads: int) -> Iterator[Velocity]:
     """What gives the velocities [rows, C, T] of a mel [1, C, T] at a time.
 
-    On several threads the two rows of guidance are computed side by side, each on half of them: no operation has to wait
-    for its other half, which takes longer than many of a small model's operations."""
+    On several threads the two rows of guidance are computed side by side, each on half of them: no operation
+    has to wait for its other half, which takes longer than many of a small model's operations."""
     if rows != 2 or threads < 2:
         yield lambda x, t: dit.velocity(x.expand(rows, -1, -1), t.expand(rows), static)
         return

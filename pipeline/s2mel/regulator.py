@@ -5,6 +5,8 @@ Axes: B batch, T codes, F mel frames, C channels.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,7 +16,7 @@ from pipeline.config import RegulatorConfig
 def make_latent_projection(model_dim: int, widths: tuple[int, ...], outputs: int) -> nn.Sequential:
     """gpt_layer: linears without activations, GPT latents [B, T, model_dim] -> [B, T, outputs]."""
     sizes = (model_dim, *widths, outputs)
-    return nn.Sequential(*(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:])))
+    return nn.Sequential(*(nn.Linear(a, b) for a, b in pairwise(sizes)))
 
 
 def target_frames(codes: int, config: RegulatorConfig, duration_factor: float) -> int:

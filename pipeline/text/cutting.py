@@ -34,7 +34,8 @@ WORDS = Cuts(MARKS + "…،؛؟", at_spaces=True, whole=_WHOLE)
 
 
 def cut(text: str, count: Count, limit: int, cuts: Cuts = WORDS, quick_start_tokens: int = 0) -> list[Span]:
-    """Spans of `text`, in order and without a gap, of at most `limit` tokens each (but what is never cut may have more).
+    """Spans of `text`, in order and without a gap, of at most `limit` tokens each (but what is never cut may
+    have more).
 
     Parts between marks are joined from the left while they fit together; within the first `quick_start_tokens` tokens
     up to half of the limit. A text that fits as it is, is one span. Raises ValueError for a limit below 1."""

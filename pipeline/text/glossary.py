@@ -33,7 +33,8 @@ class Glossary:
             unknown = sorted(set(by_language) - set(LANGUAGES))
             if unknown or not by_language:
                 raise ValueError(
-                    f"glossary term {term!r} has readings for {unknown or 'no language'}; allowed: {', '.join(LANGUAGES)}"
+                    f"glossary term {term!r} has readings for {unknown or 'no language'}; "
+                    f"allowed: {', '.join(LANGUAGES)}"
                 )
             self._terms[checked.casefold()] = checked
             self._readings.setdefault(checked.casefold(), {}).update(

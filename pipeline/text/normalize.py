@@ -248,7 +248,7 @@ def _lost(written: str, plain: Aligned, forms: list[Form]) -> tuple[tuple[int, s
     """The signs of `written` that no form has read."""
     if written.isascii():
         return ()
-    heard = set()
+    heard: set[int] = set()
     for form in forms:
         if form.spoken.strip():
             start, end = plain.written(form.start, form.end)

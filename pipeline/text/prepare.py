@@ -28,10 +28,11 @@ class UnspeakableError(ValueError):
 class TextSegment:
     """A part of a text to speak.
 
-    text: as it is spoken, of the normalized text (case and spaces as there); unknown: how many of its tokens to be
-    read the model does not know; written: as it was written, without markup; lost: signs that nothing reads;
-    language_row: its language's, where the model has such rows; voice, emotion: what the markup before it asks for, None
-    for the request's own; notes: what could not be read as asked; pieces: what the model is given.
+    text: as it is spoken, of the normalized text (case and spaces as there); unknown: how many of its tokens
+    to be read the model does not know; written: as it was written, without markup; lost: signs that nothing
+    reads; language_row: its language's, where the model has such rows; voice, emotion: what the markup before
+    it asks for, None for the request's own; notes: what could not be read as asked; pieces: what the model is
+    given.
     """
 
     text: str

@@ -1,7 +1,8 @@
 """Pronunciations written into a text, `<word|PRONUNCIATION>`, and special tokens, `<|HAPPY|>`: what IndexTTS-2.5 reads.
 
-A model that reads phones takes `pipeline.text.annotations` instead. A pronunciation is pinyin with tone digits ("XING2", "KUAI4 LE4"), CMU phones with stress digits ("M IH1 . N AH0 T") or
-kana. It stands in the word's place between two special tokens, kana by itself.
+A model that reads phones takes `pipeline.text.annotations` instead. A pronunciation is pinyin with tone
+digits ("XING2", "KUAI4 LE4"), CMU phones with stress digits ("M IH1 . N AH0 T") or kana. It stands in the
+word's place between two special tokens, kana by itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A spoken text as the model of many languages wants it: in its case, Japanese in words; and cut into tagged segments."""
+"""A spoken text as the model of many languages wants it: in its case, Japanese in words; and cut into tagged
+segments."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ def prepared(spoken: Aligned, language: str) -> Aligned:
 
 
 def in_words(spoken: Aligned) -> Aligned:
-    """Japanese with one space between words, and around annotations. Raises ValueError where the analyser is missing."""
+    """Japanese with one space between words, and around annotations. Raises ValueError where the analyser is
+    missing."""
     places = set()
     for start, end in _plain_spans(spoken.text):
         places |= {start, end} - {0, len(spoken.text)}

@@ -37,9 +37,10 @@ class TritonSnake(AntiAliasedSnake):
 
     def forward(self, x: Tensor) -> Tensor:
         learning = torch.is_grad_enabled() and (x.requires_grad or self.act.alpha.requires_grad)
-        if learning or x.device.type != "cuda":
+        kernel = triton_kernel()
+        if learning or kernel is None or x.device.type != "cuda":
             return super().forward(x)
-        return triton_kernel().activation(x, self.act.alpha, self.act.beta, self.filter, SNAKE_EPS)
+        return kernel.activation(x, self.act.alpha, self.act.beta, self.filter, SNAKE_EPS)
 
 
 @functools.cache

@@ -1,5 +1,5 @@
-"""The vocoder's compiled parts, its anti-aliased activation and the transforms of its convolutions: built with g++ when the environment is set up, checked when it is
-loaded.
+"""The vocoder's compiled parts, its anti-aliased activation and the transforms of its convolutions: built
+with g++ when the environment is set up, checked when it is loaded.
 
     python -m pipeline.vocoder.kernel     build it for every kind of this machine's CPU family
 

@@ -152,11 +152,15 @@ def speed_up(vocoder: nn.Module, mapped: bool = False) -> int:
     if (reason := no_gain()) is not None:
         logger.info("vocoder: plain convolutions: %s", reason)
         return 0
-    for parent, name, layer in found:
+    count = len(found)
+    while (
+        found
+    ):  # nothing here holds a layer after its turn: its weights are gone before the next one's are made
+        parent, name, layer = found.pop()
         setattr(parent, name, WinogradConv1d(layer))
         if mapped:
             release(layer.weight)
-    return len(found)
+    return count
 
 
 @torch.inference_mode()

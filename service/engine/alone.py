@@ -1,7 +1,7 @@
 """Requests that the engine makes by themselves, part by part: what the shared decoder cannot take.
 
-These are requests with an adapter, which have a GPT of their own; speech that is said again, which has no codes to decode;
-and texts of a given length, all of whose codes are needed before any sound.
+These are requests with an adapter, which have a GPT of their own; speech that is said again, which has no
+codes to decode; and texts of a given length, all of whose codes are needed before any sound.
 """
 
 from __future__ import annotations

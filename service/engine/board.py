@@ -18,7 +18,8 @@ from service.speak import TOO_LITTLE_MEMORY, Spoken, free_memory, trying_with_on
 
 
 class Board:
-    """`changed` guards all that the threads share, and wakes them; `works`: the requests whose segments are being made."""
+    """`changed` guards all that the threads share, and wakes them; `works`: the requests whose segments are
+    being made."""
 
     def __init__(self, synthesizer: Synthesizer, health: Health):
         self.synthesizer, self.health = synthesizer, health
@@ -33,7 +34,8 @@ class Board:
         work.served = self._served
 
     def wake(self, job: Job) -> None:
-        """Something is new with `job`: its reader took a part, or it ended. Its sequences leave before the next step."""
+        """Something is new with `job`: its reader took a part, or it ended. Its sequences leave before the
+        next step."""
         with self.changed:
             if job.ended:
                 self.works.pop(job, None)

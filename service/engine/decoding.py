@@ -48,7 +48,8 @@ class Decoding:
         )
 
     def draft(self, text: TextSegment, delivery: Delivery, seed: int) -> Draft:
-        """The codes of one segment, before the thread runs: so that what is made once, such as a GPU's graphs, is there."""
+        """The codes of one segment, before the thread runs: so that what is made once, such as a GPU's
+        graphs, is there."""
         generator = torch.Generator().manual_seed(seed)
         prompt = self.synthesizer.prompt(text, delivery)
         sequence = self.decoder.join(prompt, self.synthesizer.sampling(delivery.options), generator)
@@ -93,8 +94,9 @@ class Decoding:
                         work.prepared.watch.progress("stream", 0, 1)
 
     def _awaited(self) -> bool:
-        """Under the lock: whether all that is decoded has a first sound in the making, which the cores are left to. A step
-        takes one of them from it, and what follows is not missed yet. A GPU has room for both."""
+        """Under the lock: whether all that is decoded has a first sound in the making, which the cores are
+        left to. A step takes one of them from it, and what follows is not missed yet. A GPU has room for
+        both."""
         return self.synthesizer.model.device.type == "cpu" and all(
             task.busy and task.pieces is not None and not task.pieces.spoken
             for task, _ in self._here.values()

@@ -43,9 +43,10 @@ class Engine:
     def submit(
         self, request: Request, stream: str = "segments", on_progress: OnProgress = no_progress
     ) -> Job:
-        """Begin `request`; returns at once, from any thread. stream: "segments" gives each when it is done, the bytes of
-        the whole file; "chunks" gives sound as early as can be, while a segment is still being made (one beam, no
-        second attempt). on_progress is called before every step, by whatever thread makes it. Raises EngineFull."""
+        """Begin `request`; returns at once, from any thread. stream: "segments" gives each when it is done,
+        the bytes of the whole file; "chunks" gives sound as early as can be, while a segment is still being
+        made (one beam, no second attempt). on_progress is called before every step, by whatever thread makes
+        it. Raises EngineFull."""
         job = Job(self._job_changed, stream)
         with self._changed:
             if len(self._requests) >= self.limits.most_waiting:
@@ -61,8 +62,8 @@ class Engine:
         return job
 
     def counts(self) -> dict[str, int]:
-        """What there is at the moment: requests `waiting` and `running`, `sequences` being decoded, `cache_bytes` they may
-        take, segments `to_voice`."""
+        """What there is at the moment: requests `waiting` and `running`, `sequences` being decoded,
+        `cache_bytes` they may take, segments `to_voice`."""
         with self._changed:
             return {
                 "waiting": len(self._requests),

@@ -62,7 +62,7 @@ class Job:
 
     def _tell(self) -> None:
         self._changed.notify_all()
-        if self._loop is not None and not self._loop.is_closed():
+        if self._loop is not None and self._event is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._event.set)
 
     def _take(self) -> Part | None:

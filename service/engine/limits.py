@@ -15,8 +15,8 @@ MIN_CACHE_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Limits:
-    """segment_batch: segments decoded together; cache_bytes: of their caches in all; most_waiting: requests that are not
-    yet prepared; most_ahead: segments of one request that nobody has taken yet."""
+    """segment_batch: segments decoded together; cache_bytes: of their caches in all; most_waiting: requests
+    that are not yet prepared; most_ahead: segments of one request that nobody has taken yet."""
 
     segment_batch: int
     cache_bytes: int

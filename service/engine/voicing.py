@@ -29,9 +29,9 @@ BATCH = 16  # segments in one batch of the flow
 class Voicing:
     """Renders segments on as many threads as there are cores.
 
-    How many threads compute a sum can change its last bits, so it is decided by the request and not by what else there is
-    to do: the segments of a text of several are each computed on one thread, side by side; a single segment, and every
-    one of a model in `exact`, is computed on all of them."""
+    How many threads compute a sum can change its last bits, so it is decided by the request and not by what
+    else there is to do: the segments of a text of several are each computed on one thread, side by side; a
+    single segment, and every one of a model in `exact`, is computed on all of them."""
 
     def __init__(self, synthesizer: Synthesizer):
         self.synthesizer = synthesizer
@@ -88,8 +88,8 @@ class Voicing:
             return task.work.synthesizer.render(drafted.draft, task.delivery, task.work.prepared.watch)
 
     def render_together(self, several: Sequence[Drafted]) -> list[SegmentAudio]:
-        """The sound of segments that go together, in one batch of the flow and of the vocoder. The time of their requests
-        has their share of it."""
+        """The sound of segments that go together, in one batch of the flow and of the vocoder. The time of
+        their requests has their share of it."""
         watches = [drafted.task.work.prepared.watch for drafted in several]
 
         def progress(stage: str, step: int, of: int) -> None:

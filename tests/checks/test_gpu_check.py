@@ -10,7 +10,7 @@ import pytest
 
 from checks.gpu_check import TARGETS, Report
 from checks.gpu_proofs import FAIL, PASS, UNVERIFIED, Line
-from pipeline.precision import PRECISIONS
+from pipeline.precisions import PRECISIONS
 from tests.conftest import ROOT
 
 NOT_THERE = (

@@ -60,7 +60,8 @@ class NoWaiting(TorchDispatchMode):
 
 
 def indexed(x: torch.Tensor, index: object) -> torch.Tensor:
-    """x[index] by operators: a build of PyTorch without CUDA does not take indices of tensors that say they are there."""
+    """x[index] by operators: a build of PyTorch without CUDA does not take indices of tensors that say they
+    are there."""
     parts = index if isinstance(index, tuple) else (index,)
     given = sum(part is not None and part is not Ellipsis for part in parts)
     tensors: list[torch.Tensor | None] = []

@@ -9,7 +9,7 @@ from pipeline.config import load_config
 from pipeline.gpt.device import DeviceDecoder, held_tensors, longest_prompt
 from pipeline.memory_plan import GIB, module_bytes, plan, sequence_bytes, weight_bytes
 from pipeline.model import MODULES
-from pipeline.precision import PRECISIONS
+from pipeline.precisions import PRECISIONS
 
 CPU = torch.device("cpu")
 

@@ -1,5 +1,5 @@
-"""Every stage on a GPU that is only pretended: all tensors in one place, and nothing that waits for it. Full-size shapes
-would say no more than mini ones."""
+"""Every stage on a GPU that is only pretended: all tensors in one place, and nothing that waits for it.
+Full-size shapes would say no more than mini ones."""
 
 import dataclasses
 

@@ -28,7 +28,8 @@ FORMS = {
         "b.wav": "",
     },
     "JSONL": {
-        "m.jsonl": '{"audio": "a.wav", "text": "Hello one."}\n{"audio_filepath": "b.flac", "text": "Two."}\nnonsense\n[]\n{"audio": 3}',
+        "m.jsonl": '{"audio": "a.wav", "text": "Hello one."}\n{"audio_filepath": "b.flac", "text": "Two."}\n'
+        'nonsense\n[]\n{"audio": 3}',
         "a.wav": "",
         "b.flac": "",
     },

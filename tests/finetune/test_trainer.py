@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import io
 import json
+import math
 import re
 import subprocess
 import time
@@ -15,6 +16,9 @@ import requests
 from checks.server import CogServer, data_uri, descendants, wave_of
 from finetune.options import DEFAULT_STEPS, Options
 from service.fields import Choice, Number
+from service.request import Request
+from service.service import Service
+from service.settings import Settings
 from tests.conftest import ROOT
 from train import Inputs, Trainer
 
@@ -53,20 +57,44 @@ def test_limits_choices_and_defaults_are_the_options_own():
     assert told == [Options(method=method).rate() for method in ("lora", "full")]
 
 
-def test_the_real_server_trains_and_a_fresh_one_takes_what_it_gave(server, archive, tmp_path):
-    answer = train(server, dataset=data_uri(archive.read_bytes(), "application/zip"), **QUICK)
-    assert answer["status"] == "succeeded", answer
-    content = wave_of(answer)
-    with zipfile.ZipFile(io.BytesIO(content)) as packed:
-        report, voice = json.loads(packed.read("report.json")), packed.read("voice.voice.safetensors")
-    assert report["trained"]["s2mel"]["steps"] == 1 and list(server.work.iterdir()) == []
-    inputs = {"text": "Hello.", "speaker": data_uri(voice), "seed": 1, "diffusion_steps": 1}
-    with CogServer(tmp_path / "fresh", INDEXTTS_MODEL="tiny-en", INDEXTTS_FEATURES="") as fresh:
-        plain = wave_of(fresh.predict(**inputs))
-        with_archive = fresh.predict(**inputs, adapter=data_uri(content, "application/zip"))
-        assert with_archive["status"] == "succeeded", with_archive
-        assert wave_of(with_archive) != plain
-        assert wave_of(fresh.predict(**inputs)) == plain
+@pytest.fixture(scope="module")
+def trained(server, archive, tmp_path_factory):
+    """The archive that the real server gave."""
+    inputs = {"steps": 2, "batch_seconds": 2.5, "seed": 1}
+    answer = train(server, dataset=data_uri(archive.read_bytes(), "application/zip"), **inputs)
+    path = tmp_path_factory.mktemp("trained") / "training.zip"
+    path.write_bytes(wave_of(answer))
+    assert list(server.work.iterdir()) == []  # a training that was finished leaves nothing
+    return path
+
+
+def test_the_archive_says_what_was_done_and_holds_what_it_says(server, trained, tmp_path):
+    with zipfile.ZipFile(trained) as packed:
+        packed.extractall(tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["form"] == "LJSpeech" and report["recordings"] == 6 and report["base"] == "tiny-en"
+    assert report["clips"]["trained_on"] == 5 and report["clips"]["held_out"] == 1
+    assert report["trained"]["gpt"]["steps"] == report["trained"]["s2mel"]["steps"] == 2
+    for part in ("gpt", "s2mel"):
+        assert all(math.isfinite(entry["loss"]) for entry in report["trained"][part]["held_out"])
+        assert (tmp_path / f"losses-{part}.png").read_bytes().startswith(b"\x89PNG")
+    assert len(report["samples"]) == 2
+    for sample in report["samples"]:
+        assert (tmp_path / sample["before"]).read_bytes() != (tmp_path / sample["after"]).read_bytes()
+    assert re.search(r"-i adapter=@adapter.safetensors", (tmp_path / "README.md").read_text())
+    assert "features of 6 of 6" in server.log.read_text()
+
+
+def test_a_fresh_service_takes_the_archive_and_the_voice_in_it(trained, tmp_path):
+    with zipfile.ZipFile(trained) as packed:
+        packed.extract("voice.voice.safetensors", tmp_path)
+    service = Service(Settings.read(model="tiny-en", features=()))
+    voice = tmp_path / "voice.voice.safetensors"
+    plain, adapted, again = (
+        service.run(Request("Hello.", voice, adapter=adapter, seed=1), tmp_path).path.read_bytes()
+        for adapter in (None, trained, None)
+    )
+    assert plain == again != adapted
 
 
 def test_what_is_wrong_is_told(server, tmp_path):

@@ -1,13 +1,10 @@
 """The loop: two processes are one, interrupted is uninterrupted, a loss that is no number ends it at the last good
-checkpoint; and a whole training, whose archive the service takes."""
+checkpoint, and a training that is ended goes on. A whole one is in test_trainer.py."""
 
 import json
-import math
 import os
-import re
 import subprocess
 import sys
-import zipfile
 
 import numpy as np
 import pytest
@@ -17,16 +14,13 @@ from finetune.clips import Preparation, prepare_clips
 from finetune.dataset import Recording
 from finetune.export import validation_losses
 from finetune.features import extract
-from finetune.launch import TrainingError, train
+from finetune.launch import train
 from finetune.loop import Run
 from finetune.loop import train as train_loop
 from finetune.losses import FlowLosses, GPTLosses
 from finetune.options import Options
 from finetune.trainable import Trained
 from pipeline.adapter import LowRank
-from service.request import Request
-from service.service import Service
-from service.settings import Settings
 from tests.conftest import ROOT
 from training.loop import CHECKPOINT, METRICS
 from training.plots import read_metrics
@@ -180,61 +174,6 @@ def test_two_processes_are_one(service, examples, pieces, tmp_path):
         assert torch.allclose(value, two["module"][key], rtol=1e-3, atol=1e-6), key
     ours, theirs = (read_metrics(tmp_path / name / METRICS)["loss"] for name in ("one", "two"))
     assert [loss for _, loss in ours] == pytest.approx([loss for _, loss in theirs], rel=1e-5)
-
-
-@pytest.fixture(scope="module")
-def trained_archive(archive, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained")
-    lines: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("INDEXTTS_TRAINING_WORK", str(folder / "work"))
-        patch.setenv("INDEXTTS_MODEL", "tiny-en")
-        options = Options(dataset=archive, steps=2, batch_seconds=2.5, seed=1)
-        path = train(options, folder / "training.zip", say=lines.append)
-    assert list((folder / "work").iterdir()) == []  # a training that was finished leaves nothing
-    return path, lines
-
-
-def test_the_archive_says_what_was_done_and_holds_what_it_says(trained_archive, tmp_path):
-    path, lines = trained_archive
-    with zipfile.ZipFile(path) as packed:
-        packed.extractall(tmp_path)
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert report["form"] == "LJSpeech" and report["recordings"] == 6 and report["base"] == "tiny-en"
-    assert report["clips"]["trained_on"] == 5 and report["clips"]["held_out"] == 1
-    assert report["trained"]["gpt"]["steps"] == report["trained"]["s2mel"]["steps"] == 2
-    for part in ("gpt", "s2mel"):
-        assert all(math.isfinite(entry["loss"]) for entry in report["trained"][part]["held_out"])
-        assert (tmp_path / f"losses-{part}.png").read_bytes().startswith(b"\x89PNG")
-    assert len(report["samples"]) == 2
-    for sample in report["samples"]:
-        assert (tmp_path / sample["before"]).read_bytes() != (tmp_path / sample["after"]).read_bytes()
-    assert re.search(r"-i adapter=@adapter.safetensors", (tmp_path / "README.md").read_text())
-    assert any("features of 6 of 6" in line for line in lines)
-
-
-def test_a_fresh_service_takes_the_archive_and_the_voice_in_it(trained_archive, tmp_path):
-    path, _ = trained_archive
-    with zipfile.ZipFile(path) as packed:
-        packed.extract("voice.voice.safetensors", tmp_path)
-    service = Service(Settings.read(model="tiny-en", features=()))
-    voice = tmp_path / "voice.voice.safetensors"
-    plain, adapted = (
-        service.run(Request("Hello.", voice, adapter=adapter, seed=1), tmp_path).path.read_bytes()
-        for adapter in (None, path)
-    )
-    assert plain != adapted
-
-
-def test_what_cannot_be_trained_on_is_told(tmp_path, monkeypatch):
-    monkeypatch.setenv("INDEXTTS_TRAINING_WORK", str(tmp_path / "work"))
-    monkeypatch.setenv("INDEXTTS_MODEL", "mini")
-    dataset = tmp_path / "d.zip"
-    with zipfile.ZipFile(dataset, "w") as packed:
-        packed.write(ROOT / "README.md", "readme.md")
-    with pytest.raises(TrainingError, match="holds no audio files"):
-        train(Options(dataset=dataset, steps=1), tmp_path / "out.zip", say=lambda line: None)
-    assert not (tmp_path / "out.zip").exists()
 
 
 def test_ended_in_the_middle_it_stops_and_goes_on(archive, tmp_path, monkeypatch):

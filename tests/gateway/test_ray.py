@@ -3,6 +3,9 @@
 import collections
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +14,12 @@ from pathlib import Path
 import openai
 import pytest
 import requests
+import yaml
 
 from checks.chaos import speakers
+from checks.server import free_port
 from gateway.cluster import SHORT
-from gateway.local import running
+from gateway.local import ready, running
 from gateway.scratch import WAY_PREFIX
 from tests.conftest import ROOT
 from tests.gateway.conftest import QUICK
@@ -100,8 +105,28 @@ def test_it_ends_with_what_is_under_way_and_leaves_nothing(gateway):
     assert not [place for place in SHORT if os.path.lexists(f"{place}/{WAY_PREFIX}{process.pid}")]
 
 
+def test_serve_runs_the_configuration(tmp_path):
+    told = yaml.safe_load((ROOT / "serve.yaml").read_text())
+    port = free_port()
+    told["http_options"] = {"host": "127.0.0.1", "port": port}
+    told["applications"][0]["args"]["INDEXTTS_VOICES"] = str(tmp_path / "voices")
+    (tmp_path / "serve.yaml").write_text(yaml.safe_dump(told))
+    command = [sys.executable, "-m", "ray.serve.scripts", "run", str(tmp_path / "serve.yaml")]
+    url, until = f"http://127.0.0.1:{port}", time.monotonic() + START_SECONDS
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, (tmp_path / "log").open("w") as log:
+        environment = os.environ | {"RAY_TMPDIR": folder}
+        served = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        try:
+            while not ready(url, 1):
+                assert served.poll() is None and time.monotonic() < until, (tmp_path / "log").read_text()
+                time.sleep(0.5)
+            assert len(speak(url, "Hello.")) > 1000
+        finally:
+            served.send_signal(signal.SIGINT)
+            served.wait(120)
+
+
 def test_the_configuration_is_one_that_serve_takes():
-    import yaml
     from ray.serve.schema import ServeDeploySchema
 
     from gateway.application import NAME

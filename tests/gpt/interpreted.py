@@ -1,4 +1,7 @@
-"""The GPT step's Triton kernels in Triton's interpreter against PyTorch: `TRITON_INTERPRET=1 python -m tests.gpt.interpreted`."""
+"""The GPT step's Triton kernels in Triton's interpreter against PyTorch:
+
+TRITON_INTERPRET=1 python -m tests.gpt.interpreted
+"""
 
 import dataclasses
 import time
@@ -65,7 +68,7 @@ def company() -> None:
 
 
 def choices() -> None:
-    """The quickest way that is right, by times that are given; PyTorch's where the gain is small or the values wrong."""
+    """The quickest way that is right, by times that are given; PyTorch's where that gains little or is wrong."""
     model = made(None, torch.float16)
     weights = StepWeights.of(model)
 

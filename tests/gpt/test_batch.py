@@ -82,7 +82,7 @@ asked = st.builds(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(crowd=st.lists(asked, min_size=2, max_size=4))
 def test_codes_do_not_depend_on_the_company(gpt, crowd):
     """Random arrivals, lengths, settings and cancels; bit for bit."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.s2mel.dit import Static
-from pipeline.s2mel.flow import draw_noise, solve, swayed
+from pipeline.s2mel.flow import draw_noise, draw_noise_by_frame, solve, swayed
 from pipeline.threads import computing_on
 
 
@@ -115,6 +115,21 @@ def test_sway_that_would_go_back_is_an_error(sway):
 def test_noise_is_scaled():
     noise, smaller = (draw_noise(80, 50, torch.Generator().manual_seed(3), scale) for scale in (1.0, 0.5))
     assert torch.equal(smaller, 0.5 * noise) and noise.std() == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("channels", [1, 7, 80])
+def test_noise_by_frame_is_the_same_in_parts(channels):
+    parts, whole = (torch.Generator().manual_seed(3) for _ in range(2))
+    drawn = [draw_noise_by_frame(channels, frames, parts, 0.7) for frames in (1, 0, 16, 33)]
+    noise = draw_noise_by_frame(channels, 50, whole, 0.7)
+    assert noise.shape == (1, channels, 50) and torch.equal(torch.cat(drawn, dim=-1), noise)
+
+
+def test_noise_by_frame_is_normal():
+    noise = draw_noise_by_frame(80, 400, torch.Generator().manual_seed(3), 0.5)
+    assert noise.std() == pytest.approx(0.5, rel=0.02) and noise.mean().abs() < 0.01
+    neighbours = torch.corrcoef(torch.stack([noise[..., 1:].flatten(), noise[..., :-1].flatten()]))
+    assert neighbours[0, 1].abs() < 0.03
 
 
 def test_null_half_has_no_prompt_style_or_condition():

@@ -37,10 +37,10 @@ def adapted_model(mini_model):
 @pytest.fixture(scope="module")
 def prepare(mini_model, adapted_model):
     voice = make_voice(mini_model, tone("alone", 1.2, 22050), 22050)
-    source = make_source(mini_model, tone("source", 21.0, 16000), 16000)
+    source = make_source(mini_model, tone("source", 12.0, 16000), 16000)
 
     def make(kind, script=SCRIPT, seed=0, progress=None, **changes):
-        values = dict(max_mel_tokens=50, diffusion_steps=1, num_beams=1) | changes
+        values = dict(max_mel_tokens=25, diffusion_steps=1, num_beams=1) | changes
         options = dataclasses.replace(mini_model.config.synthesis, **values)
         watch = Watch(Stopwatch(mini_model.device), progress or Budget(600))
         delivery = Delivery(voice, voice.emotion_vector, options)

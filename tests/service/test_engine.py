@@ -37,7 +37,7 @@ def voice(mini_model):
 @pytest.fixture(scope="module")
 def prepare(mini_model, voice):
     def make(script, seed=0, progress=None, **changes):
-        values = dict(max_mel_tokens=50, diffusion_steps=1, num_beams=1) | changes
+        values = dict(max_mel_tokens=25, diffusion_steps=1, num_beams=1) | changes
         options = dataclasses.replace(mini_model.config.synthesis, **values)
         watch = Watch(Stopwatch(mini_model.device), progress or Budget(600))
         return prepared_of(mini_model, script, Delivery(voice, voice.emotion_vector, options), watch, seed)

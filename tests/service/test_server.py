@@ -7,6 +7,9 @@ import pytest
 import soundfile
 
 from pipeline.deterministic import tone
+from service.request import Request
+from service.service import Service
+from service.settings import Settings
 from tests.conftest import MODELS
 from tests.service.server import data_uri, wave_of
 
@@ -83,6 +86,17 @@ def test_a_request_gives_speech_at_the_models_rate(server, first):
     info = soundfile.info(io.BytesIO(first))
     assert (rate, info.channels, info.subtype, info.format) == (22050, 1, "PCM_16", "WAV")
     assert 0.5 < len(samples) / rate < 3 and np.abs(samples).max() > 0.01
+
+
+@by_every_model
+def test_its_bytes_are_the_services_own_however_often(server, first, tmp_path):
+    """What a fixed request gives: over HTTP, and from another process without a server, twice."""
+    model = server.predict(text=TEXT, speaker=SPEAKER, **QUICK)["metrics"]["model"]
+    speaker = tmp_path / "speaker.wav"
+    speaker.write_bytes(wav(SPEECH))
+    service = Service(Settings.read(model=model))
+    for _ in range(2):
+        assert service.run(Request(TEXT, speaker, **QUICK), tmp_path).path.read_bytes() == first
 
 
 def test_metrics_tell_stages_and_speed(server):

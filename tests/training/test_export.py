@@ -53,7 +53,9 @@ def work(tmp_path, small_config, rng) -> Workspace:
         ("features", (export.MATRIX_FRAMES, config.semantic.hidden_size)),
     ):
         work.cache(name).fill(
-            range(CLIPS), range(CLIPS), lambda index: {name: rng.standard_normal(shape).astype(np.float16)}
+            range(CLIPS),
+            range(CLIPS),
+            lambda index, name=name, shape=shape: {name: rng.standard_normal(shape).astype(np.float16)},
         )
     work.cache("styles").fill(
         range(CLIPS),
