@@ -1,5 +1,6 @@
 """Which kernels a GPT step is taken by on this GPU: those of `pipeline.gpt.fused_step` where they give PyTorch's
-values and are quicker, else PyTorch's. Looked for once for a model's sizes, before its first decoder is made, and logged.
+values and are quicker, else PyTorch's. Looked for once for a model's sizes, before its first decoder is made, and
+logged.
 
 Axes as in `pipeline.gpt.step`.
 """
