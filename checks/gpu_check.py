@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from checks import gpu_bench, gpu_proofs
+from checks import gpu_bench, gpu_proofs, gpu_step
 from checks.gpu_model import Speaker
 from checks.gpu_proofs import FAIL, PASS, UNVERIFIED, Line
 from pipeline import gpu
@@ -115,6 +115,8 @@ def figures(
             status = (PASS if good else FAIL) if counted else UNVERIFIED
             yield Line(f"figure: {name}", status, f"{value:.3g}", word)
 
+    report.run("GPT step's kernels", lambda: gpu_step.kinds(speaker))
+    report.run("figure: of which search", lambda: gpu_step.search(speaker, codes))
     report.run("figures of one request", lambda: lines(gpu_bench.single(speaker, codes, runs)))
     for count in counts:
         name = f"figures of {count} sequences"
@@ -164,6 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
                 mini_config(), device, precision, GOLDEN / "mini_public.npz"
             ),
         )
+    report.run("activation with gradients, for training", lambda: gpu_step.training(device))
     config = load_config(SIZES[size])
     codes = min(options.codes, config.gpt.max_mel_tokens)
     if device.type == "cuda":
@@ -181,6 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
         report.run("memory plan", lambda: memory(made[0], options.precision, codes))
         counted = size == "full" and device.type == "cuda"
         figures(report, made[0], codes, options.runs, tuple(options.sequences), counted)
+        report.run("kernels of a GPT step", lambda: gpu_step.kernels(made[0], codes))
     counts = {
         status: sum(line.status == status for line in report.lines) for status in (PASS, FAIL, UNVERIFIED)
     }

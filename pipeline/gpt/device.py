@@ -24,6 +24,7 @@ from pipeline.gpt.noise import draw_key
 from pipeline.gpt.sampling import SamplingOptions
 from pipeline.gpt.search import SearchState, cycle
 from pipeline.gpt.step import StepBuffers, StepWeights
+from pipeline.gpt.step_choice import choose
 from pipeline.graphs import FlagReader, Graphs, bucket
 
 GROUP_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -62,6 +63,7 @@ class DeviceDecoder:
         self.model, self.config = model, model.config
         self.weights = StepWeights.of(model)
         self.device = self.weights.tokens.device
+        self.advance = choose(model, self.weights)
         self.slots, self.max_codes, self.prompt_rows = slots, max_codes, prompt_rows
         self.buffers, self.state = self.tensors(
             self.config, groups, slots, max_codes, prompt_rows, self.device, self.weights.tokens.dtype
@@ -142,7 +144,7 @@ class DeviceDecoder:
         buffers, state, width = self.buffers.first(groups), self.state.first(groups), self.width()
         for _ in range(steps):
             reach = self.reach()
-            function = partial(cycle, self.weights, buffers, state, reach, width)
+            function = partial(cycle, self.weights, self.advance, buffers, state, reach, width)
             self.graphs.run((groups, reach, width), function)
             self.steps += 1
         self.flags.put(torch.stack([self.state.done, self.state.broken]), self.steps)

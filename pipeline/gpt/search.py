@@ -18,7 +18,7 @@ from torch import Tensor
 from pipeline.config import GPTConfig
 from pipeline.gpt.noise import gumbel
 from pipeline.gpt.sampling import POSITION_OFFSET, PROMPT_TOKEN, SamplingOptions
-from pipeline.gpt.step import StepBuffers, StepWeights, step
+from pipeline.gpt.step import Advance, StepBuffers, StepWeights
 
 UNREACHABLE = -1e9  # score of beams that do not exist yet
 STEP_BITS = 32  # a counter is the step, then slot · V + token
@@ -223,9 +223,11 @@ def _keep(target: Tensor, done: Tensor, values: Tensor) -> None:
     target.copy_(torch.where(done[:, None], target, values))
 
 
-def cycle(weights: StepWeights, buffers: StepBuffers, state: SearchState, reach: int, width: int) -> None:
+def cycle(
+    weights: StepWeights, advance: Advance, buffers: StepBuffers, state: SearchState, reach: int, width: int
+) -> None:
     """One code more for every group that is not done. `buffers` hold the logits of the newest position and
-    get the next.
+    get the next, by `advance`, the step of `weights`.
 
     `reach`: rows of each group's cache that are read, those written here among them; `width`: candidates of a slot, at
     least 2 · S and every group's top_k."""
@@ -237,7 +239,7 @@ def cycle(weights: StepWeights, buffers: StepBuffers, state: SearchState, reach:
     record(state, tokens, parents, buffers.hidden)
     active = ~(state.done | ended | state.broken)
     feed(buffers, state, tokens, parents, active, reach, len(weights.positions) - 1)
-    step(weights, buffers, reach)
+    advance(buffers, reach)
     state.count.add_((~state.done).long())
     state.done.copy_(~active)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -184,6 +185,14 @@ def step(weights: StepWeights, buffers: StepBuffers, reach: int) -> None:
     x = transform(weights, buffers.tokens, buffers.positions, Attend(weights.config, buffers, reach))
     buffers.hidden.copy_(x)
     buffers.logits.copy_(weights.head(x))
+
+
+Advance = Callable[[StepBuffers, int], None]  # `step` of some weights: (buffers, reach)
+
+
+def plain(weights: StepWeights) -> Advance:
+    """`step` of `weights` by PyTorch's kernels."""
+    return partial(step, weights)
 
 
 def step_together(weights: StepWeights, parts: Sequence[StepBuffers], reaches: Sequence[int]) -> None:

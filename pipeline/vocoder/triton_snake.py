@@ -19,13 +19,19 @@ BLOCK = 512  # samples of one program
 
 
 @triton.jit
-def _snake(row, taps, m, odd: tl.constexpr, length, alpha, inverse_beta):
-    """s[2m + odd] of a row of x, 0 ≤ m < length."""
+def upsampled(row, taps, m, odd: tl.constexpr, length):
+    """u[2m + odd] of a row of x, 0 ≤ m < length."""
     total = tl.zeros_like(m).to(tl.float32)
     for i in tl.static_range(6):
         at = tl.minimum(tl.maximum(m - 3 + odd + i, 0), length - 1)
         total += tl.load(taps + 11 - odd - 2 * i) * tl.load(row + at).to(tl.float32)
-    u = 2 * total
+    return 2 * total
+
+
+@triton.jit
+def _snake(row, taps, m, odd: tl.constexpr, length, alpha, inverse_beta):
+    """s[2m + odd] of a row of x, 0 ≤ m < length."""
+    u = upsampled(row, taps, m, odd, length)
     wave = tl.sin(u * alpha)
     return u + wave * wave * inverse_beta
 

@@ -67,7 +67,13 @@ def test_every_stage_is_compared_in_every_precision(checked):
 
 def test_what_only_a_gpu_shows_is_unverified(checked):
     lines = {line["name"]: line["status"] for line in checked[2]["lines"]}
-    for name in ("a GPU", "graph against eager", "no wait for the device (set_sync_debug_mode)"):
+    for name in (
+        "a GPU",
+        "graph against eager",
+        "no wait for the device (set_sync_debug_mode)",
+        "GPT step's kernels",
+        "kernels of a GPT step",
+    ):
         assert lines[name] == UNVERIFIED
     figures = {name: status for name, status in lines.items() if name.startswith("figure: ")}
     assert set(figures.values()) == {UNVERIFIED}

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.config import AlignmentConfig, load_config
 from pipeline.gpt.search import SearchState, cycle
-from pipeline.gpt.step import StepBuffers, StepWeights
+from pipeline.gpt.step import StepBuffers, StepWeights, plain
 from pipeline.model import MODULES
 from pipeline.s2mel.player import MAX_STEPS, StepState, euler
 from tests.cuda.fake import DEVICE, NoWaiting, Waits, fake_gpu
@@ -59,7 +59,8 @@ def test_a_step_of_the_search(slots, dtype, aligned):
         buffers = StepBuffers.empty(config.gpt, *shape, DEVICE, dtype)
         state = SearchState.empty(config.gpt, GROUPS, slots, CODES, DEVICE, dtype)
         with NoWaiting():
-            cycle(StepWeights.of(gpt), buffers, state, PROMPT + slots, 32)
+            weights = StepWeights.of(gpt)
+            cycle(weights, plain(weights), buffers, state, PROMPT + slots, 32)
         assert buffers.logits.device == DEVICE and buffers.logits.dtype == dtype
 
 
