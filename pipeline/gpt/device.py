@@ -221,6 +221,7 @@ class DeviceDecoder:
             latents = latent_pass(self.model, place.prompt, codes)
         return Decoded(codes, latents, False)
 
+    @torch.inference_mode()
     def leave(self, group: int) -> None:
         """Give up a group's sequence, ended or not."""
         self.state.done[group] = True
