@@ -170,6 +170,7 @@ def test_an_order_whose_replica_is_lost_goes_on_where_it_was():
 def test_what_a_killed_process_left_goes(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / f"{scratch.PREFIX}999999999-x").mkdir()
+    (tmp_path / f"{scratch.STUDIO_PREFIX}999999999-x").mkdir()
     (tmp_path / f"{scratch.PREFIX}{os.getpid()}-y").mkdir()
     (tmp_path / f"{scratch.WAY_PREFIX}999999999").symlink_to("gone")
     (tmp_path / "other").mkdir()
