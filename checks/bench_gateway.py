@@ -5,6 +5,8 @@ by request in turn, over a connection that stays open as clients of the API keep
 the time outside the stages (what a request takes less the seconds its stages report) is told for both: their
 difference is what the gateway adds, whatever else the machine does. Then as many requests as can be by
 several clients at once, with one speaker and with two.
+
+`--long N` in place of that: seconds to the first sound of a text of N characters, whose reader then leaves.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from pathlib import Path
 
 import requests
 
+from checks.engine import SENTENCES
+from gateway.body import QUICK_START_TOKENS
 from gateway.local import running
 from service.request import Request
 from service.service import Service
@@ -29,7 +33,8 @@ from service.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = "Hello."
 QUICK = {"max_mel_tokens": 60, "diffusion_steps": 1, "num_beams": 1}
-START_SECONDS = 300
+START_SECONDS, LONG_SECONDS = 300, 300
+PAUSE_SECONDS = 3.0
 CLIENTS = 6
 TIMING = "timing."
 READ_BYTES = 2**16
@@ -75,6 +80,35 @@ def directly(service: Service, seed: int) -> tuple[float, float, float]:
     return whole, whole - staged(result.metrics), whole
 
 
+def first_of_long(service: Service, url: str, text: str, seed: int) -> tuple[float, float]:
+    """Seconds to the first sound of `text`: directly, over HTTP."""
+    inputs = {"quick_start_tokens": QUICK_START_TOKENS, "seed": seed}
+    start = time.perf_counter()
+    job = service.engine.submit(Request(text, ROOT / "examples/speaker.wav", **inputs))
+    next(part for part in job if len(part.chunk.wave))
+    direct = time.perf_counter() - start
+    job.cancel()
+    body = {"input": text, "voice": "speaker", "response_format": "pcm"} | inputs
+    start = time.perf_counter()
+    with requests.post(f"{url}/v1/audio/speech", json=body, stream=True, timeout=LONG_SECONDS) as answer:
+        answer.raise_for_status()
+        next(answer.iter_content(READ_BYTES))
+    return direct, time.perf_counter() - start
+
+
+def long_text(service: Service, model: str, characters: int, rounds: int) -> dict[str, object]:
+    """First sounds of a text of so many characters, directly and over HTTP in turn."""
+    text = (" ".join(SENTENCES) + " ") * (characters // len(SENTENCES[0]) + 1)
+    arguments = ("--replicas", "1", "--model", model)
+    with running(*arguments, start_seconds=START_SECONDS, folder=ROOT, quiet=True) as (_, url):
+        pairs = []
+        for seed in range(rounds + 1):
+            pairs.append(first_of_long(service, url, text[:characters], seed))
+            time.sleep(PAUSE_SECONDS)  # until what was left has ended
+    direct, through = ([round(value, 2) for value in column] for column in zip(*pairs[1:], strict=True))
+    return {"characters": characters, "first_sound_s": {"direct": direct, "gateway": through}}
+
+
 def rate(url: str, seconds: float) -> float:
     """Requests a second of CLIENTS at once."""
     until, done = time.monotonic() + seconds, 0
@@ -98,9 +132,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", default="tiny-en")
     parser.add_argument("--requests", type=int, default=40, help="of each side by side")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each crowd")
+    parser.add_argument("--long", type=int, metavar="N", help="only the first sound of N characters")
+    parser.add_argument("--rounds", type=int, default=3, help="with --long")
     options = parser.parse_args(arguments)
     service = Service(Settings.read(model=options.model, threads=1))
     service.warm_up()
+    if options.long:
+        print(json.dumps(long_text(service, options.model, options.long, options.rounds), indent=1))
+        return 0
     report: dict[str, object] = {"model": options.model, "requests": options.requests}
     rates = []
     for replicas in (1, 2):
