@@ -143,6 +143,7 @@ def fuse(module: nn.Module) -> nn.Module:
     return module
 
 
+@torch.device("cpu")  # whatever the default is: training on a GPU makes it that
 def disagreement(activation: Activation, device: torch.device | str = "cpu") -> float:
     """Largest relative error of values and gradients against PyTorch's on the CPU, on a small signal in float32."""
     generator = torch.Generator().manual_seed(0)
