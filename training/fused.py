@@ -143,9 +143,13 @@ def fuse(module: nn.Module) -> nn.Module:
     return module
 
 
-@torch.device("cpu")  # whatever the default is: training on a GPU makes it that
 def disagreement(activation: Activation, device: torch.device | str = "cpu") -> float:
     """Largest relative error of values and gradients against PyTorch's on the CPU, on a small signal in float32."""
+    with torch.device("cpu"):  # training on a GPU makes that the default
+        return _disagreement(activation, device)
+
+
+def _disagreement(activation: Activation, device: torch.device | str) -> float:
     generator = torch.Generator().manual_seed(0)
     reference = AntiAliasedSnake(3)
     with torch.no_grad():
