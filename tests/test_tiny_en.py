@@ -22,7 +22,7 @@ from service.settings import DEFAULT_MODEL, Settings
 from tests.conftest import ROOT
 from training import measure
 
-VOICES = {"slt": "speaker.wav", "rms": "rms.flac", "awb": "awb.flac", "kal16": "kal16.flac"}
+VOICES = {"slt": "speaker.wav", "george": "george.flac", "isabella": "isabella.flac", "puck": "puck.flac"}
 TEXTS = (
     "Please leave your umbrella by the door before you come in.",
     "Does anyone know where the nearest pharmacy is?",

@@ -11,7 +11,7 @@ from service.service import Service
 from service.settings import Settings
 from tests.conftest import ROOT
 
-VOICES = ("speaker.wav", "rms.flac", "awb.flac")
+VOICES = ("speaker.wav", "george.flac", "isabella.flac")
 PIECE_SECONDS = 1.25
 
 

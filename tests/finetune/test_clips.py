@@ -19,11 +19,11 @@ def recording(path, text=None) -> Recording:
 
 @pytest.fixture(scope="module")
 def speech() -> np.ndarray:
-    return soundfile.read(ROOT / "examples/rms.flac", dtype="float32")[0]
+    return soundfile.read(ROOT / "examples/george.flac", dtype="float32")[0]
 
 
 def test_clips_are_leveled_trimmed_and_keep_their_text(tmp_path, speech):
-    _, rate = soundfile.read(ROOT / "examples/rms.flac")
+    _, rate = soundfile.read(ROOT / "examples/george.flac")
     padded = np.concatenate([np.zeros(rate), 0.05 * speech[: 4 * rate], np.zeros(rate)])
     soundfile.write(tmp_path / "a.wav", padded, rate)
     (clip,), refusals = prepare_clips([recording(tmp_path / "a.wav", "Hello.")], tmp_path, PREPARATION)
@@ -34,7 +34,7 @@ def test_clips_are_leveled_trimmed_and_keep_their_text(tmp_path, speech):
 
 
 def test_what_cannot_be_used_is_told_with_its_reason(tmp_path, speech):
-    _, rate = soundfile.read(ROOT / "examples/rms.flac")
+    _, rate = soundfile.read(ROOT / "examples/george.flac")
     soundfile.write(tmp_path / "good.wav", speech, rate)
     soundfile.write(tmp_path / "double.flac", speech, rate)
     soundfile.write(tmp_path / "silent.wav", np.zeros(3 * rate), rate)
@@ -71,7 +71,7 @@ def test_a_long_recording_is_cut_at_its_silences(speech):
 
 
 def test_the_text_of_a_cut_recording_is_not_guessed(tmp_path, speech):
-    _, rate = soundfile.read(ROOT / "examples/rms.flac")
+    _, rate = soundfile.read(ROOT / "examples/george.flac")
     soundfile.write(tmp_path / "long.wav", np.tile(speech, 4)[: 30 * rate], rate)
     clips, refusals = prepare_clips([recording(tmp_path / "long.wav", "Long text.")], tmp_path, PREPARATION)
     assert len(clips) >= 2 and all(clip.text is None for clip in clips)

@@ -38,10 +38,10 @@ def manifest(folder) -> list[dict]:
 def test_a_table_becomes_files_and_chapters_once(tmp_path):
     table = tmp_path / "book.csv"
     rows = [
-        ("Hello.", "rms", "One"),
-        ("Good day.", "awb", "One"),
-        ("Thank you.", "rms", "Two: more"),
-        ("Hello.", "rms", "Two: more"),
+        ("Hello.", "george", "One"),
+        ("Good day.", "isabella", "One"),
+        ("Thank you.", "george", "Two: more"),
+        ("Hello.", "george", "Two: more"),
     ]
     with table.open("w", newline="") as file:
         csv.writer(file).writerows([("text", "voice", "chapter"), *rows])
@@ -68,7 +68,7 @@ def test_a_table_becomes_files_and_chapters_once(tmp_path):
     assert "Good day." in (tmp_path / "out/01-One.srt").read_text()
 
     with table.open("a", newline="") as file:
-        csv.writer(file).writerows([("Come in.", "rms", ""), ("Hi.", "nobody", ""), ("...", "rms", "")])
+        csv.writer(file).writerows([("Come in.", "george", ""), ("Hi.", "nobody", ""), ("...", "george", "")])
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.wav")}
     again = run(tmp_path, table)
     assert again.returncode == 2 and "(made now: 1), 2 failed" in again.stderr, again.stderr

@@ -43,7 +43,7 @@ def error(answer) -> tuple[int, str, str]:
 def test_every_format_is_what_it_says(served, tmp_path, format):
     path = tmp_path / f"out.{format}"
     with served.client().audio.speech.with_streaming_response.create(
-        model="tts-1", voice="rms", input="Hello.", response_format=format, extra_body=QUICK
+        model="tts-1", voice="george", input="Hello.", response_format=format, extra_body=QUICK
     ) as answer:
         assert answer.headers["x-seed"] == "7"
         answer.stream_to_file(path)
@@ -87,10 +87,10 @@ def test_what_needs_the_whole_is_made_whole(served):
 
 
 def test_several_voices_and_a_clip_of_ones_own(served):
-    clip = "data:audio/flac;base64," + base64.b64encode((ROOT / "examples/rms.flac").read_bytes()).decode()
+    clip = "data:audio/flac;base64," + base64.b64encode((ROOT / "examples/george.flac").read_bytes()).decode()
     own = speak(served, voice=None, speaker=clip)
-    assert own.content == speak(served, voice="rms").content
-    both = speak(served, input="Hello. [voice:rms] Hello.", quick_start_tokens=0).content
+    assert own.content == speak(served, voice="george").content
+    both = speak(served, input="Hello. [voice:george] Hello.", quick_start_tokens=0).content
     alone = speak(served, quick_start_tokens=0).content
     assert both[: len(alone) // 2] == alone[: len(alone) // 2] and len(both) > 1.2 * len(alone)
 
@@ -107,14 +107,14 @@ def uri(content: bytes) -> str:
 
 
 def test_an_adapter_comes_with_a_request_or_with_its_voice(served, adapters):
-    url, clip = f"{served.url}/v1/audio/voices", (ROOT / "examples/rms.flac").read_bytes()
+    url, clip = f"{served.url}/v1/audio/voices", (ROOT / "examples/george.flac").read_bytes()
 
     def add(adapter: bytes, name: str):
         files = {"audio_sample": clip, "adapter": adapter}
         return requests.post(url, data={"name": name, "consent": "yes"}, files=files, timeout=120)
 
-    plain = speak(served, voice="rms").content
-    with_one = speak(served, voice="rms", adapter=uri(adapters[0])).content
+    plain = speak(served, voice="george").content
+    with_one = speak(served, voice="george", adapter=uri(adapters[0])).content
     assert with_one != plain
     added = add(adapters[0], "trained")
     assert (
@@ -122,10 +122,10 @@ def test_an_adapter_comes_with_a_request_or_with_its_voice(served, adapters):
     )
     assert speak(served, voice="trained").content == with_one
     assert speak(served, voice="trained", adapter=uri(adapters[1])).content not in (with_one, plain)
-    assert speak(served, voice="rms").content == plain
-    told = error(speak(served, voice="rms", input="Hello. [voice:trained] Hello."))
+    assert speak(served, voice="george").content == plain
+    told = error(speak(served, voice="george", input="Hello. [voice:trained] Hello."))
     assert told[:2] == (400, "input") and "has an adapter of its own" in told[2]
-    assert error(speak(served, voice="rms", adapter=uri(b"none")))[0] == 400
+    assert error(speak(served, voice="george", adapter=uri(b"none")))[0] == 400
     told = error(add(b"none", "broken"))
     assert told[:2] == (400, "adapter") and requests.get(f"{url}/broken").status_code == 404
     for body in ({"adapter": "/etc/passwd"}, {"source_audio": "/etc/passwd"}, {"adapter": 5}):
@@ -138,9 +138,9 @@ def not_a_file(body: dict) -> str:
 
 
 def test_speech_is_said_again_in_a_voice(served):
-    source = uri((ROOT / "examples/awb.flac").read_bytes())
+    source = uri((ROOT / "examples/isabella.flac").read_bytes())
     answer = speak(served, input=None, source_audio=source, max_mel_tokens=None, num_beams=None)
-    seconds = soundfile.info(ROOT / "examples/awb.flac").duration
+    seconds = soundfile.info(ROOT / "examples/isabella.flac").duration
     assert len(answer.content) / 2 / 22050 == pytest.approx(seconds, rel=0.15)
     both = error(speak(served, source_audio=source, max_mel_tokens=None, num_beams=None))
     assert both[0] == 400 and "text and source_audio are given" in both[2]
@@ -178,10 +178,10 @@ def test_progress_is_told_beside_the_audio_where_it_is_asked_for(served):
         ({"input": "x" * 20_001}, 400, None, "20,001 characters"),
         ({"input": "..."}, 400, None, "nothing to read aloud"),
         ({"voice": None}, 400, "voice", "voice is missing"),
-        ({"voice": "nobody"}, 404, "voice", "the voice 'nobody' does not exist; allowed: awb"),
+        ({"voice": "nobody"}, 404, "voice", "the voice 'nobody' does not exist; allowed: isabella"),
         ({"voice": "../../etc/passwd"}, 404, "voice", "does not exist"),
         ({"voice": "a" * 1000}, 404, "voice", "does not exist"),
-        ({"voice": ["rms"]}, 400, "voice", "voice is missing"),
+        ({"voice": ["george"]}, 400, "voice", "voice is missing"),
         ({"input": "Hi. [voice:nobody]"}, 404, "voice", "'nobody' does not exist"),
         ({"input": "Hi. [voice:../x]"}, 400, "input", "voice name"),
         ({"model": "other"}, 404, "model", "the model 'other' does not exist; allowed: tiny-en"),
@@ -225,19 +225,19 @@ def test_the_clients_own_errors(served):
     with pytest.raises(openai.NotFoundError, match="nobody"):
         served.client().audio.speech.create(model="tts-1", voice="nobody", input="Hello.")
     with pytest.raises(openai.BadRequestError, match="0.5 to 2"):
-        served.client().audio.speech.create(model="tts-1", voice="rms", input="Hello.", speed=4)
+        served.client().audio.speech.create(model="tts-1", voice="george", input="Hello.", speed=4)
     assert [model.id for model in served.client().models.list()] == ["tiny-en"]
 
 
 def test_the_voice_library(served):
-    url, clip = f"{served.url}/v1/audio/voices", (ROOT / "examples/awb.flac").read_bytes()
+    url, clip = f"{served.url}/v1/audio/voices", (ROOT / "examples/isabella.flac").read_bytes()
 
     def add(content=clip, **form):
         form = {"name": "anna", "consent": "Anna agreed."} | form
         form = {name: value for name, value in form.items() if value is not None}
         return requests.post(url, data=form, files={"audio_sample": content}, timeout=120)
 
-    assert {"speaker", "rms", "awb", "kal16"} <= {voice["id"] for voice in requests.get(url).json()["voices"]}
+    assert {"speaker", "george", "isabella", "puck"} <= {voice["id"] for voice in requests.get(url).json()["voices"]}
     for form, message in (
         ({"consent": None}, "consent is missing"),
         ({"consent": " "}, "consent is missing"),
@@ -255,15 +255,15 @@ def test_the_voice_library(served):
     added = add(language="en", notes="test")
     assert added.status_code == 201 and added.json()["report"]["seconds"] > 1
     assert error(add())[0] == 409
-    assert speak(served, voice="anna").content == speak(served, voice="awb").content
+    assert speak(served, voice="anna").content == speak(served, voice="isabella").content
     assert requests.get(f"{url}/anna").json()["consent"] == "Anna agreed."
     assert requests.delete(f"{url}/anna").json()["deleted"]
-    assert error(requests.delete(f"{url}/anna"))[0] == 404 and error(requests.delete(f"{url}/rms"))[0] == 403
+    assert error(requests.delete(f"{url}/anna"))[0] == 404 and error(requests.delete(f"{url}/george"))[0] == 403
     assert error(speak(served, voice="anna"))[0] == 404
 
 
 def test_a_full_queue_says_when_to_come_back_and_who_hangs_up_frees_it(served):
-    body = {"model": "tts-1", "voice": "rms", "input": " ".join([TEXT] * 20)}
+    body = {"model": "tts-1", "voice": "george", "input": " ".join([TEXT] * 20)}
     leaving = []
     for _ in range(QUEUE + 1):
         leaving.append(threading.Thread(target=lambda: hang_up(served, body)))

@@ -81,7 +81,7 @@ def test_a_library_anywhere(tmp_path):
     """fsspec's memory is such a storage; two libraries at a place are one."""
     for url in (str(tmp_path / "voices"), "memory://voices"):
         library, other = Library(url), Library(url)
-        content = (ROOT / "examples/rms.flac").read_bytes()
+        content = (ROOT / "examples/george.flac").read_bytes()
         record = library.add("anna", content, " Anna agreed. ", "en", "", {"seconds": 8.5})
         assert other.get("anna") == record and record.read() == content and record.consent == "Anna agreed."
         assert "url" not in record.told() and "anna" in other.names()
@@ -202,13 +202,13 @@ def test_tables_say_the_same_in_every_form(tmp_path):
     import pyarrow.parquet
 
     rows = [
-        {"text": "Hello.", "voice": "rms", "seed": 3, "speaker": None, "speed": None},
-        {"text": "Bye.", "voice": None, "seed": None, "speaker": "awb.flac", "speed": 1.5},
+        {"text": "Hello.", "voice": "george", "seed": 3, "speaker": None, "speed": None},
+        {"text": "Bye.", "voice": None, "seed": None, "speaker": "isabella.flac", "speed": 1.5},
     ]
     (tmp_path / "a.jsonl").write_text(
-        '{"text": "Hello.", "voice": "rms", "seed": 3}\n\n{"text": "Bye.", "speaker": "awb.flac", "speed": 1.5}\n'
+        '{"text": "Hello.", "voice": "george", "seed": 3}\n\n{"text": "Bye.", "speaker": "isabella.flac", "speed": 1.5}\n'
     )
-    (tmp_path / "a.csv").write_text("text,voice,seed,speaker,speed\nHello.,rms,3,,\nBye.,,,awb.flac,1.5\n")
+    (tmp_path / "a.csv").write_text("text,voice,seed,speaker,speed\nHello.,george,3,,\nBye.,,,isabella.flac,1.5\n")
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
     made = []
     for suffix in ("jsonl", "csv", "parquet"):
@@ -220,16 +220,16 @@ def test_tables_say_the_same_in_every_form(tmp_path):
 
 def test_a_name_is_the_hash_of_all_that_counts(tmp_path):
     def name(**values) -> str:
-        return reader(tmp_path).row(0, {"text": "Hello.", "voice": "rms"} | values).name
+        return reader(tmp_path).row(0, {"text": "Hello.", "voice": "george"} | values).name
 
     assert name() == name(chapter="x", gap=1) == name(seed=0) == name(speed=1.0) or name() == name(seed=0)
-    assert len({name(), name(seed=1), name(text="Hello!"), name(voice="awb"), name(output_format="mp3")}) == 5
-    same = reader(tmp_path).row(0, {"text": "Hello.", "speaker": "rms.flac"}).name
+    assert len({name(), name(seed=1), name(text="Hello!"), name(voice="isabella"), name(output_format="mp3")}) == 5
+    same = reader(tmp_path).row(0, {"text": "Hello.", "speaker": "george.flac"}).name
     assert same == name(), "a voice by another way is the same voice"
-    again = [{"voice": "rms", "source_audio": clip} for clip in ("awb.flac", "kal16.flac")]
+    again = [{"voice": "george", "source_audio": clip} for clip in ("isabella.flac", "puck.flac")]
     rows = [reader(tmp_path).row(0, values) for values in again]
-    assert len({row.name for row in rows} | {name(), name(adapter="awb.flac"), name(adapter="rms.flac")}) == 5
-    assert rows[0].order.files == {"source_audio": (ROOT / "examples/awb.flac").read_bytes()}
+    assert len({row.name for row in rows} | {name(), name(adapter="isabella.flac"), name(adapter="george.flac")}) == 5
+    assert rows[0].order.files == {"source_audio": (ROOT / "examples/isabella.flac").read_bytes()}
 
 
 @pytest.mark.parametrize(
@@ -239,9 +239,9 @@ def test_a_name_is_the_hash_of_all_that_counts(tmp_path):
         ({"text": ""}, "is empty|missing"),
         ({"voice": "nobody"}, "does not exist"),
         ({"voice": None}, "give a voice of the library or a speaker file"),
-        ({"speaker": "rms.flac"}, "one of them"),
+        ({"speaker": "george.flac"}, "one of them"),
         ({"adapter": "none.zip"}, "adapter is 'none.zip'; there is no such file"),
-        ({"source_audio": "rms.flac"}, "text and source_audio are given"),
+        ({"source_audio": "george.flac"}, "text and source_audio are given"),
         ({"voice": None, "speaker": "none.wav"}, "no such file"),
         ({"speed": 9}, "speed is 9; allowed"),
         ({"speed": "fast"}, "speed is not a number"),
@@ -253,7 +253,7 @@ def test_a_name_is_the_hash_of_all_that_counts(tmp_path):
     ],
 )
 def test_a_bad_row_says_why(tmp_path, values, message):
-    row = {k: v for k, v in ({"text": "Hello.", "voice": "rms"} | values).items() if v is not None}
+    row = {k: v for k, v in ({"text": "Hello.", "voice": "george"} | values).items() if v is not None}
     with pytest.raises(RowError, match=message) as refused:
         reader(tmp_path).row(0, row)
     assert "\n" not in str(refused.value)

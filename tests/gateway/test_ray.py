@@ -50,7 +50,7 @@ def gateway(tmp_path_factory):
 def speak(url: str, text: str) -> bytes:
     client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=300)
     with client.audio.speech.with_streaming_response.create(
-        model="tts-1", voice="rms", input=text, response_format="wav", extra_body=QUICK
+        model="tts-1", voice="george", input=text, response_format="wav", extra_body=QUICK
     ) as answer:
         return b"".join(answer.iter_bytes())
 
@@ -81,7 +81,7 @@ def test_speakers_that_are_killed_cost_nobody_a_byte(gateway):
 
 def test_a_full_queue_says_when_to_come_back(gateway):
     _, url, _ = gateway
-    body = {"input": "Hello.\n\nGood day.", "voice": "rms", "response_format": "wav", **QUICK}
+    body = {"input": "Hello.\n\nGood day.", "voice": "george", "response_format": "wav", **QUICK}
 
     def ask(_) -> requests.Response:
         return requests.post(f"{url}/v1/audio/speech", json=body, timeout=300)

@@ -33,7 +33,7 @@ def test_readings_and_reports_in_plain_words(tmp_path):
     assert [row[2] for row in rows] == ["It costs five dollars.", "(pause of 1 s)", "Yes!"]
     assert rows[2][:2] == ["2", "anna"] and reading_of(" ") == []
     assert "voice name" in reading_of("[voice:../x]Yes")[0][2]
-    assert "nothing to complain of" in plain_report(str(ROOT / "examples/rms.flac"))
+    assert "nothing to complain of" in plain_report(str(ROOT / "examples/george.flac"))
     (tmp_path / "x").write_bytes(b"no audio")
     assert plain_report(str(tmp_path / "x")).startswith("⚠ audio file refused")
 
@@ -96,7 +96,7 @@ def take_of_the_page(url: str, folder: Path) -> Path:
     client.predict(api_name="/fill")  # the voices, as when the page is loaded
     (button,) = (d for d in client.config["dependencies"] if d["api_name"] == "speak")
     known = {part["id"]: part for part in client.config["components"]}
-    given = {"Text": "Good morning.", "Voice": "rms", "max_mel_tokens": "60", "diffusion_steps": "1"}
+    given = {"Text": "Good morning.", "Voice": "george", "max_mel_tokens": "60", "diffusion_steps": "1"}
     values = []
     for part in (known[part] for part in button["inputs"] if known[part]["type"] != "state"):
         value = given.get(part["props"].get("label"), part["props"].get("value"))

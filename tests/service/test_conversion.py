@@ -21,7 +21,7 @@ from tests.conftest import MODELS, ROOT
 from tests.service.server import data_uri, wave_of
 
 QUICK = dict(diffusion_steps=1, seed=7)
-VOICES = ("speaker.wav", "rms.flac", "awb.flac", "kal16.flac")
+VOICES = ("speaker.wav", "george.flac", "isabella.flac", "puck.flac")
 PAIR_SECONDS = 2.5
 
 
