@@ -27,7 +27,10 @@ TEXTS = (
     "Please leave your umbrella by the door before you come in.",
     "Does anyone know where the nearest pharmacy is?",
 )
-SHORT = ("Please leave it by the door.", "Where is the nearest pharmacy?")  # of what is not judged by its words
+SHORT = (
+    "Please leave it by the door.",
+    "Where is the nearest pharmacy?",
+)  # of what is not judged by its words
 PITCH_TOLERANCE = 0.15
 MAX_WORD_ERROR_RATE = 0.3
 MAX_MEGABYTES = 48

@@ -110,7 +110,9 @@ def test_the_data_set_is_looked_at_before_the_model(tmp_path, monkeypatch):
     (tmp_path / command.REQUEST).write_text(json.dumps({"dataset": str(tmp_path / "dataset.zip")}))
     monkeypatch.setenv("INDEXTTS_MODEL", str(tmp_path / "no model"))
     assert command.main(tmp_path) == 1
-    assert "the dataset is no ZIP or TAR file" in json.loads((tmp_path / command.OUTCOME).read_text())["error"]
+    assert (
+        "the dataset is no ZIP or TAR file" in json.loads((tmp_path / command.OUTCOME).read_text())["error"]
+    )
 
 
 def test_what_is_wrong_is_told(server, tmp_path):
