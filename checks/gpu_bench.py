@@ -15,8 +15,9 @@ FIRST_CODES = 25  # of the first piece that is spoken
 
 
 def seconds(work: Callable[[], object], device: torch.device, runs: int) -> float:
-    """The quickest of some runs, the device's work done; one before them to warm up and one to record graphs."""
-    for _ in range(2):
+    """The quickest of some runs, the device's work done; on a GPU one before them to warm up and one to record
+    graphs."""
+    for _ in range(2 if device.type == "cuda" else 0):
         work()
     times = []
     for _ in range(runs):

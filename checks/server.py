@@ -123,7 +123,9 @@ class CogServer:
     def worker(self) -> int:
         """Process id of the worker that holds the model; the server does not start another when it dies."""
         found = [
-            pid for pid in children(self.process.pid) if WORKER in Path(f"/proc/{pid}/cmdline").read_bytes()
+            pid
+            for pid in descendants(self.process.pid)
+            if WORKER in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
         assert len(found) == 1, f"{len(found)} workers"
         return found[0]

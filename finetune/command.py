@@ -7,6 +7,7 @@ and ends it.
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import logging
 import os
@@ -37,7 +38,8 @@ def main(folder: Path) -> int:
         if values.get("dataset"):
             values["dataset"] = Path(values["dataset"])
         options = Options(**values).checked()
-        archive = run(Work(options, folder, Service(settings, packed=False), processes))
+        load = functools.partial(Service, settings, packed=False)
+        archive = run(Work(options, folder, load, processes))
         outcome = {"archive": str(archive)}
     except torch.OutOfMemoryError:
         outcome = {

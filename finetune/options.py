@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.adapter import METHODS
+from pipeline.adapter_methods import METHODS
 from service.fields import checked_values, choice, number, switch, words
 
 MAX_SEED = 2**32 - 1

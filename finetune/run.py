@@ -6,6 +6,7 @@ Everything lies in one work folder: `raw` (as it came), `clips`, `features`, `gp
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
@@ -45,21 +46,27 @@ VALIDATION_DRAWS = 4  # of each held-out clip: crops, noise and times differ
 
 @dataclass(frozen=True)
 class Work:
-    """A training under way."""
+    """A training under way; load: of the model, which is asked for once there is something to train on."""
 
     options: Options
     folder: Path
-    service: Service
+    load: Callable[[], Service]
     processes: Processes
+
+    @functools.cached_property
+    def service(self) -> Service:
+        return self.load()
 
 
 def run(work: Work) -> Path:
     """The archive of a training. Raises ValueError, in one line, for what the caller can put right."""
-    options, folder, service = work.options, work.folder, work.service
+    options, folder = work.options, work.folder
+    with work.processes.first_alone():
+        dataset, problems = obtain(work)
+    service = work.service
     if not is_coded(service.model):
         raise ValueError(f"{service.model.config.name} cannot be trained yet; allowed: indextts2 and tiny-en")
     with work.processes.first_alone():
-        dataset, problems = obtain(work)
         clips, refusals = prepare(work, dataset)
         clips, how = transcribe_missing(clips, folder, options.train_gpt)
         logger.info("texts: %s", how)

@@ -35,7 +35,6 @@ from pipeline.packed import PackedLinear, rows_of
 from pipeline.s2mel.dit import DiT
 from pipeline.s2mel.regulator import make_latent_projection
 
-METHODS = ("lora", "full")
 DOWN, UP = "lora_down", "lora_up"
 # The parts of a model that an adapter may change, and in each the layers of LoRA and the parameters of `full`.
 LORA_LAYERS = {

@@ -21,7 +21,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from pipeline.adapter import DOWN, FULL_PARAMETERS, METHODS, UP, Adapter, full_parameters, lora_layers
+from pipeline.adapter import DOWN, FULL_PARAMETERS, UP, Adapter, full_parameters, lora_layers
+from pipeline.adapter_methods import METHODS
 from pipeline.config import ModelConfig
 from pipeline.model import Model
 from pipeline.state_dict import listing

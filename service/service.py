@@ -114,6 +114,7 @@ class Service:
         """One short request through everything that is loaded, which leaves nothing behind: so that the first
         request pays for no first use, and imports nothing."""
         self.normalizer().warm_up()
+        denoiser = self.references.denoiser
         with tempfile.TemporaryDirectory(prefix="indextts-") as folder:
             path = Path(folder) / "warm-up.wav"
             write_wav(path, tone("warm-up", WARM_UP_SECONDS, WARM_UP_RATE)[0], WARM_UP_RATE)
@@ -121,7 +122,7 @@ class Service:
                 Request(
                     WARM_UP_TEXT,
                     path,
-                    denoise=self.references.denoiser is not None,
+                    denoise=denoiser is not None and denoiser.network.warms,
                     emotion_from_text=self.emotions.reader is not None,
                     num_beams=None
                     if self.model.device.type == "cuda"

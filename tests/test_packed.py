@@ -1,10 +1,5 @@
 """Packed linear layers and the precisions made of them: values, choice, fallback, and what stays the same."""
 
-import hashlib
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -19,10 +14,6 @@ from pipeline.model import load_model
 from pipeline.packed import HalfLinear, Int8Linear, OneDNNLinear, choose, rows_of
 from pipeline.precision import pack
 from pipeline.precisions import PRECISIONS, check_precision
-from service.request import Request
-from service.service import Service
-from service.settings import Settings
-from tests.conftest import ROOT
 from tests.gpt.conftest import random_prompt
 
 KERNELS = (OneDNNLinear, HalfLinear, Int8Linear)
@@ -174,30 +165,6 @@ def test_precisions_stay_near_one_another(mini_directory, mini_model, generator)
             model = load_model(mini_directory, load_config("mini"), precision=name)
             assert model.precision == name and model.fingerprint == mini_model.fingerprint
             assert 0 < relative(model.dit(x, *given, style), wanted) < 3e-2
-
-
-def speak(folder: Path) -> str:
-    request = Request("Mind the step.", ROOT / "examples/speaker.wav", seed=3)
-    result = Service(Settings.read(model="tiny-en")).run(request, folder)
-    return hashlib.sha256(result.path.read_bytes()).hexdigest()
-
-
-SPEAK = """
-import sys
-from pathlib import Path
-from tests.test_packed import speak
-print(speak(Path(sys.argv[1])))
-"""
-
-
-def test_the_same_seed_gives_the_same_bytes_after_a_restart(monkeypatch, tmp_path):
-    """In the precision whose kernels are chosen by measuring; here and in a process of its own."""
-    monkeypatch.setenv("INDEXTTS_PRECISION", "fast")
-    monkeypatch.setenv("INDEXTTS_THREADS", "1")
-    done = subprocess.run(
-        [sys.executable, "-c", SPEAK, tmp_path], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    assert done.stdout.strip() == speak(tmp_path)
 
 
 @torch.inference_mode()

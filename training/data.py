@@ -17,6 +17,7 @@ import torch
 from enhance.audio_input.read import AudioError, AudioLimits, read_audio
 from pipeline.audio import resample
 
+MANIFEST = "manifest.jsonl"
 LIMITS = AudioLimits(min_seconds=0.3, max_seconds=40.0)
 SILENT_PEAK = 0.003  # about -50 dBFS
 CLIPPED_SHARE = 0.002  # of all samples

@@ -9,7 +9,7 @@ import ctypes
 import functools
 import importlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -143,20 +143,22 @@ def fuse(module: nn.Module) -> nn.Module:
     return module
 
 
-def disagreement(activation: Activation, device: torch.device | str = "cpu") -> float:
-    """Largest relative error of values and gradients against PyTorch's on the CPU, on a small signal in float32."""
+def disagreement(
+    activation: Activation, device: torch.device | str = "cpu", lengths: Sequence[int] = (1, 2, 5, 64, 1100)
+) -> float:
+    """Largest relative error of values and gradients against PyTorch's on the CPU, on small signals in float32."""
     with torch.device("cpu"):  # training on a GPU makes that the default
-        return _disagreement(activation, device)
+        return _disagreement(activation, device, lengths)
 
 
-def _disagreement(activation: Activation, device: torch.device | str) -> float:
+def _disagreement(activation: Activation, device: torch.device | str, lengths: Sequence[int]) -> float:
     generator = torch.Generator().manual_seed(0)
     reference = AntiAliasedSnake(3)
     with torch.no_grad():
         reference.act.alpha.copy_(0.3 * torch.randn(3, generator=generator))
         reference.act.beta.copy_(0.3 * torch.randn(3, generator=generator))
     worst = 0.0
-    for length in (1, 2, 5, 64, 1100):
+    for length in lengths:
         x = torch.randn(2, 3, length, generator=generator)
         weight = torch.randn(2, 3, length, generator=generator)
         results = []

@@ -15,8 +15,8 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+from training.data import MANIFEST
 from training.features import CLIPS_PER_SHARD
-from training.speech import MANIFEST
 from training.tiny_en import default_work
 from training.workspace import PARTS
 

@@ -18,8 +18,7 @@ from enhance.speech import speech_blocks
 from enhance.trim import trim_silence
 from pipeline.audio import write_wav
 from pipeline.text.normalize import TextNormalizer
-from training.data import LIMITS, Clip, Rejection, usable_clips
-from training.speech import MANIFEST
+from training.data import LIMITS, MANIFEST, Clip, Rejection, usable_clips
 
 LEVEL = 0.07  # root mean square of the speech, full scale 1
 PEAK = 0.95

@@ -12,8 +12,8 @@ import soundfile
 
 from pipeline.text.phones import read_phones
 from training import corpus, speakers, teacher
+from training.data import MANIFEST
 
-MANIFEST = "manifest.jsonl"
 PURE_WEIGHT = 4  # a teacher's own voice speaks this many times as much as a blend
 LOG_EVERY = 200
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from pipeline.conditioning.codec import SemanticCodec
 from pipeline.config import ModelConfig
 from pipeline.strict import build, read_yaml
 from pipeline.text.phones import PhoneTokenizer, to_pieces
-from training import codec, data, features, gpt, loop, semantic, speech
+from training import codec, data, features, gpt, loop, semantic
 
 CONFIGS = Path(__file__).parent / "configs"
 MODEL_CONFIG = CONFIGS / "model.yaml"
@@ -36,7 +36,7 @@ class Workspace:
     @functools.cached_property
     def clips(self) -> dict[int, data.Clip]:
         """The clips of the corpus that have been spoken, by their number, which is their index in every cache."""
-        manifests = [self.folder / part / speech.MANIFEST for part in PARTS]
+        manifests = [self.folder / part / data.MANIFEST for part in PARTS]
         found = [clip for path in manifests if path.exists() for clip in data.read_manifest(path)[0]]
         return {clip.index: clip for clip in found}
 

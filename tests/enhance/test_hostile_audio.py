@@ -43,9 +43,15 @@ class Worker:
         assert self.process.wait(timeout=60) == 0
 
 
-def test_every_file_is_read_or_refused_in_bounds(tmp_path_factory):
-    cases = make_cases(tmp_path_factory.mktemp("hostile"))
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory):
     worker = Worker(tmp_path_factory.mktemp("temp"))
+    yield worker
+    worker.close()
+
+
+def test_every_file_is_read_or_refused_in_bounds(worker, tmp_path_factory):
+    cases = make_cases(tmp_path_factory.mktemp("hostile"))
     wrong = []
     for case in cases:
         result = worker.read(case.path)
@@ -65,17 +71,14 @@ def test_every_file_is_read_or_refused_in_bounds(tmp_path_factory):
             and (refused if case.outcome == READ else case.outcome not in outcome),
         }
         wrong += [f"{case.name}: {fault}: {outcome}" for fault, holds in faults.items() if holds]
-    worker.close()
     print(f"{len(cases)} files")
     assert len(cases) >= 60
     assert not wrong, "\n".join(wrong)
 
 
-def test_longest_allowed_files_stay_under_1_gb(tmp_path_factory):
-    worker = Worker(tmp_path_factory.mktemp("temp"))
+def test_longest_allowed_files_stay_under_1_gb(worker, tmp_path_factory):
     for path in write_longest_allowed(tmp_path_factory.mktemp("long")):
         result = worker.read(path)
         print(f"{path.name}: {result['seconds']:.1f} s, {(result['own'] + result['children']) / 1e6:.0f} MB")
         assert result["audio_seconds"] == pytest.approx(600, abs=0.1), result["outcome"]
         assert result["own"] + result["children"] < MAX_BYTES
-    worker.close()

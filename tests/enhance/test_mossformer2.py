@@ -11,7 +11,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from clearvoice.utils.decode import decode_one_audio_mossformer2_se_48k
 from safetensors.torch import save_file
 
 from enhance.denoise import Denoiser
@@ -108,6 +107,8 @@ def test_one_window_is_what_clearvoice_computes(denoiser):
     after = (-(before + length)) % SMALL.hop + before
     padded = torch.nn.functional.pad(loud, (before, after))[None].numpy()
     torch.manual_seed(0)
+    from clearvoice.utils.decode import decode_one_audio_mossformer2_se_48k  # which takes seconds
+
     theirs = decode_one_audio_mossformer2_se_48k(
         lambda x: [denoiser.network.network(x)], "cpu", padded, CLEARVOICE
     )

@@ -9,11 +9,13 @@ import re
 import subprocess
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 import requests
 
 from checks.server import CogServer, data_uri, descendants, wave_of
+from finetune import command
 from finetune.options import DEFAULT_STEPS, Options
 from service.fields import Choice, Number
 from service.request import Request
@@ -95,6 +97,22 @@ def test_a_fresh_service_takes_the_archive_and_the_voice_in_it(trained, tmp_path
         for adapter in (None, trained, None)
     )
     assert plain == again != adapted
+
+
+def test_the_server_waits_without_pytorch(server):
+    """Every training has a process of its own, which imports it: a second and a half that nobody waits for."""
+    assert "libtorch" not in Path(f"/proc/{server.worker()}/maps").read_text()
+
+
+def test_the_data_set_is_looked_at_before_the_model(tmp_path, monkeypatch):
+    """Which may be fetched and loaded for minutes. Here it is none."""
+    (tmp_path / "dataset.zip").write_bytes(b"PK")
+    (tmp_path / command.REQUEST).write_text(json.dumps({"dataset": str(tmp_path / "dataset.zip")}))
+    monkeypatch.setenv("INDEXTTS_MODEL", str(tmp_path / "no model"))
+    assert command.main(tmp_path) == 1
+    assert (
+        "the dataset is no ZIP or TAR file" in json.loads((tmp_path / command.OUTCOME).read_text())["error"]
+    )
 
 
 def test_what_is_wrong_is_told(server, tmp_path):

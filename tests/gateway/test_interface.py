@@ -1,12 +1,14 @@
 """The HTTP interface by the client people have: formats, streams, voices, refusals, a full queue, who hangs up."""
 
 import base64
+import http.client
 import io
 import json
 import subprocess
 import threading
 import time
 import zipfile
+from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -264,25 +266,25 @@ def test_the_voice_library(served):
 
 def test_a_full_queue_says_when_to_come_back_and_who_hangs_up_frees_it(served):
     body = {"model": "tts-1", "voice": "george", "input": " ".join([TEXT] * 20)}
-    leaving = []
-    for _ in range(QUEUE + 1):
-        leaving.append(threading.Thread(target=lambda: hang_up(served, body)))
-        leaving[-1].start()
+    waiting = [ask_and_wait(served, body) for _ in range(QUEUE + 1)]
     while served.gateway.under_way < QUEUE + 1:
         time.sleep(0.02)
     full = speak(served)
     assert error(full)[0] == 429 and int(full.headers["retry-after"]) >= 1
-    for thread in leaving:
-        thread.join()
+    for connection in waiting:
+        connection.close()
     until = time.monotonic() + 60
     while served.gateway.under_way and time.monotonic() < until:
         time.sleep(0.05)
     assert served.gateway.under_way == 0 and speak(served).status_code == 200
 
 
-def hang_up(served, body) -> None:
-    with pytest.raises(requests.RequestException):
-        requests.post(f"{served.url}/v1/audio/speech", json=body, timeout=3)
+def ask_and_wait(served, body) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection(urlsplit(served.url).netloc)
+    connection.request(
+        "POST", "/v1/audio/speech", json.dumps(body), headers={"Content-Type": "application/json"}
+    )
+    return connection
 
 
 def test_keys_and_rates(service, tmp_path):

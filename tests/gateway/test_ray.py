@@ -99,6 +99,22 @@ def test_a_full_queue_says_when_to_come_back(gateway):
             assert answer.json()["error"]["code"] == "queue_full"
 
 
+def test_what_a_speaker_cannot_read_is_told_as_it_is(gateway):
+    _, url, folder = gateway
+    voice = {"name": "gone", "consent": "mine"}
+    with (ROOT / "examples/isabella.flac").open("rb") as clip:  # which no other test speaks with
+        added = requests.post(f"{url}/v1/audio/voices", data=voice, files={"audio_sample": clip}, timeout=300)
+    assert added.status_code == 201
+    (clip,) = (folder / "voices/gone").glob("clip-*")
+    clip.unlink()
+    body = {"input": "Hello.", "voice": "gone", **QUICK}
+    answer = requests.post(f"{url}/v1/audio/speech", json=body, timeout=300)
+    assert (answer.status_code, answer.json()["error"]["message"]) == (
+        503,
+        "the file of voice 'gone' cannot be read",
+    )
+
+
 def test_it_ends_with_what_is_under_way_and_leaves_nothing(gateway):
     """Told as a process manager and a terminal tell it: the signal goes to its whole process group."""
     process, url, folder = gateway

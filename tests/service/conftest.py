@@ -38,6 +38,14 @@ def concurrent(served) -> CogServer:
     return served("mini", "--concurrent", front=True, INDEXTTS_PRECISION="exact")
 
 
+@pytest.fixture(scope="session")
+def fronted(served) -> CogServer:
+    return served("mini", front=True)
+
+
 @pytest.fixture(scope="session", params=["mini"])
 def server(request, served) -> CogServer:
+    """Cog's server itself; of mini that of the one with a front."""
+    if request.param == "mini":
+        return request.getfixturevalue("fronted").bare()
     return served(request.param)

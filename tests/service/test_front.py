@@ -17,8 +17,8 @@ from tests.service.server import ANSWER_SECONDS, CogServer, wave_of
 
 
 @pytest.fixture(scope="module")
-def server(served):
-    return served("mini", front=True)
+def server(fronted):
+    return fronted
 
 
 def ask(server: CogServer, inputs: dict) -> requests.Response:

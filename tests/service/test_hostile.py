@@ -20,6 +20,9 @@ MAX_AUDIO_SECONDS = 120
 EXAMPLES = 120
 # What a valid request may ask for and still be quick.
 CHEAP = {"max_mel_tokens": 50, "diffusion_steps": 1, "num_beams": 1, "return_voice": False, "denoise": False}
+# Mini, whose weights are random, seldom ends by itself, but does where anything may be drawn: most requests speak a
+# fraction of a second instead of trying twice for the whole of what they may.
+SOON_OVER = {"temperature": 2.0, "top_k": 0, "top_p": 1.0, "seed": 26}
 CHARACTERS = st.one_of(
     st.sampled_from(string.ascii_letters + string.digits + " .,!?[]=:\n"),
     st.sampled_from("你好，世界。一二三"),
@@ -62,7 +65,7 @@ def clip() -> bytes:
 
 @pytest.fixture(scope="module")
 def valid(clip) -> dict:
-    return valid_inputs(clip)
+    return valid_inputs(clip) | SOON_OVER
 
 
 @pytest.fixture(scope="module")

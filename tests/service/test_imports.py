@@ -26,15 +26,12 @@ for asked in json.loads(sys.argv[1]):
 print(json.dumps(new))
 """
 REQUESTS = [
-    {"output_format": "flac"},
-    {"output_format": "mp3", "loudness": -20.0, "sample_rate": 48000},
-    {"output_format": "ogg"},
-    {"output_format": "opus"},
-    {"speed": 1.3, "num_beams": 3},
-    {"text": "我有5个。\n\nMr. Fox paid $5.20 on May 5, 2024 [pause:0.2s] at 5:30 pm."},
-    {"receipt": True, "return_voice": True, "subtitles": "srt"},
-    {"emotion_vector": "happy=0.5", "emotion_random": True, "cfg_rate": 0.0},
-    {"emotion_audio": True, "trim": False, "glossary": "Go=Gone"},
+    {"output_format": "flac", "speed": 1.3, "num_beams": 3},
+    {"output_format": "mp3", "loudness": -20.0, "sample_rate": 48000, "emotion_vector": "happy=0.5"}
+    | {"emotion_random": True, "cfg_rate": 0.0},
+    {"output_format": "ogg", "emotion_audio": True, "trim": False, "glossary": "Go=Gone", "denoise": True},
+    {"output_format": "opus", "receipt": True, "return_voice": True, "subtitles": "srt"}
+    | {"text": "我有5个。\n\nMr. Fox paid $5.20 on May 5, 2024 [pause:0.2s] at 5:30 pm."},
 ]
 
 

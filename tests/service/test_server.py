@@ -90,11 +90,13 @@ def test_a_request_gives_speech_at_the_models_rate(server, first):
 
 @by_every_model
 def test_its_bytes_are_the_services_own_however_often(server, first, tmp_path):
-    """What a fixed request gives: over HTTP, and from another process without a server, twice."""
+    """What a fixed request gives: over HTTP, and from another process without a server, twice; in the precision whose
+    kernels each process chooses by measuring."""
     model = server.predict(text=TEXT, speaker=SPEAKER, **QUICK)["metrics"]["model"]
     speaker = tmp_path / "speaker.wav"
     speaker.write_bytes(wav(SPEECH))
     service = Service(Settings.read(model=model))
+    assert service.model.precision == "fast"
     for _ in range(2):
         assert service.run(Request(TEXT, speaker, **QUICK), tmp_path).path.read_bytes() == first
 

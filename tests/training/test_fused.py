@@ -14,20 +14,18 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is 
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """A folder of compiled kernels of this test's own."""
-    monkeypatch.setattr(kernel, "FOLDER", tmp_path / "compiled")
-    libraries = (kernel.library, fused.library)
-    for library in libraries:
+def unused():
+    """The compiled kernel as it is before its first use."""
+    for library in (kernel.library, fused.library):
         library.cache_clear()
-    yield tmp_path
-    for library in libraries:
+    yield
+    for library in (kernel.library, fused.library):
         library.cache_clear()
 
 
 @needs_compiler
 @pytest.mark.parametrize("length", (1, 3, 7, 200))
-def test_values_and_gradients_are_pytorchs(cache, length):
+def test_values_and_gradients_are_pytorchs(unused, length):
     torch.manual_seed(0)
     plain = AntiAliasedSnake(4)
     torch.nn.init.normal_(plain.act.alpha, std=0.5)
@@ -49,13 +47,13 @@ def test_values_and_gradients_are_pytorchs(cache, length):
 @pytest.mark.parametrize(
     "context", (torch.inference_mode(), torch.no_grad(), torch.autocast("cpu", torch.bfloat16))
 )
-def test_first_use_may_be_within_any_context(cache, context):
+def test_first_use_may_be_within_any_context(unused, context):
     with context:
         assert fused.library() is not None
 
 
 @needs_compiler
-def test_bfloat16_is_as_near_as_its_own_rounding(cache):
+def test_bfloat16_is_as_near_as_its_own_rounding(unused):
     torch.manual_seed(0)
     plain = AntiAliasedSnake(4)
     x = torch.randn(2, 4, 50).bfloat16()
@@ -64,8 +62,9 @@ def test_bfloat16_is_as_near_as_its_own_rounding(cache):
     torch.testing.assert_close(got.float(), plain(x.float()), rtol=8e-3, atol=8e-3)
 
 
-def test_without_a_compiler_the_module_stays_pytorchs(cache, monkeypatch, small_config, caplog):
-    monkeypatch.setenv("PATH", str(cache))
+def test_without_a_compiler_the_module_stays_pytorchs(unused, tmp_path, monkeypatch, small_config, caplog):
+    monkeypatch.setattr(kernel, "FOLDER", tmp_path / "compiled")
+    monkeypatch.setenv("PATH", str(tmp_path))
     torch.manual_seed(0)
     vocoder = BigVGAN(small_config.vocoder).eval()
     mel = torch.randn(1, 80, 4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from training import data, pack, speech
+from training import data, pack
 
 RATE = 24_000
 
@@ -28,7 +28,7 @@ def work(tmp_path):
                 "text": f"Clip {index}, naïve.",
             }
             lines.append(record | {"speaker": f"v{index % 2}", "phones": [["", 0.12], ["ɐ", 0.5]]})
-        (folder / part / speech.MANIFEST).write_text(
+        (folder / part / data.MANIFEST).write_text(
             "".join(json.dumps(line) + "\n" for line in lines), "utf-8"
         )
     return folder
@@ -38,8 +38,8 @@ def test_whole_shards_come_back(work, tmp_path):
     packed = pack.make_pack(work, tmp_path / "corpus.pack", 1.0, 24, 0.8, shard=3)
     assert packed == {"speech": 6, "fast_speech": 0}  # 100 to 103 begin and end inside a shard of three
     pack.open_pack(tmp_path / "corpus.pack", tmp_path / "other")
-    clips, rejected = data.read_manifest(tmp_path / "other/speech" / speech.MANIFEST)
-    wanted, _ = data.read_manifest(work / "speech" / speech.MANIFEST)
+    clips, rejected = data.read_manifest(tmp_path / "other/speech" / data.MANIFEST)
+    wanted, _ = data.read_manifest(work / "speech" / data.MANIFEST)
     assert not rejected
     for found, original in zip(clips, wanted[:6], strict=True):
         assert (found.index, found.text, found.phones, found.speaker) == (

@@ -32,6 +32,7 @@ TRANSFER = {
     "progress_seconds": 0.2,
     "spare_bytes": 1048576,
 }
+NOBODY = {"probe_seconds": 0.1}  # where nobody is to be reached, who is waited for in vain
 BIG = "model.bin"
 SMALL = "config.yaml"
 
@@ -118,13 +119,14 @@ class Project:
             str(self.lock),
         ]
 
-    def pin(self, files: dict[str, bytes]) -> None:
+    def pin(self, files: dict[str, bytes], **transfer) -> None:
         """Put size and sha256 of `files` into the manifest."""
         self.files(
             [
                 {"file": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
                 for name, data in files.items()
-            ]
+            ],
+            **transfer,
         )
 
     def present(self) -> list[str]:

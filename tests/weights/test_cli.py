@@ -1,19 +1,35 @@
-"""The command line, run as a person runs it."""
+"""The command line: as a person runs it, and most of it in this process, which has imported what it needs."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import subprocess
 import sys
 
 import pytest
 import torch
 
+from fetching.cli import main
 from fetching.manifest import ROOT
+from tests.commands import Done
 from tests.weights.conftest import BIG, SMALL, Project
 from tests.weights.server import Fault
+from weights import RULES
 
 
-def run_cli(project: Project, command: str, *more: str) -> subprocess.CompletedProcess:
+def run_cli(project: Project, command: str, *more: str) -> Done:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main(RULES, [command, *project.options, *more])
+        except SystemExit as e:  # of argparse
+            status = e.code
+    return Done(status, out.getvalue(), err.getvalue())
+
+
+def run_process(project: Project, command: str, *more: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, str(ROOT / "weights.py"), command, *project.options, *more],
         capture_output=True,
@@ -40,7 +56,7 @@ def test_status_before_and_after_a_fetch(hub, project):
     project.files(
         [SMALL, {"file": BIG, "size": 1_000_003, "sha256": "0" * 64}, {"file": "extra", "optional": True}]
     )
-    before = run_cli(project, "status")
+    before = run_process(project, "status")
     assert before.returncode == 1 and str(project.directory) in before.stdout.splitlines()[0]
     assert table(before.stdout) == {
         SMALL: ["core", "any", "no", "", ""],
@@ -48,8 +64,8 @@ def test_status_before_and_after_a_fetch(hub, project):
         "extra": ["core", "optional", "no", "", ""],
     }
     project.files([SMALL, BIG, {"file": "extra", "optional": True}])
-    assert run_cli(project, "fetch").returncode == 0
-    after = run_cli(project, "status")
+    assert run_process(project, "fetch").returncode == 0
+    after = run_process(project, "status")
     assert after.returncode == 0
     assert table(after.stdout) == {
         SMALL: ["core", "any", "yes", "by the announcement of the hub", "13 B"],
@@ -66,8 +82,6 @@ def test_verify_finds_the_flipped_bit_that_kept_size_and_mtime(hub, project):
     stat, data = path.stat(), bytearray(path.read_bytes())
     data[99] ^= 4
     path.write_bytes(data)
-    import os
-
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     found = run_cli(project, "verify")
     assert found.returncode == 1
@@ -86,7 +100,7 @@ def test_verify_names_what_is_missing(hub, project):
 
 def test_failure_is_one_line_and_no_traceback(hub, project):
     hub.faults[BIG] = [Fault(status=403) for _ in range(9)]
-    done = run_cli(project, "fetch")
+    done = run_process(project, "fetch")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith(
         "weights.py: model 'toy' is not complete: missing model.bin"

@@ -10,7 +10,7 @@ import os
 import pytest
 
 from fetching.http import may_carry_token
-from tests.weights.conftest import BIG, SMALL, Project, content
+from tests.weights.conftest import BIG, NOBODY, SMALL, Project, content
 from tests.weights.server import COMMIT, Fault
 from weights import WeightsError, ensure
 
@@ -116,7 +116,8 @@ def test_hub_provides_what_the_mirror_lacks(mirror, project, files, monkeypatch,
 
 
 @pytest.mark.parametrize("where", ["here", "on the mirror"])
-def test_lock_decides_what_a_mirror_may_deliver(mirror, project, files, where, caplog):
+def test_lock_decides_what_a_mirror_may_deliver(mirror, project, files, where, caplog, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     caplog.set_level(logging.INFO, logger="fetching")
     lock = {
         "models": {
@@ -205,6 +206,7 @@ def test_files_put_there_by_hand_are_hashed_and_used(hub, project, files):
 
 
 def test_files_put_there_by_hand_are_used_without_any_network(project, files, caplog):
+    project.files([SMALL, BIG], **NOBODY)
     caplog.set_level(logging.INFO, logger="fetching")
     project.directory.mkdir()
     for name, data in files.items():
@@ -235,6 +237,7 @@ def test_wrong_file_in_the_directory_is_set_aside_and_fetched(hub, project, file
 
 
 def test_pointer_in_the_directory_is_refused_even_without_any_network(project):
+    project.files([SMALL, BIG], **NOBODY)
     project.directory.mkdir()
     (project.directory / SMALL).write_bytes(b"version: 2.0\n")
     (project.directory / BIG).write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
@@ -283,6 +286,7 @@ def test_new_lock_makes_an_old_file_be_fetched_again(hub, project, files):
 
 @pytest.mark.parametrize("offline", [False, True])
 def test_no_weights_and_no_network_says_what_where_and_how(project, monkeypatch, offline):
+    project.files([SMALL, BIG], **NOBODY)
     if offline:
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(WeightsError) as caught:
