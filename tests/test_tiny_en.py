@@ -142,4 +142,6 @@ def test_numbers_are_read_in_its_only_language(service, tmp_path):
 def test_another_service_gives_the_same_samples(service, spoken):
     again = Service(Settings.read(model="tiny-en"))
     wave, _, metrics = speak(again, SHORT[0], "bella")
-    assert (wave == spoken["bella", SHORT[0]][0]).all() and metrics["fingerprint"] == service.model.fingerprint
+    assert (wave == spoken["bella", SHORT[0]][0]).all() and metrics[
+        "fingerprint"
+    ] == service.model.fingerprint

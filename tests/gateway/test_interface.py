@@ -239,7 +239,9 @@ def test_the_voice_library(served):
         form = {name: value for name, value in form.items() if value is not None}
         return requests.post(url, data=form, files={"audio_sample": content}, timeout=120)
 
-    assert {"speaker", "george", "isabella", "puck"} <= {voice["id"] for voice in requests.get(url).json()["voices"]}
+    assert {"speaker", "george", "isabella", "puck"} <= {
+        voice["id"] for voice in requests.get(url).json()["voices"]
+    }
     for form, message in (
         ({"consent": None}, "consent is missing"),
         ({"consent": " "}, "consent is missing"),
@@ -260,7 +262,9 @@ def test_the_voice_library(served):
     assert speak(served, voice="anna").content == speak(served, voice="isabella").content
     assert requests.get(f"{url}/anna").json()["consent"] == "Anna agreed."
     assert requests.delete(f"{url}/anna").json()["deleted"]
-    assert error(requests.delete(f"{url}/anna"))[0] == 404 and error(requests.delete(f"{url}/george"))[0] == 403
+    assert (
+        error(requests.delete(f"{url}/anna"))[0] == 404 and error(requests.delete(f"{url}/george"))[0] == 403
+    )
     assert error(speak(served, voice="anna"))[0] == 404
 
 

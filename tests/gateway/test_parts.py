@@ -213,9 +213,12 @@ def test_tables_say_the_same_in_every_form(tmp_path):
         {"text": "Bye.", "voice": None, "seed": None, "speaker": "isabella.flac", "speed": 1.5},
     ]
     (tmp_path / "a.jsonl").write_text(
-        '{"text": "Hello.", "voice": "george", "seed": 3}\n\n{"text": "Bye.", "speaker": "isabella.flac", "speed": 1.5}\n'
+        '{"text": "Hello.", "voice": "george", "seed": 3}\n\n'
+        '{"text": "Bye.", "speaker": "isabella.flac", "speed": 1.5}\n'
     )
-    (tmp_path / "a.csv").write_text("text,voice,seed,speaker,speed\nHello.,george,3,,\nBye.,,,isabella.flac,1.5\n")
+    (tmp_path / "a.csv").write_text(
+        "text,voice,seed,speaker,speed\nHello.,george,3,,\nBye.,,,isabella.flac,1.5\n"
+    )
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
     made = []
     for suffix in ("jsonl", "csv", "parquet"):
@@ -230,12 +233,18 @@ def test_a_name_is_the_hash_of_all_that_counts(tmp_path):
         return reader(tmp_path).row(0, {"text": "Hello.", "voice": "george"} | values).name
 
     assert name() == name(chapter="x", gap=1) == name(seed=0) == name(speed=1.0) or name() == name(seed=0)
-    assert len({name(), name(seed=1), name(text="Hello!"), name(voice="isabella"), name(output_format="mp3")}) == 5
+    assert (
+        len({name(), name(seed=1), name(text="Hello!"), name(voice="isabella"), name(output_format="mp3")})
+        == 5
+    )
     same = reader(tmp_path).row(0, {"text": "Hello.", "speaker": "george.flac"}).name
     assert same == name(), "a voice by another way is the same voice"
     again = [{"voice": "george", "source_audio": clip} for clip in ("isabella.flac", "puck.flac")]
     rows = [reader(tmp_path).row(0, values) for values in again]
-    assert len({row.name for row in rows} | {name(), name(adapter="isabella.flac"), name(adapter="george.flac")}) == 5
+    assert (
+        len({row.name for row in rows} | {name(), name(adapter="isabella.flac"), name(adapter="george.flac")})
+        == 5
+    )
     assert rows[0].order.files == {"source_audio": (ROOT / "examples/isabella.flac").read_bytes()}
 
 
