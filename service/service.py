@@ -24,6 +24,7 @@ from pipeline.deterministic import tone
 from pipeline.memory import trim
 from pipeline.model import load_model
 from pipeline.synthesize import Delivery, Synthesizer
+from pipeline.text import phones
 from pipeline.text.glossary import Glossary
 from pipeline.text.markup import Pause
 from pipeline.text.multilingual import MultilingualTokenizer
@@ -114,6 +115,8 @@ class Service:
         """One short request through everything that is loaded, which leaves nothing behind: so that the first
         request pays for no first use, and imports nothing."""
         self.normalizer().warm_up()
+        if self.model.config.text == PHONES:
+            phones.warm_up()
         denoiser = self.references.denoiser
         with tempfile.TemporaryDirectory(prefix="indextts-") as folder:
             path = Path(folder) / "warm-up.wav"

@@ -59,6 +59,11 @@ def _reader():
     return G2P()
 
 
+def warm_up() -> None:
+    """Bring in all that reading may need: a served request imports nothing."""
+    _reader().oov("a")
+
+
 def read_words(text: str) -> list[Word]:
     """The words of normalized text with their phones; a word that cannot be read is one `UNKNOWN` piece."""
     reader = _reader()

@@ -29,17 +29,22 @@ from pipeline.text.languages import SPOKEN
 from pipeline.text.markup import Speech
 from pipeline.text.multilingual import MultilingualTokenizer, is_multilingual
 from pipeline.text.normalize import WITH_GRAMMAR
+from pipeline.text.phones import PhoneTokenizer, read_phones
 from pipeline.text.prepare import MAX_SEGMENT_TOKENS
-
-DEFAULT_TOKENIZER = ROOT / "models" / "tiny-en" / "bpe.model"
 
 
 def read(options: argparse.Namespace) -> None:
     text = sys.stdin.read() if options.text == "-" else options.text
-    many = is_multilingual(options.tokenizer)
-    tokenizer = MultilingualTokenizer(options.tokenizer) if many else Tokenizer(options.tokenizer)
+    phones, many = (
+        options.tokenizer is None,
+        options.tokenizer is not None and is_multilingual(options.tokenizer),
+    )
+    if phones:
+        tokenizer = PhoneTokenizer()
+    else:
+        tokenizer = MultilingualTokenizer(options.tokenizer) if many else Tokenizer(options.tokenizer)
     languages = SPOKEN if many else WITH_GRAMMAR
-    normalizer = TextNormalizer(Glossary.parse(options.glossary), languages, annotated=many)
+    normalizer = TextNormalizer(Glossary.parse(options.glossary), languages, phones=phones, annotated=many)
     speeches = [part.text for part in parse_markup(text) if isinstance(part, Speech)]
     language = options.language if options.language != "auto" else normalizer.language("\n".join(speeches))
     print(f"language: {language}")
@@ -66,6 +71,8 @@ def read(options: argparse.Namespace) -> None:
             print(f"  pause {part.seconds:g} s")
         else:
             print(f"  {len(part.token_ids):>4} tokens  {part.text}")
+            if phones:
+                print(f"  {'phones':>11}  {read_phones(part.text)}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -79,8 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--tokenizer",
         type=Path,
-        default=DEFAULT_TOKENIZER,
-        help="a bpe.model (default: the small voice's), or a .tiktoken: the text is read for that model",
+        help="a bpe.model or a .tiktoken: the text is read for that model (default: phones, as the small voice does)",
     )
     options = parser.parse_args(arguments)
     try:

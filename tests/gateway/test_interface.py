@@ -180,7 +180,7 @@ def test_progress_is_told_beside_the_audio_where_it_is_asked_for(served):
         ({"input": "x" * 20_001}, 400, None, "20,001 characters"),
         ({"input": "..."}, 400, None, "nothing to read aloud"),
         ({"voice": None}, 400, "voice", "voice is missing"),
-        ({"voice": "nobody"}, 404, "voice", "the voice 'nobody' does not exist; allowed: isabella"),
+        ({"voice": "nobody"}, 404, "voice", "the voice 'nobody' does not exist; allowed: george"),
         ({"voice": "../../etc/passwd"}, 404, "voice", "does not exist"),
         ({"voice": "a" * 1000}, 404, "voice", "does not exist"),
         ({"voice": ["george"]}, 400, "voice", "voice is missing"),
