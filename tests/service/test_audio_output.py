@@ -41,8 +41,8 @@ LOSSLESS, LOSSY = ("wav", "flac"), ("mp3", "ogg", "opus")
 
 @pytest.fixture(scope="module")
 def speech() -> Tensor:
-    """[T] at RATE: 2.5 s of flite speech, with an odd number of samples."""
-    audio = read_audio(ROOT / "examples/speaker.wav")
+    """[T] at RATE: 2.5 s of speech, with an odd number of samples."""
+    audio = read_audio(ROOT / "examples/george.flac")
     return resample(audio.samples, audio.sample_rate, RATE)[0, :55_123]
 
 
