@@ -1,10 +1,12 @@
 """What the gateway adds to a request, and what a second speaker brings: `script/bench --gateway`.
 
 Side by side in one run: the service called directly in this process, and a gateway on this machine, request
-by request in turn, over a connection that stays open as clients of the API keep it. Beside the whole time,
-the time outside the stages (what a request takes less the seconds its stages report) is told for both: their
-difference is what the gateway adds, whatever else the machine does. Then as many requests as can be by
-several clients at once, with one speaker and with two.
+by request in turn, over a connection of the standard library that stays open. Beside the whole time, the time
+outside the stages is told for both (what a request takes less the seconds that its stages report, but for the
+encoding, which is no stage of a stream): their difference is what the gateway adds, whatever else the machine
+does. Then as many requests as can be by several clients at once, with one speaker and with two.
+
+`--long N` in place of that: seconds to the first sound of a text of N characters, whose reader then leaves.
 """
 
 from __future__ import annotations
@@ -12,15 +14,20 @@ from __future__ import annotations
 import argparse
 import base64
 import concurrent.futures
+import contextlib
 import json
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import requests
 
+from checks.engine import SENTENCES
+from gateway.body import QUICK_START_TOKENS
 from gateway.local import running
 from service.request import Request
 from service.service import Service
@@ -29,7 +36,8 @@ from service.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = "Hello."
 QUICK = {"max_mel_tokens": 60, "diffusion_steps": 1, "num_beams": 1}
-START_SECONDS = 300
+START_SECONDS, LONG_SECONDS = 300, 300
+PAUSE_SECONDS = 3.0
 CLIENTS = 6
 TIMING = "timing."
 READ_BYTES = 2**16
@@ -37,33 +45,35 @@ WARM = 3  # requests before those that count
 
 
 def staged(metrics: dict[str, object]) -> float:
-    return sum(float(value) for name, value in metrics.items() if name.startswith(TIMING))
+    """Seconds in the stages that both have: a gateway's stream is encoded outside them."""
+    names = [name for name in metrics if name.startswith(TIMING) and name != f"{TIMING}encode"]
+    return sum(float(metrics[name]) for name in names)
 
 
-def over_http(client: requests.Session, url: str, seed: int) -> tuple[float, float, float]:
+def over_http(client: HTTPConnection, seed: int) -> tuple[float, float, float]:
     """Seconds: in all, outside the stages, to the first audio."""
-    body = {
-        "input": TEXT,
-        "voice": "speaker",
-        "response_format": "wav",
-        "stream_format": "sse",
-        "seed": seed,
-    } | QUICK
+    inputs = {"input": TEXT, "voice": "speaker", "response_format": "wav", "stream_format": "sse"}
+    body = json.dumps(inputs | {"seed": seed} | QUICK)
     start, first = time.perf_counter(), 0.0
-    with client.post(f"{url}/v1/audio/speech", json=body, stream=True, timeout=120) as answer:
-        answer.raise_for_status()
-        for line in answer.iter_lines(READ_BYTES):
-            if not line:
-                continue
+    client.request("POST", "/v1/audio/speech", body, {"Content-Type": "application/json"})
+    with client.getresponse() as answer:
+        if answer.status != 200:
+            raise ValueError(f"the gateway says {answer.status}: {answer.read(200).decode()}")
+        for line in filter(bytes.strip, answer):
             event = json.loads(line.removeprefix(b"data: "))
-            if (
-                event["type"] == "speech.audio.delta"
-                and not first
-                and len(base64.b64decode(event["audio"])) > 44
-            ):
+            if event["type"] == "speech.audio.delta" and not first and base64.b64decode(event["audio"]):
                 first = time.perf_counter() - start
     whole = time.perf_counter() - start
     return whole, whole - staged(event["metrics"]), first
+
+
+@contextlib.contextmanager
+def connected(url: str) -> Iterator[HTTPConnection]:
+    client = HTTPConnection(url.removeprefix("http://"), timeout=LONG_SECONDS)
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 def directly(service: Service, seed: int) -> tuple[float, float, float]:
@@ -75,15 +85,44 @@ def directly(service: Service, seed: int) -> tuple[float, float, float]:
     return whole, whole - staged(result.metrics), whole
 
 
+def first_of_long(service: Service, url: str, text: str, seed: int) -> tuple[float, float]:
+    """Seconds to the first sound of `text`: directly, over HTTP."""
+    inputs = {"quick_start_tokens": QUICK_START_TOKENS, "seed": seed}
+    start = time.perf_counter()
+    job = service.engine.submit(Request(text, ROOT / "examples/speaker.wav", **inputs))
+    next(part for part in job if len(part.chunk.wave))
+    direct = time.perf_counter() - start
+    job.cancel()
+    body = {"input": text, "voice": "speaker", "response_format": "pcm"} | inputs
+    start = time.perf_counter()
+    with requests.post(f"{url}/v1/audio/speech", json=body, stream=True, timeout=LONG_SECONDS) as answer:
+        answer.raise_for_status()
+        next(answer.iter_content(READ_BYTES))
+    return direct, time.perf_counter() - start
+
+
+def long_text(service: Service, model: str, characters: int, rounds: int) -> dict[str, object]:
+    """First sounds of a text of so many characters, directly and over HTTP in turn."""
+    text = (" ".join(SENTENCES) + " ") * (characters // len(SENTENCES[0]) + 1)
+    arguments = ("--replicas", "1", "--model", model)
+    with running(*arguments, start_seconds=START_SECONDS, folder=ROOT, quiet=True) as (_, url):
+        pairs = []
+        for seed in range(rounds + 1):
+            pairs.append(first_of_long(service, url, text[:characters], seed))
+            time.sleep(PAUSE_SECONDS)  # until what was left has ended
+    direct, through = ([round(value, 2) for value in column] for column in zip(*pairs[1:], strict=True))
+    return {"characters": characters, "first_sound_s": {"direct": direct, "gateway": through}}
+
+
 def rate(url: str, seconds: float) -> float:
     """Requests a second of CLIENTS at once."""
     until, done = time.monotonic() + seconds, 0
 
     def ask(client: int) -> int:
         count = 0
-        with requests.Session() as session:
+        with connected(url) as connection:
             while time.monotonic() < until:
-                over_http(session, url, client)
+                over_http(connection, client)
                 count += 1
         return count
 
@@ -98,9 +137,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", default="tiny-en")
     parser.add_argument("--requests", type=int, default=40, help="of each side by side")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each crowd")
+    parser.add_argument("--long", type=int, metavar="N", help="only the first sound of N characters")
+    parser.add_argument("--rounds", type=int, default=3, help="with --long")
     options = parser.parse_args(arguments)
     service = Service(Settings.read(model=options.model, threads=1))
     service.warm_up()
+    if options.long:
+        print(json.dumps(long_text(service, options.model, options.long, options.rounds), indent=1))
+        return 0
     report: dict[str, object] = {"model": options.model, "requests": options.requests}
     rates = []
     for replicas in (1, 2):
@@ -110,9 +154,9 @@ def main(arguments: list[str] | None = None) -> int:
             url,
         ):
             if replicas == 1:
-                with requests.Session() as client:
+                with connected(url) as client:
                     seeds = range(options.requests + WARM)
-                    pairs = [(directly(service, n), over_http(client, url, n)) for n in seeds][WARM:]
+                    pairs = [(directly(service, n), over_http(client, n)) for n in seeds][WARM:]
             rates.append(rate(url, options.seconds))
     for index, name in enumerate(("whole", "outside_stages", "first_audio")):
         direct, through = (statistics.median(pair[side][index] for pair in pairs) for side in (0, 1))

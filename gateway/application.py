@@ -34,10 +34,14 @@ NAME = "speech"
 MAX_OPEN = 1000  # connections of the ingress
 KNOWN_VOICES = 64  # that a speaker keeps at hand
 HEALTH_SECONDS, STATUS_SECONDS = 10.0, 1.0
+# Orders and items are plain objects of modules, which the quicker pickle does as well.
+RPC = {"request_serialization": "pickle", "response_serialization": "pickle"}
 LOST = (ActorDiedError, ActorUnavailableError, RayActorError, ReplicaUnavailableError)
 
 
-@serve.deployment(name="Speaker", health_check_period_s=HEALTH_SECONDS)
+@serve.deployment(
+    name="Speaker", health_check_period_s=HEALTH_SECONDS, logging_config={"enable_access_log": False}
+)
 class SpeakerReplica:
     """A Service behind its door, one per replica."""
 
@@ -86,7 +90,9 @@ class Deployed:
         self.tasks: set[asyncio.Task] = set()
 
     async def speak(self, order: Order) -> AsyncIterator[Item]:
-        handle = self.handle.options(stream=True, method_name="speak", multiplexed_model_id=order.affinity())
+        handle = self.handle.options(
+            stream=True, method_name="speak", multiplexed_model_id=order.affinity(), **RPC
+        )
 
         async def once() -> AsyncIterator[Item]:
             stream = handle.remote(order)

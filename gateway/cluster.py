@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from gateway.head import start_head
 from gateway.scratch import short_way
 
 STORE_BYTES = 200 * 2**20  # of Ray's object store: pieces of audio on their way
@@ -19,27 +20,26 @@ SHORT = ("/tmp", "/var/tmp", "/dev/shm")
 def connect(speakers: int, cores: int) -> bool:
     """Start Ray for so many speakers of so many cores each, or join the cluster; whether it has GPUs.
 
-    Raises ValueError where Ray's sockets cannot have a name."""
+    Raises ValueError where Ray's sockets cannot have a name, or it does not start."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    address = None
     if "RAY_ADDRESS" not in os.environ:
-        shorten()  # before Ray is imported, whose end has to come before the folder's
-    import ray
-
-    if "RAY_ADDRESS" in os.environ:
-        ray.init(log_to_driver=False)
-    else:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # as Ray itself has it for a local cluster
+        shorten()
         import torch
 
         gpus = torch.cuda.device_count()
-        ray.init(
-            address="local",
+        address = start_head(
             num_cpus=max(speakers * (1 if gpus else cores), gpus) + 1,
             num_gpus=gpus,
             object_store_memory=STORE_BYTES,
             include_dashboard=False,
             log_to_driver=False,
         )
+    import ray  # last, as what is to end first
+
+    ray.init(address=address, log_to_driver=False)
     return ray.cluster_resources().get("GPU", 0) > 0
 
 

@@ -24,7 +24,7 @@ from gateway.replicas import Replicas
 from gateway.settings import GatewaySettings
 from gateway.speaker import Audio, Done, Order, Refused
 from gateway.uploads import read_form, read_limited
-from gateway.voices import MAX_BYTES, Library, check_adapters
+from gateway.voices import MAX_BYTES, Library, VoiceRecord, check_adapters
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Gateway:
         app = FastAPI(title="IndexTTS2 gateway", openapi_url=None)
         app.add_exception_handler(Problem, tell)
         app.add_exception_handler(HTTPException, tell_http)
-        app.add_api_route("/v1/audio/speech", self.speech, methods=["POST"])
+        app.add_route("/v1/audio/speech", self.speech, methods=["POST"])  # plain, which is sooner there
         app.add_api_route("/v1/audio/voices", self.voices, methods=["GET"])
         app.add_api_route("/v1/audio/voices", self.add_voice, methods=["POST"])
         app.add_api_route("/v1/audio/voices/{name}", self.voice, methods=["GET"])
@@ -94,14 +94,18 @@ class Gateway:
 
     async def order(self, asked: Asked) -> Order:
         """What a replica needs: the voices, and the files that URLs name."""
-        record = await asyncio.to_thread(self.library.get, asked.voice) if asked.voice else None
-        voices = {name: await asyncio.to_thread(self.library.get, name) for name in asked.names}
+        record = await self.record(asked.voice) if asked.voice else None
+        voices = {name: await self.record(name) for name in asked.names}
         files = {name: await self.content(upload, name) for name, upload in asked.files.items()}
         speaker = record or files.pop("speaker")
         check_adapters(record, voices.values())
         return Order(
             asked.inputs, speaker, files, voices, asked.format, asked.whole, asked.packed, asked.progress
         )
+
+    async def record(self, name: str) -> VoiceRecord:
+        """Of a voice of the library; what has to ask the storage is left to a thread."""
+        return self.library.builtin.get(name) or await asyncio.to_thread(self.library.get, name)
 
     async def content(self, upload: Upload, name: str) -> bytes:
         return await fetch(upload.url, self.settings.allowed_hosts, name) if upload.url else upload.content

@@ -1,4 +1,4 @@
-"""A gateway on this machine, in a process of its own."""
+"""A gateway on this machine, in a process and a session of its own."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ def running(
     quiet: bool = False,
 ) -> Iterator[tuple[subprocess.Popen, str]]:
     """(process, URL) of a gateway with `arguments` of `gateway.run` once so many speakers are ready; stopped
-    afterwards.
+    afterwards, or when this process ends in whatever way.
 
     `environment` and working `folder`: its own where given; quiet: what it prints is not shown. Raises ValueError when
     it does not start."""
     port, output = free_port(), subprocess.DEVNULL if quiet else None
-    command = [sys.executable, "-m", "gateway.run", "--port", str(port), *arguments]
-    process = subprocess.Popen(command, env=environment, cwd=folder, stdout=output, stderr=output)
+    command = [sys.executable, "-m", "gateway.run", "--port", str(port), "--until-stdin-ends", *arguments]
+    process = subprocess.Popen(
+        command, env=environment, cwd=folder, stdin=subprocess.PIPE, stdout=output, stderr=output,
+        start_new_session=True,
+    )  # fmt: skip
     url, until = f"http://127.0.0.1:{port}", time.monotonic() + start_seconds
     try:
         while not ready(url, speakers):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Collection, Mapping
 
@@ -25,6 +26,11 @@ class Problem(Exception):
         super().__init__(message)
         self.status, self.message, self.param, self.code = status, message, param, code
         self.headers = dict(headers or {})
+
+    def __reduce__(self):
+        """From one process to another; an exception goes by its message alone otherwise."""
+        rest = {"param": self.param, "code": self.code, "headers": self.headers}
+        return functools.partial(Problem, **rest), (self.status, self.message)
 
     def content(self) -> dict[str, object]:
         kind = TYPES.get(

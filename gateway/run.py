@@ -54,9 +54,17 @@ def start(gateway: GatewaySettings, settings: Settings) -> DeploymentHandle:
     return serve.run(speakers(gateway, settings, gpus), name=NAME, route_prefix=None)
 
 
-def serve_until_told(gateway: GatewaySettings, settings: Settings) -> int:
-    """The speakers under Ray, the interface in this process: a request is handed on once."""
+def serve_until_told(gateway: GatewaySettings, settings: Settings, tied: bool) -> int:
+    """The speakers under Ray, the interface in this process: a request is handed on once. tied: the end of standard
+    input tells it to stop as well."""
     told = threading.Event()
+
+    def read_to_the_end() -> None:
+        sys.stdin.read()
+        told.set()
+
+    if tied:
+        threading.Thread(target=read_to_the_end, daemon=True).start()
 
     def listen_for_the_end() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -100,6 +108,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--new-key", metavar="NAME", help="add a key to the file of INDEXTTS_KEYS, print it, and end"
     )
+    parser.add_argument(
+        "--until-stdin-ends", action="store_true", help="stop, as on SIGTERM, when standard input ends"
+    )
     options = parser.parse_args(arguments)
     try:
         given = {"host": options.host, "port": options.port, "replicas": options.replicas}
@@ -112,7 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
         gateway.check()
         if gateway.keys:
             read_keys(Path(gateway.keys), gateway.rate)
-        return serve_until_told(gateway, settings)
+        return serve_until_told(gateway, settings, options.until_stdin_ends)
     except (ValueError, ConfigError) as e:
         print(f"error: {e}", file=sys.stderr)
         return 1

@@ -11,15 +11,17 @@ import tempfile
 from pathlib import Path
 
 PREFIX = "indextts-speaker-"
+STUDIO_PREFIX = "indextts-studio-"
 WAY_PREFIX = "indextts-ray-"  # of a short way to a folder whose path is long
-_NAME = re.compile(rf"(?:{PREFIX}|{WAY_PREFIX})(\d+)(?:-.*)?")
+PREFIXES = (PREFIX, STUDIO_PREFIX, WAY_PREFIX)
+_NAME = re.compile(rf"(?:{'|'.join(PREFIXES)})(\d+)(?:-.*)?")
 
 
-def use_own_folder() -> Path:
+def use_own_folder(prefix: str = PREFIX) -> Path:
     """From now on every temporary file of this process goes into a folder of its own, which goes when it ends; those of
     processes that were killed go now."""
     clear_stale()
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     tempfile.tempdir = str(folder)
     return folder
@@ -37,7 +39,7 @@ def short_way(folder: Path, place: Path) -> Path:
 def clear_stale(place: Path | None = None) -> None:
     """Remove what processes that are gone have left in `place`, or where temporary files lie."""
     place = place or Path(tempfile.gettempdir())
-    for path in (found for prefix in (PREFIX, WAY_PREFIX) for found in place.glob(f"{prefix}*")):
+    for path in (found for prefix in PREFIXES for found in place.glob(f"{prefix}*")):
         match = _NAME.fullmatch(path.name)
         if not match or Path(f"/proc/{match[1]}").exists():
             continue

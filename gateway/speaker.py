@@ -74,10 +74,16 @@ class Speaker:
 
     async def speak(self, order: Order) -> AsyncIterator[Audio | Refused | Done | Progress]:
         """Audio in pieces, in the end `Done`; or `Refused`, as the first item or after audio."""
-        with tempfile.TemporaryDirectory(prefix="indextts-order-") as temporary:
+        at_hand = self.at_hand(order)
+        # Without need there is no folder, whose removal can keep a disk for milliseconds, and no thread.
+        own = tempfile.TemporaryDirectory(prefix="indextts-order-") if order.whole or not at_hand else None
+        with own or contextlib.nullcontext(self.folder.name) as temporary:
             folder = Path(temporary)
             try:
-                request = await asyncio.to_thread(self.request, order, folder)
+                if at_hand:
+                    request = self.request(order, folder)
+                else:
+                    request = await asyncio.to_thread(self.request, order, folder)
                 reports = Reports() if order.progress else None
                 on_progress = reports or no_progress
                 pieces = (
@@ -124,6 +130,14 @@ class Speaker:
             async for data in encode(one(wave), rate, order.format, request.sample_rate):
                 yield Audio(data)
         yield Done(result.metrics)
+
+    def at_hand(self, order: Order) -> bool:
+        """Whether all files of the order lie here already."""
+        if order.files or not isinstance(order.speaker, VoiceRecord):
+            return False
+        records = (order.speaker, *order.voices.values())
+        digests = {*(record.sha256 for record in records), order.speaker.adapter} - {""}
+        return all(Path(self.folder.name, digest).is_file() for digest in digests)
 
     def request(self, order: Order, folder: Path) -> Request:
         """The order with its files on this machine."""

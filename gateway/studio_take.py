@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
 import tempfile
 import time
 import zipfile
@@ -52,7 +53,7 @@ def make(server: Server, body: dict[str, object]) -> Iterator[str | Take]:
             content += base64.b64decode(event["audio"])
         elif event["type"] == "speech.progress" and event["stage"] in DOING:
             yield plain_progress(event, time.perf_counter() - start)
-    folder = Path(tempfile.mkdtemp(prefix="indextts-studio-"))
+    folder = Path(tempfile.mkdtemp(prefix="take-"))
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         archive.extractall(folder)
     made = {path.suffix: path for path in folder.iterdir()}
@@ -62,9 +63,13 @@ def make(server: Server, body: dict[str, object]) -> Iterator[str | Take]:
 
 
 def shown(take: Take, before: list[tuple[str, int]]) -> tuple:
-    """What the page shows of it: status, player, picture, files, the takes there are, and their players."""
+    """What the page shows of it: status, player, picture, files, the takes there are, and their players. The files of
+    a take that is shown no more are removed."""
     samples, rate = soundfile.read(take.sound, dtype="float32")
-    after = [(str(take.sound), take.receipt["seed"]), *before][:TAKES]
+    after = [(str(take.sound), take.receipt["seed"]), *before]
+    for path, _ in after[TAKES:]:
+        shutil.rmtree(Path(path).parent, ignore_errors=True)
+    after = after[:TAKES]
     players = [gr.update(value=path, label=f"seed {used}", visible=True) for path, used in after]
     players += [gr.update(visible=False)] * (TAKES - len(after))
     picture = gr.update(value=spectrogram(samples, rate), visible=True)

@@ -15,7 +15,7 @@ from training.device import place
 from training.workspace import Workspace
 
 LOGS = "training"  # folder of the metrics logs beside the weights
-MATRIX_FRAMES = 200  # conditioning frames of an emotion matrix row
+MATRIX_FRAMES = 100  # of conditioning (4 s) that a clip must have to become a row of the emotion matrix
 
 
 def model_states(work: Workspace, s2mel_run: str) -> dict[str, dict[str, Tensor]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pickle
 import subprocess
 from pathlib import Path
 
@@ -170,11 +171,18 @@ def test_an_order_whose_replica_is_lost_goes_on_where_it_was():
 def test_what_a_killed_process_left_goes(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / f"{scratch.PREFIX}999999999-x").mkdir()
+    (tmp_path / f"{scratch.STUDIO_PREFIX}999999999-x").mkdir()
     (tmp_path / f"{scratch.PREFIX}{os.getpid()}-y").mkdir()
     (tmp_path / f"{scratch.WAY_PREFIX}999999999").symlink_to("gone")
     (tmp_path / "other").mkdir()
     scratch.clear_stale()
     assert {path.name for path in tmp_path.iterdir()} == {"other", f"{scratch.PREFIX}{os.getpid()}-y"}
+
+
+def test_a_problem_comes_whole_from_another_process():
+    told = Problem(429, "later", param="input", code="queue_full", headers={"Retry-After": "3"})
+    found = pickle.loads(pickle.dumps(told))
+    assert (found.status, found.content(), found.headers) == (429, told.content(), told.headers)
 
 
 def test_ray_gets_a_short_way_to_a_deep_folder(tmp_path, monkeypatch):

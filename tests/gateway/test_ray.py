@@ -1,6 +1,7 @@
 """The real gateway: Ray Serve, two speakers, one of them killed, and told to stop. `script/test -m ray`."""
 
 import collections
+import contextlib
 import os
 import signal
 import subprocess
@@ -54,6 +55,16 @@ def speak(url: str, text: str) -> bytes:
         return b"".join(answer.iter_bytes())
 
 
+def processes_of(folder: Path) -> dict[int, str]:
+    """Processes that were started with `folder` in their environment, and what they run."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str(folder) in (path / "environ").read_bytes().decode(errors="replace"):
+                found[int(path.name)] = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return found
+
+
 def test_speakers_that_are_killed_cost_nobody_a_byte(gateway):
     _, url, folder = gateway
     text = "Hello.\n\nGood day.\n\nThank you.\n\nGood night."
@@ -62,8 +73,7 @@ def test_speakers_that_are_killed_cost_nobody_a_byte(gateway):
     for thread in threads:
         thread.start()
     time.sleep(0.5)
-    own = [pid for pid in speakers() if str(folder) in Path(f"/proc/{pid}/environ").read_text()]
-    os.kill(own[0], signal.SIGKILL)
+    os.kill(min(processes_of(folder).keys() & set(speakers())), signal.SIGKILL)
     for thread in threads:
         thread.join()
     assert results == [quiet] * 4
@@ -89,20 +99,62 @@ def test_a_full_queue_says_when_to_come_back(gateway):
             assert answer.json()["error"]["code"] == "queue_full"
 
 
+def test_what_a_speaker_cannot_read_is_told_as_it_is(gateway):
+    _, url, folder = gateway
+    voice = {"name": "gone", "consent": "mine"}
+    with (ROOT / "examples/awb.flac").open("rb") as clip:  # which no other test speaks with
+        added = requests.post(f"{url}/v1/audio/voices", data=voice, files={"audio_sample": clip}, timeout=300)
+    assert added.status_code == 201
+    (clip,) = (folder / "voices/gone").glob("clip-*")
+    clip.unlink()
+    body = {"input": "Hello.", "voice": "gone", **QUICK}
+    answer = requests.post(f"{url}/v1/audio/speech", json=body, timeout=300)
+    assert (answer.status_code, answer.json()["error"]["message"]) == (
+        503,
+        "the file of voice 'gone' cannot be read",
+    )
+
+
 def test_it_ends_with_what_is_under_way_and_leaves_nothing(gateway):
+    """Told as a process manager and a terminal tell it: the signal goes to its whole process group."""
     process, url, folder = gateway
-    results = []
-    thread = threading.Thread(target=lambda: results.append(speak(url, "Hello.\n\nGood day.")))
+    text, results = "Hello.\n\nGood day.", []
+    quiet = speak(url, text)
+    thread = threading.Thread(target=lambda: results.append(speak(url, text)))
     thread.start()
     until = time.monotonic() + 60
     while "indextts_requests_under_way 1.0" not in requests.get(f"{url}/metrics").text:
         assert time.monotonic() < until
-    process.send_signal(signal.SIGTERM)
+    assert os.getpgid(process.pid) == process.pid
+    os.killpg(process.pid, signal.SIGTERM)
+    assert not results
     thread.join()
-    assert results and len(results[0]) > 1000
+    assert results == [quiet]
     assert process.wait(120) == 0
+    assert not processes_of(folder)
     assert not list(Path(folder).glob("indextts-*"))
     assert not [place for place in SHORT if os.path.lexists(f"{place}/{WAY_PREFIX}{process.pid}")]
+
+
+def test_it_ends_when_who_started_it_is_killed(tmp_path):
+    program = f"""
+import os, signal
+from gateway.local import running
+environment = os.environ | {{"TMPDIR": {str(tmp_path)!r}, "INDEXTTS_VOICES": {str(tmp_path / "voices")!r}}}
+with running("--model", "tiny-en", start_seconds={START_SECONDS}, environment=environment):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        environment = os.environ | {"RAY_TMPDIR": folder}
+        started = subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, env=environment, timeout=START_SECONDS
+        )
+        assert started.returncode == -signal.SIGKILL
+        until = time.monotonic() + 120
+        while left := processes_of(tmp_path):
+            assert time.monotonic() < until, left
+            time.sleep(0.5)
+    assert not list(tmp_path.glob("indextts-*"))
 
 
 def test_serve_runs_the_configuration(tmp_path):

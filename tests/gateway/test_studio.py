@@ -1,10 +1,19 @@
 """The studio in a real Chromium: types, clicks, hears. `script/test -m browser -n 0`."""
 
+import contextlib
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
+import requests
 
 from checks.server import free_port
+from gateway.scratch import STUDIO_PREFIX
 from gateway.studio_text import plain_report, reading_of
 from tests.conftest import ROOT
 
@@ -31,8 +40,8 @@ def test_readings_and_reports_in_plain_words(tmp_path):
 
 @pytest.fixture(scope="module")
 def page_url(served):
-    from gateway.studio import CSS, make_page
     from gateway.studio_client import Server
+    from gateway.studio_page import CSS, make_page
 
     page, port = make_page(Server(served.url)), free_port()
     page.launch(server_port=port, prevent_thread_lock=True, css=CSS, footer_links=[], quiet=True)
@@ -77,3 +86,46 @@ def test_it_speaks_what_is_typed(page_url, width, scheme):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert hosts == {page_url.removeprefix("http://")} and not errors
         browser.close()
+
+
+def take_of_the_page(url: str, folder: Path) -> Path:
+    """The sound of one take, as the page's own button makes it."""
+    from gradio_client import Client
+
+    client = Client(url, download_files=str(folder), verbose=False)
+    client.predict(api_name="/fill")  # the voices, as when the page is loaded
+    (button,) = (d for d in client.config["dependencies"] if d["api_name"] == "speak")
+    known = {part["id"]: part for part in client.config["components"]}
+    given = {"Text": "Good morning.", "Voice": "rms", "max_mel_tokens": "60", "diffusion_steps": "1"}
+    values = []
+    for part in (known[part] for part in button["inputs"] if known[part]["type"] != "state"):
+        value = given.get(part["props"].get("label"), part["props"].get("value"))
+        values.append("" if value is None and part["type"] == "textbox" else value)
+    return Path(client.predict(*values, api_name="/speak")[1])
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_leaves_nothing_behind(served, tmp_path, number):
+    gone = tmp_path / f"{STUDIO_PREFIX}999999999-x"  # of one that was killed
+    gone.mkdir()
+    port, mine = free_port(), tmp_path / "mine"
+    command = [sys.executable, "-m", "gateway.studio", "--server", served.url, "--port", str(port)]
+    studio = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path)})
+    try:
+        url, until = f"http://127.0.0.1:{port}", time.monotonic() + SECONDS / 1000
+        while True:
+            with contextlib.suppress(requests.ConnectionError):
+                if requests.get(url, timeout=5).ok:
+                    break
+            assert studio.poll() is None and time.monotonic() < until
+            time.sleep(0.2)
+        assert not gone.exists()
+        assert take_of_the_page(url, mine).stat().st_size > 1000
+        assert list(tmp_path.glob(f"{STUDIO_PREFIX}{studio.pid}-*/take-*/speech.wav"))
+        studio.send_signal(number)
+        assert studio.wait(60) == 0
+    finally:
+        studio.kill()
+        studio.wait()
+    assert [path.name for path in tmp_path.iterdir()] == [mine.name]
