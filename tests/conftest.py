@@ -1,26 +1,30 @@
-"""Shared fixtures: the golden files and one mini model, loaded once through the real loading path."""
+"""Shared fixtures: the golden files and one mini model, loaded once through the real loading path.
+
+What takes long to import is imported by fixtures: pytest-xdist reads this in the process that starts the workers, too,
+and they wait for it.
+"""
+
+from __future__ import annotations
 
 import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import hypothesis
 import pytest
-import torch
 from xdist.scheduler import LoadFileScheduling
 
 from pipeline.config import load_config
-from pipeline.deterministic import kept_model
-from pipeline.model import Model, load_model
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.model import Model
 
 # One thread: threads that wait for one another crawl on a machine that runs other things as well, and
 # the models here are too small to gain by more. Servers and scripts that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
-torch.set_num_threads(1)
-
-hypothesis.settings.register_profile("patient", deadline=None)  # how busy the machine is, is not tested
-hypothesis.settings.load_profile("patient")
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -68,6 +72,14 @@ class ByFile(LoadFileScheduling):
         return "servers" if file.removeprefix("tests/") in SERVERS else file
 
 
+def pytest_collection(session: pytest.Session) -> None:
+    """Where tests are run: how busy the machine is, is not tested."""
+    import hypothesis
+
+    hypothesis.settings.register_profile("patient", deadline=None)
+    hypothesis.settings.load_profile("patient")
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
     return ByFile(config, log)
 
@@ -98,27 +110,37 @@ def kept(tmp_path_factory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def mini_directory(kept) -> Path:
     """A mini model in the published layout, pickles and all."""
+    from pipeline.deterministic import kept_model
+
     return kept_model(kept, load_config("mini"), ROOT / "models/mini/bpe.model")
 
 
 @pytest.fixture(scope="session")
 def mini_directory_25(kept) -> Path:
     """The same of IndexTTS-2.5."""
+    from pipeline.deterministic import kept_model
+
     return kept_model(kept, load_config("mini25"), VOCABULARY_25)
 
 
 @pytest.fixture(scope="session")
 def mini_model(mini_directory) -> Model:
+    from pipeline.model import load_model
+
     return load_model(mini_directory, load_config("mini"), precision="exact")
 
 
 @pytest.fixture(scope="session")
 def mini_model_25(mini_directory_25) -> Model:
+    from pipeline.model import load_model
+
     return load_model(mini_directory_25, load_config("mini25"), precision="exact")
 
 
 @pytest.fixture
 def generator() -> torch.Generator:
+    import torch
+
     return torch.Generator().manual_seed(0)
 
 

@@ -30,7 +30,10 @@ WITH_GRAMMAR = ("zh", "en")  # languages that wetext has grammars of
 _SPACED = ("en", "es", "ar")  # that write spaces between words
 _LATIN_LETTER = re.compile(r"[A-Za-zÀ-ÖØ-öø-ɏ]")
 # What no kind has claimed and is neither a letter nor a mark goes to the grammar, with the word it stands in.
-_UNCLAIMED = re.compile(r"[^\W_A-Za-zÀ-ɏ]*[^\w\s.,!?'…:;()，；。！？、·~*|_/+=<>^\"\\#%&@-][^\W_A-Za-zÀ-ɏ]*")
+# The letters before its sign are looked for from the first of them on alone: in time with the length of a text.
+_UNCLAIMED = re.compile(
+    r"(?:(?<![^\W_A-Za-zÀ-ɏ])[^\W_A-Za-zÀ-ɏ]++)?[^\w\s.,!?'…:;()，；。！？、·~*|_/+=<>^\"\\#%&@-][^\W_A-Za-zÀ-ɏ]*"
+)
 _OPERATOR = re.compile(r"(?<=[A-Za-z0-9)]) ?[×÷=±] ?(?=[A-Za-z0-9(])")
 _LETTERS = re.compile(r"[A-Za-z]+")
 _LONGEST_UNCLAIMED = 40  # characters

@@ -100,7 +100,7 @@ def test_a_step_of_the_flow(batch):
         assert state.x.device == DEVICE
 
 
-@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("dtype", HALVES[1:])
 def test_the_modules_that_run_once(dtype):
     """Each takes and gives what the next one needs, on the device."""
     with fake_gpu() as place, torch.inference_mode():

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from enhance.audio_input.read import AudioError, AudioLimits, read_audio
 
-POLL_SECONDS = 0.003
+POLL_SECONDS = 0.01
 OWN_PEAK_RESET = "5"  # proc(5): clear_refs
 
 

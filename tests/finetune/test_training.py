@@ -30,11 +30,16 @@ TEXT = "A gentle wind moved it."
 
 
 @pytest.fixture(scope="module")
-def examples(service, pieces, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("work")
+def work(tmp_path_factory):
+    """Where the clips and what was computed of them are, once there are `examples`."""
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def examples(service, pieces, work):
     recordings = [Recording(path, path.name, TEXT) for path in pieces]
-    clips, _ = prepare_clips(recordings, folder, Preparation(22050, None, True))
-    found, refusals = extract(service, clips, folder, "auto")
+    clips, _ = prepare_clips(recordings, work, Preparation(22050, None, True))
+    found, refusals = extract(service, clips, work, "auto")
     assert not refusals and all(example.ids is not None for example in found)
     return found
 
@@ -153,9 +158,7 @@ processes.train(trained, FlowLosses(trained.model, examples, 2.5), run, Path(sys
 """
 
 
-def test_two_processes_are_one(service, examples, pieces, tmp_path):
-    work = tmp_path / "work"
-    prepare_clips([Recording(path, path.name, TEXT) for path in pieces], work, Preparation(22050, None, True))
+def test_two_processes_are_one(service, examples, work, tmp_path):
     script = tmp_path / "two.py"
     script.write_text(TWO)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

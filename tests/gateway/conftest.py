@@ -2,8 +2,8 @@
 
 import threading
 import time
+from typing import TYPE_CHECKING
 
-import openai
 import pytest
 import uvicorn
 
@@ -15,6 +15,9 @@ from gateway.settings import GatewaySettings
 from gateway.speaker import Speaker
 from service.service import Service
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    import openai
 
 QUICK = {"max_mel_tokens": 60, "diffusion_steps": 1, "num_beams": 1, "seed": 7}
 QUEUE = 3
@@ -42,7 +45,9 @@ class Served:
         self.server.should_exit = True
         self.thread.join(30)
 
-    def client(self, key: str = "none") -> openai.OpenAI:
+    def client(self, key: str = "none") -> "openai.OpenAI":
+        import openai  # which takes half a second, of every process that collects tests
+
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0)
 
 

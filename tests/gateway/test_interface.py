@@ -10,7 +10,6 @@ import time
 import zipfile
 from urllib.parse import urlsplit
 
-import openai
 import pytest
 import requests
 import soundfile
@@ -224,6 +223,8 @@ def test_ten_megabytes_of_text_are_refused_at_once(served):
 
 
 def test_the_clients_own_errors(served):
+    import openai
+
     with pytest.raises(openai.NotFoundError, match="nobody"):
         served.client().audio.speech.create(model="tts-1", voice="nobody", input="Hello.")
     with pytest.raises(openai.BadRequestError, match="0.5 to 2"):
@@ -292,6 +293,8 @@ def ask_and_wait(served, body) -> http.client.HTTPConnection:
 
 
 def test_keys_and_rates(service, tmp_path):
+    import openai
+
     from gateway.keys import new_key
 
     keys = tmp_path / "keys"

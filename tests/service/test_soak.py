@@ -5,7 +5,9 @@ from checks import soak
 
 def test_a_short_soak_and_the_overhead(server, capsys, monkeypatch):
     monkeypatch.setattr(soak, "INTERVAL", 4)
-    monkeypatch.setattr(soak, "OVERHEAD_REQUEST", soak.OVERHEAD_REQUEST | {"max_mel_tokens": 100})
+    monkeypatch.setattr(
+        soak, "OVERHEAD_REQUEST", soak.OVERHEAD_REQUEST | {"max_mel_tokens": 50, "diffusion_steps": 4}
+    )
     soak.soak(server, 12, share=0.5)
     told = capsys.readouterr().out
     rows = [

@@ -126,7 +126,7 @@ def test_indextts25_is_fetched_and_served_in_five_languages(hub, published_25, m
 
     environment = {"INDEXTTS_MODEL": str(directory)}
     with CogServer(tmp_path / "server", "--stream", **environment) as server:
-        for speaker, language in [(clip, "zh"), *((voice, language) for language in TEXTS)]:
+        for speaker, language in [(clip, "zh"), *((voice, language) for language in ("ja", "es", "ar"))]:
             sent = data_uri(speaker.read_bytes())
             answer = server.predict(text=TEXTS[language], speaker=sent, language=language, **quick)
             assert answer["status"] == "succeeded", answer

@@ -85,7 +85,7 @@ def test_server_errors_that_stay_are_reported(source, project):
     assert len(source.faults[BIG]) == FOREVER - 4
 
 
-@pytest.mark.parametrize("form", ["seconds", "date"])
+@pytest.mark.parametrize("source, form", [("hub", "seconds"), ("mirror", "date")], indirect=["source"])
 def test_retry_after_is_obeyed(source, project, files, form, monkeypatch, caplog):
     now = 1_800_000_000  # a clock that stands: how long the answer takes does not count
     monkeypatch.setattr("fetching.retry.time", SimpleNamespace(time=lambda: now))

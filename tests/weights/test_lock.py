@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from fetching.manifest import GROUPS, WeightsError, load_manifest, parse_lock
-from tests.weights.conftest import BIG, SMALL, TRANSFER, content
+from tests.weights.conftest import BIG, NOBODY, SMALL, TRANSFER, content
 from tests.weights.server import COMMIT, Fault
 from tests.weights.test_cli import run_cli
 from weights import ensure
@@ -86,6 +86,7 @@ def test_small_file_that_is_not_what_the_hub_announces_is_not_locked(hub, projec
 
 
 def test_lock_without_network_says_so(project):
+    project.files([SMALL, BIG], **NOBODY)
     done = run_cli(project, "lock")
     assert done.returncode == 1 and "cannot lock 'toy': the hub http://127.0.0.1:9" in done.stderr
 
