@@ -12,7 +12,7 @@ from pipeline.model import load_model
 from pipeline.synthesize import Delivery, Synthesizer
 from pipeline.text.normalize import TextNormalizer
 from pipeline.text.prepare import prepare_text
-from pipeline.text.tokenize import Tokenizer
+from pipeline.text.tokenizers import make_tokenizer
 from pipeline.voice import make_voice
 from service.catalog import locate
 from tests.conftest import GOLDEN, ROOT
@@ -38,7 +38,8 @@ def numbers() -> dict[str, np.ndarray]:
     """The output of every stage for one sentence in the example's voice, decoded without chance."""
     with locate("tiny-en") as source:
         model = load_model(source.directory, source.config, precision="exact")
-        (text,) = prepare_text(TEXT, TextNormalizer(), Tokenizer(source.directory / "bpe.model"))
+        tokenizer = make_tokenizer(model.config, source.directory)
+        (text,) = prepare_text(TEXT, TextNormalizer(phones=True), tokenizer)
     clip = read_audio(ROOT / "examples/speaker.wav")
     voice = make_voice(model, clip.samples, clip.sample_rate)
     options = dataclasses.replace(model.config.synthesis, temperature=0.0)
