@@ -20,9 +20,9 @@ from training.vocoder import VocoderOptions, VocoderStage, magnitude
 
 SLOPE = 0.1
 PERIODS = (2, 3, 5, 7, 11)
-RESOLUTIONS = (512, 2048)  # FFT sizes; the hop is a quarter
-PERIOD_WIDTHS = (16, 32, 64)
-RESOLUTION_WIDTHS = (8, 16, 32)
+RESOLUTIONS = (512, 1024, 2048)  # FFT sizes; the hop is a quarter
+PERIOD_WIDTHS = (32, 96, 192)
+RESOLUTION_WIDTHS = (16, 32, 64)
 
 Judgement = tuple[Tensor, list[Tensor]]  # score, and what every layer made of the wave
 
