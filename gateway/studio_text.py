@@ -10,24 +10,21 @@ from enhance.window import choose_window
 from pipeline.text.glossary import Glossary
 from pipeline.text.markup import Pause
 from pipeline.text.normalize import TextNormalizer
+from pipeline.text.phones import PhoneTokenizer
 from pipeline.text.script import prepare_script
-from pipeline.text.tokenize import Tokenizer
 from pipeline.text.turns import as_markup
-from service.catalog import embedded_directory
-from service.settings import DEFAULT_MODEL
 
 MOST_SECONDS = 15.0  # of a clip that are used
 
 
 def reading_of(text: str, glossary: str | None = None) -> list[list[str]]:
-    """Rows of segment, voice, spoken text, as the small voice's tokenizer cuts it; what is wrong with the text in
+    """Rows of segment, voice, spoken text, as the small voice cuts it; what is wrong with the text in
     place of them."""
     if not text.strip():
         return []
     try:
-        normalizer = TextNormalizer(Glossary.parse(glossary or ""))
-        tokenizer = Tokenizer(embedded_directory(DEFAULT_MODEL) / "bpe.model")
-        script = prepare_script(as_markup(text), normalizer, tokenizer)
+        normalizer = TextNormalizer(Glossary.parse(glossary or ""), phones=True)
+        script = prepare_script(as_markup(text), normalizer, PhoneTokenizer())
     except ValueError as e:
         return [["", "", str(e)]]
     rows, number = [], 0

@@ -18,21 +18,24 @@ from tests.service.server import ANSWER_SECONDS, CogServer, data_uri, wave_of
 
 WORDS = "The quick brown fox jumps over the lazy dog and runs away. "
 PAUSES = "Hi. " + " [pause:10s] a" * 6
-LONG_CLIP_SECONDS = 550
+LONG_CLIP_SECONDS, LONG_CLIP_RATE = 550, 16_000
 
 
 def long_clip() -> bytes:
-    """The example's WAV file with its samples again and again, and a header that says so."""
+    """The example's WAV file with its samples again and again, and a header that says so, at a rate that takes long to
+    change."""
     whole = EXAMPLE.read_bytes()
     start = whole.index(b"data") + 8
-    rate = int.from_bytes(whole[24:28], "little")
-    samples = whole[start:]
-    body = (samples * (LONG_CLIP_SECONDS * rate * 2 // len(samples) + 1))[: LONG_CLIP_SECONDS * rate * 2]
+    size = LONG_CLIP_SECONDS * LONG_CLIP_RATE * 2
+    body = (whole[start:] * (size // (len(whole) - start) + 1))[:size]
+    rates = LONG_CLIP_RATE.to_bytes(4, "little") + (LONG_CLIP_RATE * 2).to_bytes(4, "little")
     return (
         whole[:4]
-        + (start - 8 + len(body)).to_bytes(4, "little")
-        + whole[8 : start - 4]
-        + len(body).to_bytes(4, "little")
+        + (start - 8 + size).to_bytes(4, "little")
+        + whole[8:24]
+        + rates
+        + whole[32 : start - 4]
+        + size.to_bytes(4, "little")
         + body
     )
 
