@@ -35,14 +35,13 @@ from pipeline.text.prepare import MAX_SEGMENT_TOKENS
 
 def read(options: argparse.Namespace) -> None:
     text = sys.stdin.read() if options.text == "-" else options.text
-    phones, many = (
-        options.tokenizer is None,
-        options.tokenizer is not None and is_multilingual(options.tokenizer),
-    )
-    if phones:
+    if options.tokenizer is None:
         tokenizer = PhoneTokenizer()
+    elif is_multilingual(options.tokenizer):
+        tokenizer = MultilingualTokenizer(options.tokenizer)
     else:
-        tokenizer = MultilingualTokenizer(options.tokenizer) if many else Tokenizer(options.tokenizer)
+        tokenizer = Tokenizer(options.tokenizer)
+    phones, many = isinstance(tokenizer, PhoneTokenizer), isinstance(tokenizer, MultilingualTokenizer)
     languages = SPOKEN if many else WITH_GRAMMAR
     normalizer = TextNormalizer(Glossary.parse(options.glossary), languages, phones=phones, annotated=many)
     speeches = [part.text for part in parse_markup(text) if isinstance(part, Speech)]

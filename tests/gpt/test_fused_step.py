@@ -1,37 +1,23 @@
 """The GPT step's kernels: their values in Triton's interpreter, that they compile for GPUs that are not here, and that
 nothing is chosen without a GPU."""
 
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
 
 from pipeline.gpt.step import StepWeights, step
 from pipeline.gpt.step_choice import choose
-from tests.conftest import ROOT
 
 needs_triton = pytest.mark.skipif(
     find_spec("triton") is None, reason="triton is not installed (requirements-dev.txt; Linux only)"
 )
 
 
-def run(*arguments: str, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": "/tmp", **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
 @needs_triton
 def test_values_are_those_of_pytorch():
-    assert "choices" in run("-m", "tests.gpt.interpreted", TRITON_INTERPRET="1")
+    from tests.gpus import interpreted
+
+    assert "choices" in interpreted("-m", "tests.gpt.interpreted")
 
 
 @needs_triton

@@ -50,7 +50,7 @@ def test_the_result_is_as_long_as_its_source_and_told_as_one_segment(service, cl
     assert abs(info.duration - 1.2) <= 256 / 22050
     (segment,) = told["segments"]
     codes = 1.2 * 22050 / 256 / service.model.config.s2mel.regulator.frames_per_code
-    assert segment["codes"] == pytest.approx(codes, abs=1.1)
+    assert int(codes) - segment["codes"] in (0, 1)
     assert (segment["start"], segment["seed"]) == (0, 7)
     assert segment["end"] == pytest.approx(info.duration, abs=1e-3)
     assert {"timing.source", "timing.voice", "timing.s2mel", "timing.vocoder"} <= set(result.metrics)

@@ -5,8 +5,7 @@ import pytest
 
 pytest.importorskip("triton", reason="triton is not installed (requirements-dev.txt; Linux only)")
 
-from tests.gpus import KINDS, compiled
-from tests.vocoder.test_triton_snake import run
+from tests.gpus import KINDS, compiled, interpreted
 from training import triton_snake
 
 VALUES = """
@@ -39,7 +38,7 @@ FLOATS = ("middle", "sums", "log_alpha", "log_beta", "taps")
 
 
 def test_values_and_gradients_are_those_of_pytorch():
-    assert "equal" in run(VALUES, TRITON_INTERPRET="1")
+    assert "equal" in interpreted("-c", VALUES)
 
 
 @pytest.mark.parametrize("capability, kind", KINDS)

@@ -1,16 +1,11 @@
 """The GPU's activation kernel: its values in Triton's interpreter, and that it compiles for GPUs that are not here."""
 
-import subprocess
-import sys
-
 import pytest
-
-from tests.conftest import ROOT
 
 pytest.importorskip("triton", reason="triton is not installed (requirements-dev.txt; Linux only)")
 
 from pipeline.vocoder.triton_snake import _activation
-from tests.gpus import KINDS, compiled
+from tests.gpus import KINDS, compiled, interpreted
 
 VALUES = """
 import torch
@@ -33,21 +28,8 @@ print("equal")
 """
 
 
-def run(program: str, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": "/tmp", **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
 def test_values_are_those_of_pytorch():
-    assert "equal" in run(VALUES, TRITON_INTERPRET="1")
+    assert "equal" in interpreted("-c", VALUES)
 
 
 @pytest.mark.parametrize("capability, kind", KINDS)
