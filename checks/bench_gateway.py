@@ -4,7 +4,9 @@ Side by side in one run: the service called directly in this process, and a gate
 by request in turn, over a connection of the standard library that stays open. Beside the whole time, the time
 outside the stages is told for both (what a request takes less the seconds that its stages report, but for the
 encoding, which is no stage of a stream): their difference is what the gateway adds, whatever else the machine
-does. Then as many requests as can be by several clients at once, with one speaker and with two.
+does. Then what a client of the `openai` package waits for, and as many requests as can be by several clients at
+once: with one speaker, with one held to a single core, and with two. A speaker decodes on one thread and voices on a
+second, so that one alone has more than a core: the second speaker's gain is told against both.
 
 `--long N` in place of that: seconds to the first sound of a text of N characters, whose reader then leaves.
 """
@@ -16,6 +18,7 @@ import base64
 import concurrent.futures
 import contextlib
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -42,6 +45,7 @@ CLIENTS = 6
 TIMING = "timing."
 READ_BYTES = 2**16
 WARM = 3  # requests before those that count
+PARAGRAPH = " ".join(SENTENCES)  # what the `openai` client hears
 
 
 def staged(metrics: dict[str, object]) -> float:
@@ -114,6 +118,38 @@ def long_text(service: Service, model: str, characters: int, rounds: int) -> dic
     return {"characters": characters, "first_sound_s": {"direct": direct, "gateway": through}}
 
 
+def by_openai(url: str, rounds: int) -> dict[str, list[float]]:
+    """Seconds to the first audio and to the last, of a paragraph streamed to the `openai` client."""
+    import openai
+
+    client, found = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0), []
+    for seed in range(rounds + 1):
+        start = time.perf_counter()
+        with client.audio.speech.with_streaming_response.create(
+            model="tts-1", voice="speaker", input=PARAGRAPH, response_format="pcm", extra_body={"seed": seed}
+        ) as answer:
+            parts = answer.iter_bytes()
+            next(part for part in parts if part)
+            first = time.perf_counter() - start
+            heard = sum(map(len, parts))
+        if not heard:
+            raise ValueError("all audio came at once: the answer was not streamed")
+        found.append((first, time.perf_counter() - start))
+    firsts, wholes = ([round(value, 2) for value in column] for column in zip(*found[1:], strict=True))
+    return {"first_audio": firsts, "whole": wholes}
+
+
+@contextlib.contextmanager
+def held_to_one_core() -> Iterator[None]:
+    """What is started meanwhile has one core; this process has them all again afterwards."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
 def rate(url: str, seconds: float) -> float:
     """Requests a second of CLIENTS at once."""
     until, done = time.monotonic() + seconds, 0
@@ -138,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, default=40, help="of each side by side")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each crowd")
     parser.add_argument("--long", type=int, metavar="N", help="only the first sound of N characters")
-    parser.add_argument("--rounds", type=int, default=3, help="with --long")
+    parser.add_argument("--rounds", type=int, default=3, help="of the first audio")
     options = parser.parse_args(arguments)
     service = Service(Settings.read(model=options.model, threads=1))
     service.warm_up()
@@ -146,18 +182,23 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps(long_text(service, options.model, options.long, options.rounds), indent=1))
         return 0
     report: dict[str, object] = {"model": options.model, "requests": options.requests}
-    rates = []
-    for replicas in (1, 2):
+
+    def gateway(replicas: int) -> contextlib.AbstractContextManager:
         arguments = ("--replicas", str(replicas), "--model", options.model)
-        with running(*arguments, speakers=replicas, start_seconds=START_SECONDS, folder=ROOT, quiet=True) as (
-            _,
-            url,
-        ):
-            if replicas == 1:
-                with connected(url) as client:
-                    seeds = range(options.requests + WARM)
-                    pairs = [(directly(service, n), over_http(client, n)) for n in seeds][WARM:]
-            rates.append(rate(url, options.seconds))
+        return running(*arguments, speakers=replicas, start_seconds=START_SECONDS, folder=ROOT, quiet=True)
+
+    with gateway(1) as (_, url):
+        with connected(url) as client:
+            seeds = range(options.requests + WARM)
+            pairs = [(directly(service, n), over_http(client, n)) for n in seeds][WARM:]
+        report["openai_client_s"] = by_openai(url, options.rounds)
+        one = rate(url, options.seconds)
+    with contextlib.ExitStack() as stack:
+        with held_to_one_core():
+            _, url = stack.enter_context(gateway(1))
+        one_core = rate(url, options.seconds)
+    with gateway(2) as (_, url):
+        two = rate(url, options.seconds)
     for index, name in enumerate(("whole", "outside_stages", "first_audio")):
         direct, through = (statistics.median(pair[side][index] for pair in pairs) for side in (0, 1))
         report[f"{name}_ms"] = {
@@ -165,9 +206,11 @@ def main(arguments: list[str] | None = None) -> int:
             "added": round(1000 * (through - direct), 1),
         }  # fmt: skip
     report["requests_a_second"] = {
-        "one": round(rates[0], 2),
-        "two": round(rates[1], 2),
-        "gain": round(rates[1] / rates[0], 2),
+        "one": round(one, 2),
+        "one_held_to_one_core": round(one_core, 2),
+        "two": round(two, 2),
+        "gain": round(two / one, 2),
+        "gain_to_one_core": round(two / one_core, 2),
     }
     print(json.dumps(report, indent=1))
     return 0

@@ -86,6 +86,16 @@ def read_phones(text: str) -> str:
     return cleaned("".join(pieces).replace(WORD_START, " "))
 
 
+def foreign_words(text: str) -> list[str]:
+    """The words of normalized text with letters that are not Latin: they are read by what they are spelled like, or not
+    at all."""
+    return [
+        word
+        for word in _WORD.findall(text)
+        if any(c.isalpha() and not unicodedata.name(c, "LATIN").startswith("LATIN") for c in word)
+    ]
+
+
 def cleaned(phones: str) -> str:
     """Phones in the alphabet of this module; what has no place in it falls away."""
     phones = _OTHER.sub("", phones.translate(_RESPELLED))

@@ -8,6 +8,7 @@ from pipeline.text.annotations import without_annotations
 from pipeline.text.characters import is_speakable
 from pipeline.text.multilingual import MultilingualTokenizer, language_row, prefix
 from pipeline.text.normalize import Reading, TextNormalizer
+from pipeline.text.phones import foreign_words
 from pipeline.text.plain import shown
 from pipeline.text.pronunciations import without_pronunciations
 from pipeline.text.split import split_segments
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 MAX_CHARACTERS = 20_000
 MAX_SEGMENT_TOKENS = 120
+SHOWN_WORDS = 5
 
 
 class UnspeakableError(ValueError):
@@ -88,11 +90,14 @@ def prepare_text(
             signs = tuple(sign for place, sign in lost if place < last)
             lost = lost[len(signs) :]
             written = shown(text[max(first, told) : last])  # a form cut in two is told once
+            notes: tuple[str, ...] = ()
             if normalizer.phones:
-                written = without_annotations(written)
+                written, notes = without_annotations(written), _foreign(part_text)
             told = max(told, last)
             segments.append(
-                TextSegment(part_text, tokenizer.ids(part), unknown, written, signs, pieces="".join(part))
+                TextSegment(
+                    part_text, tokenizer.ids(part), unknown, written, signs, notes=notes, pieces="".join(part)
+                )
             )
             unknown = 0
     if unknown or lost:
@@ -143,6 +148,16 @@ def check_text(text: str, max_characters: int = MAX_CHARACTERS) -> None:
         raise ValueError(f"the text has {len(text):,} characters; at most {max_characters:,} are allowed")
     if text.isspace():
         raise ValueError(f"the text is {len(text):,} characters of white space; give at least one word")
+
+
+def _foreign(text: str) -> tuple[str, ...]:
+    """What is to be said of words that a model of English phones can only guess at."""
+    words = foreign_words(without_annotations(text))
+    if not words:
+        return ()
+    more = f" and {len(words) - SHOWN_WORDS} more" if len(words) > SHOWN_WORDS else ""
+    shown_words = " ".join(words[:SHOWN_WORDS]) + more
+    return (f"not in Latin letters, so guessed at or left out: {shown_words}; the model speaks English",)
 
 
 def _known(pieces: list[str], tokenizer: TextTokenizer) -> int:

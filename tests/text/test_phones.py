@@ -110,6 +110,18 @@ def test_other_scripts_are_refused_or_counted(tokenizer):
     assert segment.unknown > 0 and segment.text.startswith("Hello")
 
 
+def test_words_in_other_letters_are_told(tokenizer):
+    first, second = prepared(
+        "Привет, как дела? " + "Hello there, naïve <café|K AE0 F EY1>, Łódź. " * 8, tokenizer
+    )[:2]
+    assert first.notes == (
+        "not in Latin letters, so guessed at or left out: Привет как дела; the model speaks English",
+    )
+    assert second.notes == ()
+    (many,) = prepared("Hello " + "ёж " * 7, tokenizer)
+    assert "ёж ёж ёж ёж ёж and 2 more;" in many.notes[0]
+
+
 @pytest.mark.parametrize(
     "text",
     [
