@@ -6,8 +6,10 @@ the same request goes on from there.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
+import fcntl
 import hashlib
 import json
 import logging
@@ -19,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from finetune.options import Options
@@ -30,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = "INDEXTTS_TRAINING_WORK"  # folder of the trainings under way
 POLL_SECONDS = 0.05
 END_SECONDS = 1.0  # between asking a process to end and making it
+LOCK = "lock"  # in a training's folder: held by whoever trains there
 KEPT = 3  # unfinished trainings whose work is kept
 REQUEST, OUTCOME = (
     "request.json",
@@ -61,13 +64,35 @@ def train(options: Options, output: Path, processes: int = 1, say: Callable[[str
 def _train(options: Options, output: Path, processes: int, say: Callable[[str], None]) -> Path:
     folder = work_folder() / key_of(options)
     folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder) as lock:
+        return _train_in(folder, lock, options, output, processes, say)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[int]:
+    """The descriptor of a lock on `folder`, for the process that trains there: it holds as long as that one lives.
+    TrainingError where another has it."""
+    with (folder / LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrainingError(
+                "this training, with the same data set and inputs, is under way already;"
+                " wait for it, cancel it, or change an input such as seed"
+            ) from None
+        yield lock.fileno()
+
+
+def _train_in(
+    folder: Path, lock: int, options: Options, output: Path, processes: int, say: Callable[[str], None]
+) -> Path:
     os.utime(folder)
     forget_old(folder)
     values = dataclasses.asdict(options)
     values["dataset"] = None if options.dataset is None else str(options.dataset.resolve())
     (folder / REQUEST).write_text(json.dumps(values), "utf-8")
     (folder / OUTCOME).unlink(missing_ok=True)
-    last = supervise(command(folder, processes), say)
+    last = supervise(command(folder, processes), say, lock)
     if not (folder / OUTCOME).exists():
         raise TrainingError(f"the training ended without a result; its last words: {last[:300]}")
     outcome = json.loads((folder / OUTCOME).read_text("utf-8"))
@@ -87,8 +112,9 @@ def command(folder: Path, processes: int) -> list[str]:
     ]
 
 
-def supervise(arguments: list[str], say: Callable[[str], None]) -> str:
-    """Run until it ends, and end it when this is left by an exception; returns the last line it wrote."""
+def supervise(arguments: list[str], say: Callable[[str], None], lock: int) -> str:
+    """Run until it ends, holding `lock`, and end it when this is left by an exception; returns the last line it
+    wrote."""
     last = ""
     process = subprocess.Popen(
         arguments,
@@ -98,6 +124,7 @@ def supervise(arguments: list[str], say: Callable[[str], None]) -> str:
         text=True,
         errors="replace",
         start_new_session=True,
+        pass_fds=(lock,),
     )
     lines: list[str] = []
     reader = threading.Thread(target=read_lines, args=(process, lines), daemon=True)

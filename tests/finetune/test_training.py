@@ -14,7 +14,7 @@ from finetune.clips import Preparation, prepare_clips
 from finetune.dataset import Recording
 from finetune.export import validation_losses
 from finetune.features import extract
-from finetune.launch import train
+from finetune.launch import TrainingError, train
 from finetune.loop import Run
 from finetune.loop import train as train_loop
 from finetune.losses import FlowLosses, GPTLosses
@@ -191,6 +191,8 @@ def test_ended_in_the_middle_it_stops_and_goes_on(archive, tmp_path, monkeypatch
     def until_training(line: str) -> None:
         started.append(line)
         if "step=10 " in line:
+            with pytest.raises(TrainingError, match="is under way already"):
+                train(options, tmp_path / "second.zip")
             raise Cancelled
 
     with pytest.raises(Cancelled):
