@@ -108,7 +108,7 @@ def words() -> Words:
         headers = ["segment", "voice", "as it is spoken"]
         reading = gr.Dataframe(headers=headers, interactive=False, wrap=True)
     with gr.Row():
-        seed = gr.Textbox(label="Seed", placeholder="another one each time", max_length=20)
+        seed = gr.Textbox(label="Seed", placeholder="random", max_length=20)
         go = gr.Button("Speak", variant="primary", elem_id="speak")
     return Words(text, reading, seed, go)
 
@@ -126,7 +126,7 @@ def outcome() -> Outcome:
     return Outcome(status, audio, picture, files, players)
 
 
-def body_of(text: str, voice: str, clip: str | None, seed: str, values: dict[str, object]) -> dict:
+def body_of(text: str, voice: str, clip: str | None, seed: str | None, values: dict[str, object]) -> dict:
     """What the page asks for: a ZIP file of audio, receipt and subtitles."""
     if not text.strip():
         raise gr.Error("There is no text yet.", duration=None, print_exception=False)
@@ -139,9 +139,9 @@ def body_of(text: str, voice: str, clip: str | None, seed: str, values: dict[str
     else:
         body["voice"] = voice
     try:
-        # Empty fields are texts: a number field of Gradio's makes 0 of nothing.
+        # Texts: a number field of Gradio's makes 0 of nothing. None: in a part of the page that was never opened.
         for name in ("seed", "duration", *ADVANCED):
-            if written := str(values.pop(name, "") if name != "seed" else seed).strip():
+            if written := ((values.pop(name) if name != "seed" else seed) or "").strip():
                 body[name] = from_text(Request, name, written)
     except ValueError as e:
         raise gr.Error(str(e), duration=None, print_exception=False) from e
