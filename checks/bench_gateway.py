@@ -48,6 +48,12 @@ WARM = 3  # requests before those that count
 PARAGRAPH = " ".join(SENTENCES)  # what the `openai` client hears
 
 
+def gateway(model: str, replicas: int) -> contextlib.AbstractContextManager:
+    """`running` with so many speakers of a model."""
+    arguments = ("--replicas", str(replicas), "--model", model)
+    return running(*arguments, speakers=replicas, start_seconds=START_SECONDS, folder=ROOT, quiet=True)
+
+
 def staged(metrics: dict[str, object]) -> float:
     """Seconds in the stages that both have: a gateway's stream is encoded outside them."""
     names = [name for name in metrics if name.startswith(TIMING) and name != f"{TIMING}encode"]
@@ -108,8 +114,7 @@ def first_of_long(service: Service, url: str, text: str, seed: int) -> tuple[flo
 def long_text(service: Service, model: str, characters: int, rounds: int) -> dict[str, object]:
     """First sounds of a text of so many characters, directly and over HTTP in turn."""
     text = (" ".join(SENTENCES) + " ") * (characters // len(SENTENCES[0]) + 1)
-    arguments = ("--replicas", "1", "--model", model)
-    with running(*arguments, start_seconds=START_SECONDS, folder=ROOT, quiet=True) as (_, url):
+    with gateway(model, 1) as (_, url):
         pairs = []
         for seed in range(rounds + 1):
             pairs.append(first_of_long(service, url, text[:characters], seed))
@@ -183,11 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     report: dict[str, object] = {"model": options.model, "requests": options.requests}
 
-    def gateway(replicas: int) -> contextlib.AbstractContextManager:
-        arguments = ("--replicas", str(replicas), "--model", options.model)
-        return running(*arguments, speakers=replicas, start_seconds=START_SECONDS, folder=ROOT, quiet=True)
-
-    with gateway(1) as (_, url):
+    with gateway(options.model, 1) as (_, url):
         with connected(url) as client:
             seeds = range(options.requests + WARM)
             pairs = [(directly(service, n), over_http(client, n)) for n in seeds][WARM:]
@@ -195,9 +196,9 @@ def main(arguments: list[str] | None = None) -> int:
         one = rate(url, options.seconds)
     with contextlib.ExitStack() as stack:
         with held_to_one_core():
-            _, url = stack.enter_context(gateway(1))
+            _, url = stack.enter_context(gateway(options.model, 1))
         one_core = rate(url, options.seconds)
-    with gateway(2) as (_, url):
+    with gateway(options.model, 2) as (_, url):
         two = rate(url, options.seconds)
     for index, name in enumerate(("whole", "outside_stages", "first_audio")):
         direct, through = (statistics.median(pair[side][index] for pair in pairs) for side in (0, 1))

@@ -140,8 +140,9 @@ def body_of(text: str, voice: str, clip: str | None, seed: str | None, values: d
         body["voice"] = voice
     try:
         # Texts: a number field of Gradio's makes 0 of nothing. None: in a part of the page that was never opened.
-        for name in ("seed", "duration", *ADVANCED):
-            if written := ((values.pop(name) if name != "seed" else seed) or "").strip():
+        typed = {"seed": seed} | {name: values.pop(name) for name in ("duration", *ADVANCED)}
+        for name, value in typed.items():
+            if written := (value or "").strip():
                 body[name] = from_text(Request, name, written)
     except ValueError as e:
         raise gr.Error(str(e), duration=None, print_exception=False) from e
