@@ -6,7 +6,7 @@ Axes: B batch, C mel channels, F mel frames, T samples.
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,43 +16,57 @@ from torch.nn import functional as F
 from pipeline.config import ModelConfig
 from training.device import device_type
 from training.features import Arrays
-from training.vocoder import VocoderOptions, VocoderStage, magnitude
+from training.vocoder import VocoderOptions, VocoderStage
 
 SLOPE = 0.1
 PERIODS = (2, 3, 5, 7, 11)
 RESOLUTIONS = (512, 1024, 2048)  # FFT sizes; the hop is a quarter
-PERIOD_WIDTHS = (32, 96, 192)
-RESOLUTION_WIDTHS = (16, 32, 64)
+GAIN = 10.0  # of the waves before they are judged: speech of the corpus has a root mean square of 0.07
+COMPRESSION = 0.5  # power of the magnitudes that are judged, so that quiet parts count
+QUIETEST = 1e-5  # magnitude
 
 Judgement = tuple[Tensor, list[Tensor]]  # score, and what every layer made of the wave
 
 
 class Discriminator(nn.Module):
-    """Strided convolutions over a picture of the wave."""
+    """Strided convolutions over a picture of the wave, and one that is not strided."""
 
-    def __init__(self, kernel: tuple[int, int], stride: tuple[int, int], widths: tuple[int, ...]):
+    def __init__(
+        self,
+        pictures: int,
+        widths: Sequence[int],
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        last: tuple[int, int],
+    ):
         super().__init__()
-        padding = (kernel[0] // 2, kernel[1] // 2)
+        width = widths[-1]
         self.layers = nn.ModuleList(
-            nn.Conv2d(before, after, kernel, stride, padding)
-            for before, after in itertools.pairwise((1, *widths))
+            nn.Conv2d(before, after, kernel, stride, _half(kernel))
+            for before, after in itertools.pairwise((pictures, *widths))
         )
-        self.score = nn.Conv2d(widths[-1], 1, kernel, padding=padding)
+        self.layers.append(nn.Conv2d(width, width, last, padding=_half(last)))
+        self.score = nn.Conv2d(width, 1, last, padding=_half(last))
 
     def judge(self, x: Tensor) -> Judgement:
-        """x [B, 1, height, width]."""
+        """x [B, pictures, height, width]."""
         features = []
+        x = x.contiguous(memory_format=torch.channels_last)
         for layer in self.layers:
             x = F.leaky_relu(layer(x), SLOPE)
             features.append(x)
         return self.score(x), features
 
 
+def _half(kernel: tuple[int, int]) -> tuple[int, int]:
+    return kernel[0] // 2, kernel[1] // 2
+
+
 class PeriodDiscriminator(Discriminator):
     """Sees every `period`-th sample in a column."""
 
-    def __init__(self, period: int):
-        super().__init__((5, 1), (3, 1), PERIOD_WIDTHS)
+    def __init__(self, period: int, widths: Sequence[int]):
+        super().__init__(1, widths, kernel=(5, 1), stride=(3, 1), last=(3, 1))
         self.period = period
 
     def forward(self, wave: Tensor) -> Judgement:
@@ -62,62 +76,80 @@ class PeriodDiscriminator(Discriminator):
 
 
 class ResolutionDiscriminator(Discriminator):
-    """Sees magnitudes at one FFT size."""
+    """Sees the complex spectrum at one FFT size, its magnitudes compressed: phases are judged too."""
 
-    def __init__(self, size: int):
-        super().__init__((3, 5), (1, 2), RESOLUTION_WIDTHS)
+    window: Tensor
+
+    def __init__(self, size: int, widths: Sequence[int]):
+        super().__init__(2, widths, kernel=(3, 9), stride=(1, 2), last=(3, 3))
         self.size = size
         self.register_buffer("window", torch.hann_window(size), persistent=False)
 
     def forward(self, wave: Tensor) -> Judgement:
         """wave [B, T]."""
-        return self.judge(magnitude(wave, self.size, self.window)[:, None])
+        with torch.autocast(device_type(), enabled=False):
+            spectrum = torch.stft(
+                wave.float(),
+                self.size,
+                self.size // 4,
+                self.size,
+                self.window,
+                normalized=True,
+                return_complex=True,
+            )
+            scale = spectrum.abs().clamp(min=QUIETEST) ** (COMPRESSION - 1)
+            picture = torch.stack([spectrum.real, spectrum.imag], dim=1) * scale[:, None]
+        return self.judge(picture.transpose(2, 3))
 
 
 class Discriminators(nn.Module):
-    def __init__(self):
+    def __init__(self, period_widths: Sequence[int], resolution_widths: Sequence[int]):
         super().__init__()
         self.all = nn.ModuleList(
-            [*map(PeriodDiscriminator, PERIODS), *map(ResolutionDiscriminator, RESOLUTIONS)]
+            [PeriodDiscriminator(period, period_widths) for period in PERIODS]
+            + [ResolutionDiscriminator(size, resolution_widths) for size in RESOLUTIONS]
         )
 
     def forward(self, wave: Tensor) -> list[Judgement]:
-        return [discriminator(wave) for discriminator in self.all]
+        """wave [B, T]."""
+        return [discriminator(GAIN * wave) for discriminator in self.all]
 
 
 def discriminator_loss(wanted: list[Judgement], made: list[Judgement]) -> Tensor:
     """Least squares: 1 for speech, 0 for what was made; the mean over all discriminators."""
     return sum(
-        (1 - a).square().mean() + b.square().mean() for (a, _), (b, _) in zip(wanted, made, strict=True)
+        (1 - a.float()).square().mean() + b.float().square().mean() for (a, _), (b, _) in zip(wanted, made, strict=True)
     ) / len(made)
 
 
 def adversarial_loss(made: list[Judgement]) -> Tensor:
     """Least squares: what was made should be judged 1."""
-    return sum((1 - score).square().mean() for score, _ in made) / len(made)
+    return sum((1 - score.float()).square().mean() for score, _ in made) / len(made)
 
 
 def feature_loss(wanted: list[Judgement], made: list[Judgement]) -> Tensor:
     """Mean L1 between what the layers make of both."""
     pairs = [pair for (_, a), (_, b) in zip(wanted, made, strict=True) for pair in zip(a, b, strict=True)]
-    return sum(F.l1_loss(b, a.detach()) for a, b in pairs) / len(pairs)
+    return sum(F.l1_loss(b.float(), a.detach().float()) for a, b in pairs) / len(pairs)
 
 
 @dataclasses.dataclass(frozen=True)
 class AdversarialOptions(VocoderOptions):
-    """Weights of what the discriminators add, and the step from which on they take part."""
+    """Weights of what the discriminators add, the step from which on they take part, and the channels of their layers."""
 
     adversarial_weight: float
     feature_weight: float
     adversarial_from: int
+    period_widths: tuple[int, ...]
+    resolution_widths: tuple[int, ...]
 
 
 class Adversaries(nn.Module):
     """The vocoder and those who judge it."""
 
-    def __init__(self, vocoder: nn.Module):
+    def __init__(self, vocoder: nn.Module, discriminators: Discriminators):
         super().__init__()
-        self.vocoder, self.discriminators = vocoder, Discriminators()
+        self.vocoder, self.discriminators = vocoder, discriminators
 
 
 class AdversarialStage(VocoderStage):
@@ -125,7 +157,8 @@ class AdversarialStage(VocoderStage):
 
     def __init__(self, config: ModelConfig, options: AdversarialOptions, clips: Mapping[int, Arrays]):
         super().__init__(config, options, clips)
-        self.module = Adversaries(self.module)
+        judges = Discriminators(options.period_widths, options.resolution_widths)
+        self.module = Adversaries(self.module, judges.to(memory_format=torch.channels_last))
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
         options, discriminators = self.options, self.module.discriminators
@@ -135,9 +168,8 @@ class AdversarialStage(VocoderStage):
         total = self.weighted(losses)
         if step < options.adversarial_from:
             return {"loss": total, **losses}
-        with torch.autocast(
-            device_type(), enabled=False
-        ):  # their convolutions crawl in bf16 where there is no AMX
+        # their convolutions crawl in bf16 on a CPU without AMX
+        with torch.autocast(device_type(), torch.bfloat16, enabled=device_type() == "cuda"):
             wanted = discriminators(wave)
             losses["judged"] = discriminator_loss(wanted, discriminators(made.detach()))
             fixed = {name: parameter.detach() for name, parameter in discriminators.named_parameters()}

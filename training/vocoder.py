@@ -45,7 +45,8 @@ HARMONICS_QUIET = (
 
 @dataclasses.dataclass(frozen=True)
 class VocoderOptions:
-    """The `stage` section of a vocoder training configuration; `mel_weight` is the input mel's own L1."""
+    """The `stage` section of a vocoder training configuration; `mel_weight` is the input mel's own L1. What has weight 0 is
+    not computed."""
 
     batch: int
     crop_frames: int
@@ -149,18 +150,23 @@ class VocoderStage:
         return {"loss": self.weighted(losses), **losses}
 
     def distances(self, made: Tensor, wanted: Tensor) -> dict[str, Tensor]:
-        """How far waves [B, T] are from each other, by each measure."""
+        """How far waves [B, T] are from each other, by each measure that has a weight."""
         rate = self.audio.sample_rate
+        measures = {
+            "mel": lambda: mel_loss(made, wanted, self.audio),
+            "scales": lambda: scales_loss(made, wanted, rate),
+            "stft": lambda: stft_loss(made, wanted),
+            "harmonics": lambda: harmonics_loss(made, wanted, rate),
+        }
         with torch.autocast(device_type(), enabled=False):
-            return {
-                "mel": mel_loss(made, wanted, self.audio),
-                "scales": scales_loss(made, wanted, rate),
-                "stft": stft_loss(made, wanted),
-                "harmonics": harmonics_loss(made, wanted, rate),
-            }
+            return {name: measure() for name, measure in measures.items() if self.weight(name)}
+
+    def weight(self, name: str) -> float:
+        """Of a measure."""
+        return getattr(self.options, f"{name}_weight")
 
     def weighted(self, distances: Mapping[str, Tensor]) -> Tensor:
-        return sum(getattr(self.options, f"{name}_weight") * distance for name, distance in distances.items())
+        return sum(self.weight(name) * distance for name, distance in distances.items())
 
     def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """mel [B, C, F] and wave [B, T], T = F · hop."""

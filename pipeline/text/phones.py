@@ -1,5 +1,5 @@
-"""English text to phones: hibari-tts's pronouncing dictionary, its parts of speech for what is spelled alike, and its
-small network for words that the dictionary lacks.
+"""English text to phones: hibari-tts's pronouncing dictionary, its parts of speech for what is spelled alike, and for
+words that the dictionary lacks the names of `names.py`, else its small network.
 
 The phones are misaki's, one character each: IPA, with A I O W Y for the diphthongs of "face", "price", "goat", "mouth"
 and "choice", T for a flapped t, ᵊ and ᵻ for weak vowels. A stress mark stands right before its vowel.
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pipeline.text.aligned import Aligned
 from pipeline.text.annotations import ANNOTATION
 from pipeline.text.characters import is_speakable
+from pipeline.text.names import NamesFirst
 from pipeline.text.tokenize import WORD_START
 
 VOWELS = "AIOWYiuæɑɐɔəɛɜɪʊʌᵊᵻ"
@@ -56,12 +57,13 @@ def _reader():
             f"the model reads phones, which need the package hibari-tts: {error}; pip install hibari-tts==0.2.1"
         ) from error
 
-    return G2P()
+    return G2P(oov=NamesFirst(lambda: G2P().oov))
 
 
 def warm_up() -> None:
     """Bring in all that reading may need: a served request imports nothing."""
-    _reader().oov("a")
+    reader = _reader().oov
+    reader("a"), reader.network()("a")
 
 
 def read_words(text: str) -> list[Word]:

@@ -35,7 +35,9 @@ def work(tmp_path, small_config, rng) -> Workspace:
         "speaker": speaker.SpeakerClassifier(config.speaker, 3, 3),
         "s2mel": initialize(s2mel.S2Mel(config), 0),
         "gpt": initialize(UnifiedVoice(config.gpt, config.semantic.hidden_size, with_text_head=True), 0),
-        "vocoder": discriminators.Adversaries(fuse(BigVGAN(config.vocoder))),
+        "vocoder": discriminators.Adversaries(
+            fuse(BigVGAN(config.vocoder)), discriminators.Discriminators((8,), (4,))
+        ),
     }
     work = Workspace(tmp_path, config, frozenset())
     for name, module in modules.items():

@@ -164,6 +164,8 @@ def test_vocoder_learns(small_config, tmp_path):
         adversarial_weight=0.1,
         feature_weight=0.1,
         adversarial_from=10,
+        period_widths=(8, 16),
+        resolution_widths=(4, 8),
         seed=0,
     )
     run = dataclasses.replace(RUN, steps=25, learning_rate=1e-3, log_every=5)
@@ -194,7 +196,7 @@ def test_a_hum_at_the_frame_rate_is_far_in_its_harmonics():
 
 def test_each_side_of_an_adversarial_step_sees_the_other_as_constant(small_config):
     wave, made = torch.randn(2, 4000) * 0.1, (torch.randn(2, 4000) * 0.1).requires_grad_()
-    judges = discriminators.Discriminators()
+    judges = discriminators.Discriminators((8, 16), (4, 8))
     wanted = judges(wave)
     discriminators.discriminator_loss(wanted, judges(made.detach())).backward(retain_graph=True)
     assert made.grad is None and all(p.grad is not None for p in judges.parameters())
