@@ -32,7 +32,7 @@ import soundfile
 import torch
 import yaml
 
-from checks import figures, judges, material, pictures, teacher
+from checks import figures, judges, material, pictures
 from checks.figures import Case
 from checks.material import Reference, Sentence
 from checks.words import compare
@@ -42,7 +42,7 @@ from service.catalog import embedded_directory
 from service.request import Request
 from service.service import Service
 from service.settings import Settings
-from training import plots
+from training import kokoro, plots
 from training.export import LOGS
 
 CODE = ("pipeline", "service", "enhance")  # what a wave depends on, besides the weights
@@ -314,7 +314,7 @@ def main() -> None:
     speak_all(own, arguments.model, settings, arguments.jobs)
     taught = []
     if arguments.teacher:
-        taught = jobs(TEACHER, [one for one in references.values() if one.teacher], teacher.MODEL_SHA256)
+        taught = jobs(TEACHER, [one for one in references.values() if one.teacher], kokoro.MODEL_SHA256)
         teach_all(taught, out / "kokoro")
     judged = judge_jobs(own + taught, arguments.jobs)
     cases = [case_of(job, judged[job.path], voices) for job in own + taught]

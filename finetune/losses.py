@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from finetune.features import Example
 from finetune.options import MICRO_SECONDS
 from pipeline.model import Model
-from pipeline.s2mel.flow import swayed
+from pipeline.s2mel.flow import guided, swayed
 from training.gpt import Sample, alignment_loss, asked, build_sequences, teacher_forced, with_noise
-from training.s2mel import way_from_noise
+from training.s2mel import Path, way_from_noise
 
 CODE_NOISE = 0.05  # share of the input codes that is replaced, so that the GPT leans on the text
 ALIGNMENT_WEIGHT = 0.1
@@ -151,7 +151,18 @@ class FlowLosses:
         t = swayed(times, model.config.synthesis.time_sway)
         path = way_from_noise(reference, target, condition, style, given[:, None, None], noise, t)
         velocity = model.dit(path.noisy, path.t, path.prompt, path.condition, path.style)
-        return {"loss": path.errors(velocity, path.velocity)["loss"]}
+        return {"loss": path.errors(velocity, self.wanted(path, given[:, None, None]))["loss"]}
+
+    def wanted(self, path: Path, given: Tensor) -> Tensor:
+        """The velocity [B, C, R + F] to be learned: the way's own, or, where guidance was distilled into the flow, what it
+        is under that guidance, so that fine-tuning does not undo it; given [B, 1, 1]."""
+        rate = self.model.config.s2mel.learned_guidance
+        if rate == 0:
+            return path.velocity
+        with torch.no_grad():
+            nothing = (torch.zeros_like(x) for x in (path.prompt, path.condition, path.style))
+            null = self.model.dit(path.noisy, path.t, *nothing)
+        return torch.where(given > 0, guided(torch.cat([path.velocity, null]), rate), path.velocity)
 
     def other(self, rng: np.random.Generator, example: Example) -> Example:
         others = [e for e in self.examples if e is not example] or [example]

@@ -194,10 +194,12 @@ class WaveNetConfig:
 class S2MelConfig:
     """`latent_widths` are the outputs of gpt_layer's linears before the last (codec hidden) one; None: the
     GPT's latents are not used. `prompt_seconds`: how much of the reference the flow continues, from its
-    beginning (None: all of it)."""
+    beginning (None: all of it). `learned_guidance`: the rate of guidance that was distilled into the flow, 0 for none;
+    what it is told without a condition stays as it was."""
 
     latent_widths: tuple[int, ...] | None
     prompt_seconds: float | None
+    learned_guidance: float
     regulator: RegulatorConfig
     dit: DiTConfig
     wavenet: WaveNetConfig

@@ -118,7 +118,8 @@ class Discriminators(nn.Module):
 def discriminator_loss(wanted: list[Judgement], made: list[Judgement]) -> Tensor:
     """Least squares: 1 for speech, 0 for what was made; the mean over all discriminators."""
     return sum(
-        (1 - a.float()).square().mean() + b.float().square().mean() for (a, _), (b, _) in zip(wanted, made, strict=True)
+        (1 - a.float()).square().mean() + b.float().square().mean()
+        for (a, _), (b, _) in zip(wanted, made, strict=True)
     ) / len(made)
 
 

@@ -31,7 +31,9 @@ from training import (
 from training.device import place
 from training.workspace import MODEL_CONFIG, Workspace
 
-FLOW_RUN = "s2mel_latents"  # which flow ships; one of `s2mel_distilled` wants `cfg_rate: 0`
+FLOW_RUN = (
+    "s2mel_distilled"  # which flow ships; `s2mel_latents` wants `cfg_rate: 1` and `learned_guidance: 0`
+)
 MODEL = "tiny-en"
 SPEECH = speech.Plan(0, 16_000, speakers.make_speakers, seed=0)  # many voices
 FAST_SPEECH = speech.Plan(16_000, 16_000, speakers.make_fast_speakers, seed=1)  # one voice, much text

@@ -23,7 +23,8 @@ from training.initialize import initialize
 class S2MelOptions:
     """The `stage` section of an s2mel training configuration.
 
-    `crop_codes` and `reference_codes` bound target and reference. Conditions are dropped altogether with probability
+    `crop_codes` and `reference_codes` bound target and reference; targets are clips that last as long as a batch's crop.
+    Conditions are dropped altogether with probability
     `drop_condition` (for guidance), the GPT latents with `drop_latents`. `time_sway` bends the times that are drawn.
     """
 
@@ -118,15 +119,20 @@ class S2MelStage:
         self.frames_per_code = config.s2mel.regulator.frames_per_code
         self.module = initialize(S2Mel(config), options.seed)
         self.clips, self.styles, self.speaker_of = clips, styles, speaker_of
-        self.targets = [index for index in clips if len(clips[index]["codes"]) >= options.crop_codes[1]]
         self.references: dict[str, list[int]] = {}
         for index in clips:
             if len(clips[index]["codes"]) >= options.reference_codes[1]:
                 self.references.setdefault(speaker_of[index], []).append(index)
-        self.targets = [index for index in self.targets if speaker_of[index] in self.references]
+        lengths = {
+            index: len(clips[index]["codes"]) for index in clips if speaker_of[index] in self.references
+        }
+        self.targets = sorted(
+            (index for index in lengths if lengths[index] >= options.crop_codes[0]), key=lengths.get
+        )
+        self.lengths = np.array([lengths[index] for index in self.targets])
         if not self.targets:
             raise ValueError(
-                f"no clip lasts {options.crop_codes[1]} codes or more and has a reference of its speaker"
+                f"no clip lasts {options.crop_codes[0]} codes or more and has a reference of its speaker"
             )
         for parameter in self.module.gpt_layer[
             -1
@@ -145,10 +151,12 @@ class S2MelStage:
     def draw(self, rng: np.random.Generator, given: Tensor) -> Path:
         """Targets behind references, at random times on the way from noise; conditions times `given` [B, 1, 1]."""
         options, module = self.options, self.module
-        targets = [self.targets[i] for i in rng.integers(len(self.targets), size=options.batch)]
+        codes = min(int(rng.integers(*options.crop_codes, endpoint=True)), int(self.lengths[-1]))
+        long_enough = self.targets[int(np.searchsorted(self.lengths, codes)) :]
+        targets = [long_enough[i] for i in rng.integers(len(long_enough), size=options.batch)]
         references = [rng.choice(self.references[self.speaker_of[index]]) for index in targets]
-        target = self.crop(rng, targets, options.crop_codes)
-        reference = self.crop(rng, references, options.reference_codes)
+        target = self.crop(rng, targets, codes)
+        reference = self.crop(rng, references, int(rng.integers(*options.reference_codes, endpoint=True)))
         embedding = target.embedding
         if target.latents is not None:
             kept = place(rng.random(options.batch) >= options.drop_latents).float()[:, None, None]
@@ -165,9 +173,8 @@ class S2MelStage:
         t = swayed(torch.rand(options.batch), options.time_sway)
         return way_from_noise(reference.mel, target.mel, condition, style, given, noise, t)
 
-    def crop(self, rng: np.random.Generator, indices: list[int], limits: tuple[int, int]) -> Crops:
-        """A crop of each clip, all of one random number of codes."""
-        codes = int(rng.integers(*limits, endpoint=True))
+    def crop(self, rng: np.random.Generator, indices: list[int], codes: int) -> Crops:
+        """A crop of so many codes of each clip."""
         frames = int(codes * self.frames_per_code)
         parts, mels, latents = [], [], []
         for index in indices:
@@ -188,7 +195,8 @@ class S2MelStage:
 
 @dataclasses.dataclass(frozen=True)
 class DistillationOptions(S2MelOptions):
-    """`guidance`: the rate (`cfg_rate`) at which the teacher is guided."""
+    """`guidance`: the rate (`cfg_rate`) at which the teacher is guided. Of rows without a condition, a share
+    `drop_condition`, the pupil learns what the teacher says: it can be guided further."""
 
     guidance: float
 
@@ -217,7 +225,8 @@ class DistillationStage(S2MelStage):
             part.requires_grad_(False)
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
-        path = self.draw(rng, torch.ones(self.options.batch, 1, 1))
+        given = place(rng.random(self.options.batch) >= self.options.drop_condition).float()
+        path = self.draw(rng, given[:, None, None])
         told = (path.prompt, path.condition, path.style)
         with torch.no_grad():
             both = (torch.cat([x, torch.zeros_like(x)]) for x in told)

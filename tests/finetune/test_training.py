@@ -1,6 +1,7 @@
 """The loop: two processes are one, interrupted is uninterrupted, a loss that is no number ends it at the last good
 checkpoint, and a training that is ended goes on. A whole one is in test_trainer.py."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -24,6 +25,7 @@ from pipeline.adapter import LowRank
 from tests.conftest import ROOT
 from training.loop import CHECKPOINT, METRICS
 from training.plots import read_metrics
+from training.s2mel import Path
 
 STEPS = 3
 TEXT = "A gentle wind moved it."
@@ -52,6 +54,40 @@ def make(service, examples, part="dit", method="lora"):
     trained = Trained(service.model, method, [part], 0)
     kind = FlowLosses if part == "dit" else GPTLosses
     return trained, kind(trained.model, examples, 2.5)
+
+
+def test_a_flow_that_learned_guidance_is_tuned_towards_guided_speech(service, examples):
+    """Where its guidance was distilled into the flow, what it learns of a clip is guided too; without a condition, the clip."""
+    model = service.model
+    losses = {}
+    for rate in (0.0, 1.0):
+        s2mel = dataclasses.replace(model.config.s2mel, learned_guidance=rate)
+        tuned = dataclasses.replace(model, config=dataclasses.replace(model.config, s2mel=s2mel))
+        losses[rate] = FlowLosses(tuned, examples, 2.5)
+    torch.manual_seed(0)
+    shape = (2, model.config.audio.n_mels, 30)
+    noisy, velocity, prompt = (torch.randn(shape) for _ in range(3))
+    condition = torch.randn(2, 30, model.config.s2mel.dit.content_dim)
+    path = Path(
+        noisy,
+        torch.rand(2),
+        prompt,
+        condition,
+        torch.randn(2, model.config.s2mel.dit.style_dim),
+        velocity,
+        10,
+    )
+    given = torch.tensor([1.0, 0.0])[:, None, None]
+    assert torch.equal(losses[0.0].wanted(path, given), velocity)
+    with torch.no_grad():
+        null = model.dit(
+            noisy, path.t, torch.zeros_like(prompt), torch.zeros_like(condition), torch.zeros_like(path.style)
+        )
+    wanted = losses[1.0].wanted(path, given)
+    torch.testing.assert_close(wanted[0], 2 * velocity[0] - null[0])
+    assert torch.equal(wanted[1], velocity[1]) and not wanted.requires_grad
+    same = [losses[rate](np.random.default_rng(3))["loss"].item() for rate in (0.0, 1.0)]
+    assert same[0] != same[1]
 
 
 @pytest.mark.parametrize("part", ["dit", "gpt"])

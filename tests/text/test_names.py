@@ -48,7 +48,14 @@ def test_every_entry_is_spoken_in_the_readers_phones():
 
 
 def test_an_entry_is_kept_where_the_network_errs(tmp_path, monkeypatch):
-    lines = ["yosemite Y OW0 S EH1 M IH0 T IY0", "yosemite(2) Y OW1", "# no word", "a.b. EY1", "the DH AH0", "zig-zag Z"]
+    lines = [
+        "yosemite Y OW0 S EH1 M IH0 T IY0",
+        "yosemite(2) Y OW1",
+        "# no word",
+        "a.b. EY1",
+        "the DH AH0",
+        "zig-zag Z",
+    ]
     found = names.entries(lines)
     assert found == {"yosemite": "Y OW0 S EH1 M IH0 T IY0", "the": "DH AH0"}
     assert names.missing(found) == {"yosemite": "Y OW0 S EH1 M IH0 T IY0"}

@@ -349,9 +349,28 @@ def test_flow_learns(small_config, clips, speaker_of, rng, tmp_path, with_latent
     s2mel.load_s2mel(small_config, state)
 
 
+def test_targets_last_as_long_as_what_is_cut_from_them(small_config, clips, speaker_of):
+    """Short clips are trained on as well, in the batches of short crops."""
+    longest, shortest = 60, 20
+    for index in range(4):
+        frames = int(shortest * small_config.s2mel.regulator.frames_per_code)
+        clips[index] |= {name: clips[index][name][:shortest] for name in ("codes", "latents")}
+        clips[index] |= {"mel": clips[index]["mel"][:, :frames]}
+    options = s2mel.S2MelOptions(4, (shortest, longest + 50), (5, 10), 0.1, 0.2, -1.0, seed=0)
+    styles = {index: np.ones(16, np.float32) for index in clips}
+    stage = s2mel.S2MelStage(small_config, options, clips, speaker_of, styles, torch.eye(16, 32))
+    paths = [stage.draw(np.random.default_rng(i), torch.ones(4, 1, 1)) for i in range(30)]
+    frames = {path.noisy.shape[-1] - path.prompt_frames for path in paths}
+    assert len(frames) > 3 and max(frames) == int(longest * stage.frames_per_code)
+    with pytest.raises(ValueError, match=f"no clip lasts {longest + 1} codes"):
+        far = dataclasses.replace(options, crop_codes=(longest + 1, longest + 2))
+        s2mel.S2MelStage(small_config, far, clips, speaker_of, styles, torch.eye(16, 32))
+
+
 def test_guidance_is_taught_into_the_flow(small_config, clips, speaker_of, tmp_path):
-    """The pupil's velocity comes to be the teacher's guided one, what is not trained stays."""
-    options = s2mel.DistillationOptions(4, (20, 40), (10, 20), 0.0, 0.2, -1.0, 0, guidance=1.0)
+    """The pupil's velocity comes to be the teacher's guided one, without a condition it stays the teacher's, and what is not
+    trained stays."""
+    options = s2mel.DistillationOptions(4, (20, 40), (10, 20), 0.25, 0.2, -1.0, 0, guidance=1.0)
     styles = {index: np.eye(16)[index % 2].astype(np.float32) for index in clips}
     torch.manual_seed(0)
     teacher = {
@@ -374,6 +393,12 @@ def test_guidance_is_taught_into_the_flow(small_config, clips, speaker_of, tmp_p
         stage, dataclasses.replace(RUN, steps=50, learning_rate=5e-4, final_learning_rate=1e-5), tmp_path
     )
     assert far() < 0.5 * untaught
+    path = stage.draw(np.random.default_rng(5), torch.zeros(4, 1, 1))
+    told = (path.noisy, path.t, path.prompt, path.condition, path.style)
+    with torch.no_grad():
+        pupil, wanted = stage.module.cfm.estimator(*told), stage.teacher(*told)
+        guided = stage.teacher(*told[:2], *(torch.randn_like(x) for x in told[2:]))
+    assert (pupil - wanted).square().mean() < 0.3 * (guided - wanted).square().mean()
     for key, value in state.items():
         assert key.startswith("cfm.") or torch.equal(value, teacher[key]), key
 
