@@ -154,8 +154,8 @@ class FlowLosses:
         return {"loss": path.errors(velocity, self.wanted(path, given[:, None, None]))["loss"]}
 
     def wanted(self, path: Path, given: Tensor) -> Tensor:
-        """The velocity [B, C, R + F] to be learned: the way's own, or, where guidance was distilled into the flow, what it
-        is under that guidance, so that fine-tuning does not undo it; given [B, 1, 1]."""
+        """The velocity [B, C, R + F] to be learned: the way's own, or, where guidance was distilled into the flow, what
+        it is under that guidance, so that fine-tuning does not undo it; given [B, 1, 1]."""
         rate = self.model.config.s2mel.learned_guidance
         if rate == 0:
             return path.velocity

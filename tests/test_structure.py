@@ -209,8 +209,8 @@ def test_scripts_are_executable():
 
 
 def asked_of_modules(path: Path) -> set[tuple[str, str]]:
-    """Module and attribute, for each `module.attribute` of a file that imports one of our modules by its name; names that
-    the file also gives to something else are left out."""
+    """Module and attribute, for each `module.attribute` of a file that imports one of our modules by its name; names
+    that the file also gives to something else are left out."""
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     imported = {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
@@ -232,7 +232,7 @@ def asked_of_modules(path: Path) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("package", ["checks", "training"])
 def test_modules_have_what_is_asked_of_them(package):
-    """What only a rare option reaches fails here, not when somebody first gives that option. mypy does not see these yet."""
+    """What only a rare option reaches fails here, not when somebody first gives that option."""
     paths = (path for name, path in modules().items() if name.split(".")[0] == package)
     asked = set().union(*map(asked_of_modules, paths))
     assert len(asked) > 5

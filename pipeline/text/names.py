@@ -1,5 +1,6 @@
-"""Names and rare words that hibari-tts's dictionary lacks: those of the CMU Pronouncing Dictionary that its network reads
-otherwise ("Yosemite", "Chirac"). `names.txt.gz` has a word and its CMU phones per line, made by `training.names`."""
+"""Names and rare words that hibari-tts's dictionary lacks: those of the CMU Pronouncing Dictionary that its network
+reads otherwise ("Yosemite", "Chirac"). `names.txt.gz` has a word and its CMU phones per line, made by
+`training.names`."""
 
 import functools
 import gzip

@@ -57,7 +57,7 @@ def make(service, examples, part="dit", method="lora"):
 
 
 def test_a_flow_that_learned_guidance_is_tuned_towards_guided_speech(service, examples):
-    """Where its guidance was distilled into the flow, what it learns of a clip is guided too; without a condition, the clip."""
+    """Where guidance was distilled into the flow, what it learns of a clip is guided; without a condition, the clip."""
     model = service.model
     losses = {}
     for rate in (0.0, 1.0):
