@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.text.annotations import phones_of
 from pipeline.text.names import FILE
-from pipeline.text.phones import cleaned
+from pipeline.text.phones import cleaned, network
 
 _WORD = re.compile(r"[a-z]+")
 _STRESS = re.compile("[ˈˌ]")
@@ -41,12 +41,12 @@ def missing(words: dict[str, str]) -> dict[str, str]:
 
     asked: list[str] = []
     reader = G2P(oov=lambda word: asked.append(word) or "ˈɑ")
-    network = G2P().oov
+    read = network()
     found = {}
     for word, phones in words.items():
         asked.clear()
         reader(word.capitalize(), normalize_text=False)
-        if asked and not alike(cleaned(network(word.capitalize())), phones_of(phones)):
+        if asked and not alike(cleaned(read(word.capitalize())), phones_of(phones)):
             found[word] = phones
     return found
 

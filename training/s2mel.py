@@ -143,10 +143,14 @@ class S2MelStage:
             self.module.cfm.estimator.conv2.bias.copy_(some.mean(1))
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
-        given = place(rng.random(self.options.batch) >= self.options.drop_condition).float()
-        path = self.draw(rng, given[:, None, None])
+        path = self.draw(rng, self.draw_given(rng))
         velocity = self.module.cfm.estimator(path.noisy, path.t, path.prompt, path.condition, path.style)
         return path.errors(velocity, path.velocity)
+
+    def draw_given(self, rng: np.random.Generator) -> Tensor:
+        """[B, 1, 1]: 1, or 0 with probability `drop_condition`."""
+        given = place(rng.random(self.options.batch) >= self.options.drop_condition).float()
+        return given[:, None, None]
 
     def draw(self, rng: np.random.Generator, given: Tensor) -> Path:
         """Targets behind references, at random times on the way from noise; conditions times `given` [B, 1, 1]."""
@@ -225,8 +229,7 @@ class DistillationStage(S2MelStage):
             part.requires_grad_(False)
 
     def losses(self, rng: np.random.Generator, step: int) -> dict[str, Tensor]:
-        given = place(rng.random(self.options.batch) >= self.options.drop_condition).float()
-        path = self.draw(rng, given[:, None, None])
+        path = self.draw(rng, self.draw_given(rng))
         told = (path.prompt, path.condition, path.style)
         with torch.no_grad():
             both = (torch.cat([x, torch.zeros_like(x)]) for x in told)

@@ -9,6 +9,7 @@ import functools
 import re
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.text.aligned import Aligned
 from pipeline.text.annotations import ANNOTATION
@@ -57,13 +58,20 @@ def _reader():
             f"the model reads phones, which need the package hibari-tts: {error}; pip install hibari-tts==0.2.1"
         ) from error
 
-    return G2P(oov=NamesFirst(lambda: G2P().oov))
+    return G2P(oov=NamesFirst(network))
+
+
+def network():
+    """hibari-tts's network alone, which makes phones of a word: a `G2P` of its own would read the dictionaries again."""
+    from hibari.g2p import ASSETS
+    from hibari.g2p.oov import OOV
+
+    return OOV(str(Path(ASSETS) / "oov.onnx"))
 
 
 def warm_up() -> None:
     """Bring in all that reading may need: a served request imports nothing."""
-    reader = _reader().oov
-    reader("a"), reader.network()("a")
+    _reader().oov("a")
 
 
 def read_words(text: str) -> list[Word]:
