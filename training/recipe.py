@@ -225,7 +225,7 @@ def train_s2mel_latents(work: Workspace) -> None:
 
 def train_s2mel_distilled(work: Workspace) -> None:
     """Teach the flow its guidance, so that it need not be asked twice a step."""
-    run, options = work.settings("s2mel_distilled", s2mel.DistillationOptions)
+    run, options = work.settings("s2mel_distilled", s2mel.S2MelOptions)
     if loop.finished(work.run("s2mel_distilled"), run):
         return
     teacher = loop.averaged(work.run("s2mel_latents"))

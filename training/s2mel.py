@@ -197,23 +197,16 @@ class S2MelStage:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class DistillationOptions(S2MelOptions):
-    """`guidance`: the rate (`cfg_rate`) at which the teacher is guided. Of rows without a condition, a share
-    `drop_condition`, the pupil learns what the teacher says: it can be guided further."""
-
-    guidance: float
-
-
 class DistillationStage(S2MelStage):
     """Teaches the flow the velocity that it has under guidance, so that synthesis asks it once a step and not twice
-    ("On Distillation of Guided Diffusion Models", Meng et al. 2023, for one rate). Regulator and latent projection stay as
-    they are."""
+    ("On Distillation of Guided Diffusion Models", Meng et al. 2023, for one rate, the `learned_guidance` of the model's
+    configuration). Of rows without a condition, a share `drop_condition`, the pupil learns what the teacher says: it can
+    be guided further. Regulator and latent projection stay as they are."""
 
     def __init__(
         self,
         config: ModelConfig,
-        options: DistillationOptions,
+        options: S2MelOptions,
         clips: Mapping[int, Arrays],
         speaker_of: Mapping[int, str],
         styles: Mapping[int, np.ndarray],
@@ -222,7 +215,7 @@ class DistillationStage(S2MelStage):
     ):
         """`teacher`: the state dict of the trained modules, from which the pupil starts."""
         super().__init__(config, options, clips, speaker_of, styles, codebook)
-        self.guidance = options.guidance
+        self.guidance = config.s2mel.learned_guidance
         self.teacher = load_s2mel(config, teacher).cfm.estimator
         self.module.load_state_dict(teacher)
         for part in (self.module.length_regulator, self.module.gpt_layer):

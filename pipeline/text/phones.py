@@ -62,7 +62,7 @@ def _reader():
 
 
 def network():
-    """hibari-tts's network alone, which makes phones of a word: a `G2P` of its own would read the dictionaries again."""
+    """hibari-tts's network alone, which makes phones of a word: another `G2P` would read the dictionaries again."""
     from hibari.g2p import ASSETS
     from hibari.g2p.oov import OOV
 

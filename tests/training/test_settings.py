@@ -13,7 +13,7 @@ OPTIONS = {
     "gpt": gpt.GPTOptions,
     "s2mel": s2mel.S2MelOptions,
     "s2mel_latents": s2mel.S2MelOptions,
-    "s2mel_distilled": s2mel.DistillationOptions,
+    "s2mel_distilled": s2mel.S2MelOptions,
 }
 
 

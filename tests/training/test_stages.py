@@ -370,7 +370,9 @@ def test_targets_last_as_long_as_what_is_cut_from_them(small_config, clips, spea
 def test_guidance_is_taught_into_the_flow(small_config, clips, speaker_of, tmp_path):
     """The pupil's velocity comes to be the teacher's guided one, without a condition it stays the teacher's, and
     what is not trained stays."""
-    options = s2mel.DistillationOptions(4, (20, 40), (10, 20), 0.25, 0.2, -1.0, 0, guidance=1.0)
+    options = s2mel.S2MelOptions(4, (20, 40), (10, 20), 0.25, 0.2, -1.0, 0)
+    guided_s2mel = dataclasses.replace(small_config.s2mel, learned_guidance=1.0)
+    small_config = dataclasses.replace(small_config, s2mel=guided_s2mel)
     styles = {index: np.eye(16)[index % 2].astype(np.float32) for index in clips}
     torch.manual_seed(0)
     teacher = {
